@@ -1,0 +1,1 @@
+"""What features are for: one folder per application."""

@@ -1,0 +1,138 @@
+"""Mergeable summaries of values: count, sum, mean, sample standard deviation, min, max, last.
+
+A summary is a dict of equally shaped arrays, one per kept field, holding one summary
+per element. `of` makes summaries from sorted events, `add` merges two of them, `total`
+merges along slots, and `finish` turns them into a statistic. Nulls (NaN) are never
+counted. Variance merges by the parallel form of T. Chan, G. Golub and R. LeVeque,
+"Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from headrace.features.columns import NO_TIME
+
+Summary = dict[str, np.ndarray]
+
+#: Every field a summary may keep: its dtype and its value when nothing was counted.
+FIELDS: dict[str, tuple[str, float | int]] = {
+    "count": ("f8", 0.0),
+    "sum": ("f8", 0.0),
+    "m2": ("f8", 0.0),  # sum of squared deviations from the mean
+    "min": ("f8", np.inf),
+    "max": ("f8", -np.inf),
+    "last": ("f8", np.nan),
+    "last_ms": ("i8", NO_TIME),
+}
+
+#: The fields each statistic is finished from.
+NEEDS: dict[str, tuple[str, ...]] = {
+    "count": ("count",),
+    "sum": ("count", "sum"),
+    "mean": ("count", "sum"),
+    "std": ("count", "sum", "m2"),
+    "min": ("count", "min"),
+    "max": ("count", "max"),
+    "last": ("count", "last", "last_ms"),
+}
+
+
+def fields_of(stats: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the fields a summary must keep for these statistics, in a fixed order.
+
+    >>> fields_of(("mean", "max"))
+    ('count', 'sum', 'max')
+    """
+    needed = {name for stat in stats for name in NEEDS[stat]}
+    return tuple(name for name in FIELDS if name in needed)
+
+
+def of(fields: tuple[str, ...], values: np.ndarray, times: np.ndarray, starts: np.ndarray) -> Summary:
+    """Summarise consecutive runs of `values` (no NaN), each beginning at an index in `starts`.
+
+    Within a run, events are in time order; of equal times the later one is last.
+    """
+    ends = np.append(starts[1:], values.size)
+    out: Summary = {"count": (ends - starts).astype(np.float64)}
+    if "sum" in fields:
+        out["sum"] = np.add.reduceat(values, starts)
+    if "m2" in fields:
+        mean = np.repeat(out["sum"] / out["count"], ends - starts)
+        out["m2"] = np.add.reduceat((values - mean) ** 2, starts)
+    if "min" in fields:
+        out["min"] = np.minimum.reduceat(values, starts)
+    if "max" in fields:
+        out["max"] = np.maximum.reduceat(values, starts)
+    if "last" in fields:
+        out["last"], out["last_ms"] = values[ends - 1], times[ends - 1]
+    return out
+
+
+def add(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> Summary:
+    """Merge summaries element by element; of equally late last values that of `b` wins."""
+    out: Summary = {"count": a["count"] + b["count"]}
+    if "sum" in a:
+        out["sum"] = a["sum"] + b["sum"]
+    if "m2" in a:
+        gap = b["sum"] / np.maximum(b["count"], 1.0) - a["sum"] / np.maximum(a["count"], 1.0)
+        out["m2"] = a["m2"] + b["m2"] + gap**2 * a["count"] * b["count"] / np.maximum(out["count"], 1.0)
+    if "min" in a:
+        out["min"] = np.minimum(a["min"], b["min"])
+    if "max" in a:
+        out["max"] = np.maximum(a["max"], b["max"])
+    if "last" in a:
+        newer = b["last_ms"] >= a["last_ms"]
+        out["last"] = np.where(newer, b["last"], a["last"])
+        out["last_ms"] = np.where(newer, b["last_ms"], a["last_ms"])
+    return out
+
+
+def total(tiles: Any, fields: tuple[str, ...], kept: np.ndarray, starts: np.ndarray, window: np.ndarray) -> Summary:
+    """Merge the kept slots of each window.
+
+    `tiles[field]` and `kept` are [n, slots]; window w owns the slots from `starts[w]` on,
+    and `window[slot]` names it. Returns arrays of shape [n, windows].
+    """
+    counts = np.where(kept, tiles["count"], 0.0)
+    out: Summary = {"count": np.add.reduceat(counts, starts, axis=1)}
+    if "sum" in fields:
+        sums = np.where(kept, tiles["sum"], 0.0)
+        out["sum"] = np.add.reduceat(sums, starts, axis=1)
+    if "m2" in fields:
+        mean = (out["sum"] / np.maximum(out["count"], 1.0))[:, window]
+        spread = tiles["m2"] + counts * (sums / np.maximum(counts, 1.0) - mean) ** 2
+        out["m2"] = np.add.reduceat(np.where(kept, spread, 0.0), starts, axis=1)
+    if "min" in fields:
+        out["min"] = np.minimum.reduceat(np.where(kept, tiles["min"], np.inf), starts, axis=1)
+    if "max" in fields:
+        out["max"] = np.maximum.reduceat(np.where(kept, tiles["max"], -np.inf), starts, axis=1)
+    if "last" in fields:
+        out["last"] = _newest(tiles, kept, out["count"].shape, starts)
+    return out
+
+
+def _newest(tiles: Any, kept: np.ndarray, shape: tuple[int, ...], starts: np.ndarray) -> np.ndarray:
+    times = np.where(kept & (tiles["count"] > 0), tiles["last_ms"], NO_TIME)
+    ends = np.append(starts[1:], times.shape[1])
+    out = np.full(shape, np.nan)
+    rows = np.arange(times.shape[0])
+    for at, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        best = start + np.argmax(times[:, start:end], axis=1)
+        out[:, at] = np.where(times[rows, best] > NO_TIME, tiles["last"][rows, best], np.nan)
+    return out
+
+
+def finish(stat: str, summary: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return a statistic as float64; NaN where it has no value (no events, or one for `std`)."""
+    count = summary["count"]
+    if stat in ("count", "sum"):
+        return summary[stat]
+    if stat == "mean":
+        return np.where(count > 0, summary["sum"] / np.maximum(count, 1.0), np.nan)
+    if stat == "std":
+        return np.where(count > 1, np.sqrt(summary["m2"] / np.maximum(count - 1.0, 1.0)), np.nan)
+    return np.where(count > 0, summary[stat], np.nan)

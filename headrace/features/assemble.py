@@ -1,0 +1,86 @@
+"""From request columns and stored columns to the matrix a model reads.
+
+This is the hot path, and the same code makes training frames. Names are resolved once,
+when the plan is built; a request only moves numbers. Nothing here does I/O, logs, or
+branches on a feature's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from headrace.features.on_demand import OnDemand
+from headrace.features.view import FeatureView
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    at: int
+    feature: OnDemand
+    inputs: tuple[tuple[str, str | int], ...]  # ("request", column) or (group, index)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where every model column comes from, in the order the model was trained on."""
+
+    width: int
+    missing: np.ndarray  # float32 [columns]
+    request: tuple[tuple[int, str], ...]
+    stored: tuple[tuple[str, np.ndarray, np.ndarray], ...]  # group, columns of the matrix, columns of the block
+    computed: tuple[_Computed, ...]
+
+    @classmethod
+    def of(cls, view: FeatureView) -> Plan:
+        """Resolve every name of a view once."""
+        index = {group.name: {n: i for i, n in enumerate(group.column_names)} for group in view.groups}
+        request, stored, computed = [], {group.name: ([], []) for group in view.groups}, []  # type: ignore[var-annotated]
+        for at, column in enumerate(view.columns):
+            if isinstance(column, OnDemand):
+                inputs = tuple(_locate(source, index) for source in column.inputs)
+                computed.append(_Computed(at, column, inputs))
+                continue
+            origin, where = _locate(column, index)
+            if origin == "request":
+                request.append((at, str(where)))
+            else:
+                stored[origin][0].append(at)
+                stored[origin][1].append(where)
+        blocks = tuple((g, np.array(to), np.array(source)) for g, (to, source) in stored.items() if to)
+        return cls(len(view.columns), view.missing, tuple(request), blocks, tuple(computed))
+
+    def compute(self, rows: int, request: Mapping[str, np.ndarray], blocks: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return float32 [rows, columns] in which NaN is missing.
+
+        `request[name]` is [rows]; `blocks[group]` is the group's merged windows, [rows, its columns].
+        """
+        out = np.empty((rows, self.width), dtype=np.float32)
+        for at, name in self.request:
+            out[:, at] = request[name]
+        for group, to, source in self.stored:
+            out[:, to] = blocks[group][:, source]
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            for step in self.computed:
+                inputs = [
+                    request[where] if origin == "request" else blocks[origin][:, where]  # type: ignore[index]
+                    for origin, where in step.inputs
+                ]
+                out[:, step.at] = step.feature.compute(*inputs)
+        return out
+
+    def fill(self, matrix: np.ndarray) -> np.ndarray:
+        """Put every column's declared missing value where a value is missing, in place."""
+        np.copyto(matrix, self.missing, where=np.isnan(matrix))
+        return matrix
+
+    def assemble(self, rows: int, request: Mapping[str, np.ndarray], blocks: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the model's input, float32 [rows, columns], missing values filled."""
+        return self.fill(self.compute(rows, request, blocks))
+
+
+def _locate(source: str, index: Mapping[str, Mapping[str, int]]) -> tuple[str, str | int]:
+    origin, _, name = source.partition(".")
+    return origin, name if origin == "request" else index[origin][name]

@@ -1,0 +1,120 @@
+"""Feature views: the ordered columns one model reads, and their fingerprint.
+
+The fingerprint is a hash over every column's name, order, dtype and missing value, the
+declarations of the groups behind them, and the source of each on-demand function. It
+travels from the training frame into the model and is compared before a request is served.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from headrace.features.columns import Column, Feature
+from headrace.features.identity import digest
+from headrace.features.on_demand import OnDemand
+from headrace.features.windows import WindowedGroup
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureView:
+    """The columns a model reads, each `request.column`, `group.column` or an on-demand feature.
+
+    `request` declares what a request carries: the keys of the groups, further columns, and
+    `time`, the column that says when (a timestamp; the server's clock where it is absent).
+    """
+
+    name: str
+    version: int
+    request: tuple[Column, ...]
+    groups: tuple[WindowedGroup, ...]
+    columns: tuple[str | OnDemand, ...]
+    time: str = "datetime"
+    features: tuple[Feature, ...] = field(init=False, repr=False, compare=False)
+    fingerprint: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        features = tuple(self._feature(column) for column in self.columns)
+        names = [feature.name for feature in features]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"view {self.name!r} names {', '.join(twice)} twice, needs every column once")
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "fingerprint", self._fingerprint())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The model's input columns, in order."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def missing(self) -> np.ndarray:
+        """What stands for a missing value in each column, float32 [columns]."""
+        return np.array([feature.missing for feature in self.features], dtype=np.float32)
+
+    @property
+    def request_names(self) -> tuple[str, ...]:
+        """The columns a request may carry, in declared order."""
+        return tuple(column.name for column in self.request)
+
+    def request_column(self, name: str) -> Column:
+        """Return a declared request column; KeyError where there is none of this name."""
+        return next(column for column in self.request if column.name == name)
+
+    def group(self, name: str) -> WindowedGroup:
+        """Return a group of the view; ValueError where there is none of this name."""
+        for group in self.groups:
+            if group.name == name:
+                return group
+        known = ", ".join(group.name for group in self.groups)
+        raise ValueError(f"view {self.name!r} has no group {name!r}, it has {known}")
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the columns as plain data, for manifests and for saying what differs."""
+        return [
+            {
+                "name": f.name,
+                "dtype": f.dtype,
+                "unit": f.unit,
+                "missing": None if math.isnan(f.missing) else f.missing,
+                "source": f.source,
+                "meaning": f.meaning,
+            }
+            for f in self.features
+        ]
+
+    def without(self, dropped: Sequence[str]) -> FeatureView:
+        """Return the view less some columns, for an ablation; it has a fingerprint of its own."""
+        kept = tuple(c for c, f in zip(self.columns, self.features, strict=True) if f.name not in set(dropped))
+        return FeatureView(self.name, self.version, self.request, self.groups, kept, self.time)
+
+    def _feature(self, column: str | OnDemand) -> Feature:
+        if isinstance(column, OnDemand):
+            for source in column.inputs:
+                self._check(source)
+            return Feature(column.name, f"on_demand:{column.name}", "float32", column.unit, column.missing, column.meaning)
+        origin, name = self._check(column)
+        if origin == "request":
+            wanted = self.request_column(name)
+            return Feature(name, column, "float32", wanted.unit, wanted.missing, wanted.meaning)
+        group = self.group(origin)
+        counted = "_count_" in name or "_sum_" in name
+        return Feature(name, column, "float32", group.unit, 0.0 if counted else group.missing, group.meaning)
+
+    def _check(self, source: str) -> tuple[str, str]:
+        origin, _, name = source.partition(".")
+        names = (*self.request_names, self.time) if origin == "request" else self.group(origin).column_names
+        if name not in names:
+            raise ValueError(f"view {self.name!r} reads {source!r}, needs one of {', '.join(names)}")
+        if origin == "request" and name != self.time and self.request_column(name).dtype == "string":
+            raise ValueError(f"view {self.name!r} reads {source!r}, a string: a model's column needs a number")
+        return origin, name
+
+    def _fingerprint(self) -> str:
+        columns = [[d["name"], d["dtype"], repr(d["missing"]), d["source"]] for d in self.describe()]
+        functions = [[c.name, list(c.inputs), c.identity] for c in self.columns if isinstance(c, OnDemand)]
+        return digest([columns, functions, [group.describe() for group in self.groups]])
