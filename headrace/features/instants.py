@@ -1,0 +1,73 @@
+"""Instants: from what clients and files write to epoch milliseconds, UTC.
+
+An instant is an integer of epoch milliseconds or ISO 8601 text; text without an offset
+is UTC. There is one reader of instants, so that a stream, a backfill and a request
+never understand the same text differently.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from headrace.features.columns import NO_TIME
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+#: Instants beyond year 9999 are typing errors, or microseconds taken for milliseconds.
+LAST_MS = 253_402_300_799_999
+
+
+def epoch_ms(value: Any) -> int:
+    """Return one instant in epoch milliseconds, rounded down; NO_TIME where it cannot be read.
+
+    >>> epoch_ms("1970-01-01T00:00:01.5Z"), epoch_ms("1970-01-01 01:00:00+01:00"), epoch_ms(b"1500")
+    (1500, 0, 1500)
+    >>> epoch_ms("yesterday") == epoch_ms(None) == NO_TIME
+    True
+    """
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        return _of_text(value.strip())
+    if isinstance(value, datetime):
+        return _of_datetime(value)
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return int(value) if abs(int(value)) <= LAST_MS else NO_TIME
+    if isinstance(value, (float, np.floating)) and math.isfinite(value) and abs(value) <= LAST_MS:
+        return math.floor(value)
+    return NO_TIME
+
+
+def epochs_ms(values: Iterable[Any]) -> np.ndarray:
+    """Return int64 epoch milliseconds of many instants; NO_TIME where one cannot be read."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+        whole = values.astype(np.int64)
+        return np.where(np.abs(whole) <= LAST_MS, whole, NO_TIME)
+    return np.fromiter(map(epoch_ms, values), dtype=np.int64)
+
+
+def iso(instant_ms: int) -> str:
+    """Return an instant as ISO 8601 text in UTC.
+
+    >>> iso(1500)
+    '1970-01-01T00:00:01.500Z'
+    """
+    return (EPOCH + int(instant_ms) * _MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _of_text(text: str) -> int:
+    if text.removeprefix("-").isdecimal():  # digits alone are milliseconds, never a compact date
+        return epoch_ms(int(text))
+    try:
+        return _of_datetime(datetime.fromisoformat(text))
+    except ValueError:
+        return NO_TIME
+
+
+def _of_datetime(at: datetime) -> int:
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - EPOCH) // _MILLISECOND

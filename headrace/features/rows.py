@@ -1,0 +1,137 @@
+"""Rows: a request's columns, or a training spine's, in the form features are computed from.
+
+Numbers become float64 with NaN for missing, keys int64 or text, instants epoch
+milliseconds. A value that no feature can be computed from (infinite, beyond its range,
+a missing required one) becomes missing and its row is marked; nobody else's row is touched.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headrace.features.columns import NO_TIME, Column
+from headrace.features.instants import epochs_ms
+from headrace.features.view import FeatureView
+
+
+class RowsError(ValueError):
+    """Columns that do not fit the view: unknown, missing, or of a kind that cannot be read."""
+
+
+@dataclass(slots=True)
+class Rows:
+    """Conformed columns. `columns[name]` is [count]; `as_of` is int64 [count], epoch milliseconds."""
+
+    count: int
+    columns: dict[str, np.ndarray]
+    as_of: np.ndarray
+    invalid: dict[str, np.ndarray] = field(default_factory=dict)  # column -> bool [count], only where any is set
+
+    def spoiled(self) -> np.ndarray:
+        """Tell which rows hold at least one invalid value, bool [count]."""
+        out = np.zeros(self.count, dtype=bool)
+        for marks in self.invalid.values():
+            out |= marks
+        return out
+
+
+def nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
+    """Return what a misspelt name probably meant, as the end of a sentence; empty where nothing is near.
+
+    >>> nearest("ammount", ("amount", "cc_num"))
+    "; did you mean 'amount'?"
+    """
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def conform(view: FeatureView, given: Mapping[str, np.ndarray], now_ms: int) -> Rows:
+    """Return the request columns of a view from equally long arrays.
+
+    Absent optional columns are missing in every row, an absent time is `now_ms`. Raises
+    RowsError for an unknown column, an absent required one, or columns of unequal length.
+    """
+    _check_names(view, given)
+    count = len(next(iter(given.values())))
+    rows = Rows(count, {}, np.full(count, now_ms, dtype=np.int64))
+    keys = {group.key for group in view.groups}
+    for column in view.request:
+        values = given.get(column.name)
+        if values is not None and len(values) != count:
+            raise RowsError(f"column {column.name!r} has {len(values)} rows, needs {count} like the columns before it")
+        if column.name in keys and values is not None:
+            _put_key(rows, column, values)
+        elif column.dtype == "timestamp":
+            _put_time(rows, column, values, is_as_of=column.name == view.time)
+        elif column.dtype != "string":
+            _put_number(rows, column, values)
+        elif values is not None:
+            rows.columns[column.name] = np.asarray(values, dtype=object)
+    return rows
+
+
+def _check_names(view: FeatureView, given: Mapping[str, np.ndarray]) -> None:
+    known = view.request_names
+    for name in given:
+        if name not in known:
+            raise RowsError(f"column {name!r} is unknown, needs one of {', '.join(known)}{nearest(name, known)}")
+    absent = [column.name for column in view.request if column.required and column.name not in given]
+    if absent:
+        raise RowsError(f"column {', '.join(map(repr, absent))} is missing, got {', '.join(given) or 'no column'}")
+
+
+def _put_number(rows: Rows, column: Column, values: np.ndarray | None) -> None:
+    if values is None:
+        rows.columns[column.name] = np.full(rows.count, np.nan)
+        return
+    numbers = _floats(column, values)
+    bad = column.outside(numbers)
+    if column.required:
+        bad |= np.isnan(numbers)
+    if bad.any():
+        numbers = np.where(bad, np.nan, numbers)
+        rows.invalid[column.name] = bad
+    rows.columns[column.name] = numbers
+
+
+def _put_key(rows: Rows, column: Column, values: np.ndarray) -> None:
+    if column.dtype == "string":
+        keys = np.asarray(values, dtype=object)
+        bad = np.fromiter((key is None or key == "" for key in keys), dtype=bool, count=rows.count)
+        keys = np.where(bad, "", keys)
+    elif values.dtype.kind in "iu":
+        rows.columns[column.name] = values.astype(np.int64, copy=False)
+        return
+    else:
+        numbers = _floats(column, values)
+        bad = ~np.isfinite(numbers) | (np.abs(numbers) > 2**53) | (numbers != np.floor(numbers))
+        keys = np.where(bad, 0, numbers).astype(np.int64)
+    if bad.any():
+        rows.invalid[column.name] = bad
+    rows.columns[column.name] = keys
+
+
+def _put_time(rows: Rows, column: Column, values: np.ndarray | None, is_as_of: bool) -> None:
+    if values is None:
+        rows.columns[column.name] = rows.as_of.astype(np.float64) if is_as_of else np.full(rows.count, np.nan)
+        return
+    at = epochs_ms(values)
+    bad = at == NO_TIME
+    if bad.any():
+        rows.invalid[column.name] = bad
+    if is_as_of:
+        at = rows.as_of = np.where(bad, rows.as_of, at)
+        rows.columns[column.name] = at.astype(np.float64)
+    else:
+        rows.columns[column.name] = np.where(bad, np.nan, at)
+
+
+def _floats(column: Column, values: np.ndarray) -> np.ndarray:
+    try:
+        return np.asarray(values).astype(np.float64)
+    except (TypeError, ValueError) as wrong:
+        raise RowsError(f"column {column.name!r} holds values that are not numbers, needs {column.dtype}") from wrong

@@ -1,0 +1,40 @@
+"""Streams: what one event of a topic carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.features.columns import MINUTE, Column
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A topic of events: its columns, which of them says when, and how far into the future is believed.
+
+    `time` and every required column must be present in an event; an event without them,
+    or later than the clock by more than `tolerance_ms`, is a dead letter.
+
+    >>> Stream("clicks", (Column("user", "int64"), Column("at", "timestamp")), time="at").column("user").dtype
+    'int64'
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    time: str = "datetime"
+    tolerance_ms: int = 10 * MINUTE
+
+    def __post_init__(self) -> None:
+        if self.time not in self.names or self.column(self.time).dtype != "timestamp":
+            raise ValueError(f"stream {self.name!r} has time column {self.time!r}, needs a declared timestamp column")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns in declared order."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        """Return a declared column; KeyError where there is none of this name."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)

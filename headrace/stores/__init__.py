@@ -1,0 +1,1 @@
+"""Where features live: online stores for requests, the offline store for training."""

@@ -1,0 +1,273 @@
+"""The embedded online store: LMDB files on this machine. Many processes read, one writes at a time.
+
+One named database per group holds a fixed-width record per key; another holds the declared
+groups and where each source stands, so that tiles and offsets change in one transaction.
+A reader sees the store as it was when its read began and never waits for a writer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+
+from headrace.features.windows import WindowedGroup
+from headrace.stores.online import (
+    Block,
+    LayoutMismatch,
+    Lookup,
+    OffsetMismatch,
+    StoreUnavailable,
+    block_of,
+    declaration,
+    difference,
+    encode_keys,
+)
+
+DATA_FILE = "data.mdb"
+_ABOUT = b"headrace"
+_FIRST_MAP = 256 << 20
+_HEADROOM = 192 << 20  # grown before a batch begins, so that a batch hardly ever meets the end of the map
+_MOST_GROUPS = 256
+
+
+class StoreGrew(Exception):
+    """The map was full in the middle of a batch and has been doubled: run the batch again."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the store's map was full and now has {size >> 20} MiB: the batch must be run again")
+
+
+class EmbeddedStore:
+    """Records on disk in `path`; `readonly` for those who only serve.
+
+    A read-only store may be opened before any writer has made it: it is not ready until then.
+    """
+
+    def __init__(self, path: Path | str, *, readonly: bool = False, durable: bool = True) -> None:
+        self.path = Path(path)
+        self._readonly = readonly
+        self._durable = durable
+        self._env: lmdb.Environment | None = None
+        self._dbs: dict[str, Any] = {}
+        self._meta: Any = None
+        self._empty: dict[str, bytes] = {}
+        if not readonly:
+            self._environment()
+
+    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
+        """Return one block per lookup, all from one transaction; see OnlineStore.
+
+        The read happens where it is called: pages in memory are found in microseconds,
+        less than a thread would take to be told.
+        """
+        found = self._fetch(lookups)
+        return [block_of(wanted.group, records, as_of) for wanted, records in zip(lookups, found, strict=True)]
+
+    def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
+        """Return None where every group holds keys under its declaration, else the reason why not."""
+        try:
+            declared = self.declared()
+            for group in groups:
+                if unlike := difference(group, declared.get(group.name, group.describe())):
+                    return self._unlike(group, declared[group.name], unlike)
+                if group.name not in declared or not self.size(group):
+                    return (
+                        f"the store at {self.path.name!r} holds no key of group {group.name!r}: run its pipeline first"
+                    )
+        except StoreUnavailable as away:
+            return str(away)
+        return None
+
+    def size(self, group: WindowedGroup) -> int:
+        """Return how many keys of a group are held."""
+        env = self._environment()
+        db = self._db(group.name)
+        with self._begin(env) as txn:
+            return txn.stat(db)["entries"] if db is not None else 0
+
+    def declared(self) -> dict[str, dict[str, Any]]:
+        """Return the declarations of the groups held, by name."""
+        return {name.decode(): json.loads(text) for name, text in self._about(b"group\0")}
+
+    def declare(self, groups: Sequence[WindowedGroup]) -> None:
+        """Record the groups to be written; raises LayoutMismatch where one is held under another declaration."""
+        declared = self.declared()
+        for group in groups:
+            if unlike := difference(group, declared.get(group.name, group.describe())):
+                raise LayoutMismatch(self._unlike(group, declared[group.name], unlike))
+        env = self._environment()
+        about = env.open_db(_ABOUT)
+        with env.begin(write=True, db=about) as txn:
+            for group in groups:
+                txn.put(b"group\0" + group.name.encode(), json.dumps(declaration(group)).encode())
+        for group in groups:
+            self._dbs[group.name] = env.open_db(_name(group.name))
+
+    def offsets(self, source: str) -> dict[str, int]:
+        """Return where each partition of a source stands."""
+        rows = self._about(b"offset\0" + source.encode() + b"\0")
+        return {partition.decode(): int.from_bytes(value, "big") for partition, value in rows}
+
+    @contextmanager
+    def transaction(self, source: str, start: Mapping[str, int], end: Mapping[str, int]) -> Iterator[_Change]:
+        """Begin a change; see WritableStore. Also raises StoreGrew where the map was full."""
+        env = self._environment()
+        self._make_room(env)
+        if self._meta is None:
+            self._meta = env.open_db(_ABOUT)
+        about = self._meta
+        try:
+            with self._begin(env, write=True) as txn:
+                stored = {p: int.from_bytes(txn.get(_offset(source, p), b"\0", db=about), "big") for p in start}
+                if stored != dict(start):
+                    raise OffsetMismatch(stored)
+                yield _Change(self, txn)
+                for partition, at in end.items():
+                    txn.put(_offset(source, partition), at.to_bytes(8, "big"), db=about)
+        except lmdb.MapFullError as full:
+            size = env.info()["map_size"] * 2
+            env.set_mapsize(size)
+            raise StoreGrew(size) from full
+
+    def close(self) -> None:
+        """Close the environment; the object may not be used afterwards."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def opened(self, group: WindowedGroup) -> Any:
+        """Return the database of a group that has been declared; LookupError otherwise."""
+        if group.name not in self._dbs:
+            raise LookupError(
+                f"group {group.name!r} is not declared to this store, needs declare() before a transaction"
+            )
+        return self._dbs[group.name]
+
+    def _fetch(self, lookups: Sequence[Lookup]) -> list[np.ndarray]:
+        env = self._environment()
+        dbs = [self._db(wanted.group.name) for wanted in lookups]
+        with self._begin(env) as txn:
+            return [self._rows(txn, db, wanted) for db, wanted in zip(dbs, lookups, strict=True)]
+
+    def _rows(self, txn: lmdb.Transaction, db: Any, wanted: Lookup) -> np.ndarray:
+        group = wanted.group
+        empty = self._empty.get(group.name)
+        if empty is None:
+            empty = self._empty[group.name] = group.empty(1).tobytes()
+        if db is None:
+            return group.layout.read(empty * len(wanted.keys))
+        found = list(map(txn.get, encode_keys(wanted.keys), repeat(empty), repeat(db)))
+        joined = b"".join(found)
+        size = group.layout.size
+        if len(joined) != size * len(found) or any(len(row) != size for row in found):
+            joined = b"".join(row if len(row) == size else empty for row in found)
+        return group.layout.read(joined)
+
+    def _environment(self) -> lmdb.Environment:
+        if self._env is None:
+            if self._readonly and not (self.path / DATA_FILE).exists():
+                raise StoreUnavailable(f"there is no store at {self.path.name!r}: run a pipeline first")
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self._env = lmdb.open(
+                    str(self.path),
+                    map_size=0 if self._readonly else max(_FIRST_MAP, _used(self.path)),
+                    max_dbs=_MOST_GROUPS,
+                    readonly=self._readonly,
+                    sync=self._durable,
+                    create=not self._readonly,
+                    max_readers=512,
+                )
+            except lmdb.Error as away:
+                raise StoreUnavailable(f"the store at {self.path.name!r} cannot be opened: {away}") from away
+            with suppress(lmdb.Error):  # slots of readers that died; a read-only file system cannot be cleaned
+                self._env.reader_check()
+        return self._env
+
+    def _begin(self, env: lmdb.Environment, write: bool = False) -> lmdb.Transaction:
+        try:
+            return env.begin(write=write, buffers=not write)
+        except lmdb.MapResizedError:  # another process has made the map larger
+            env.set_mapsize(0)
+            return env.begin(write=write, buffers=not write)
+
+    def _db(self, name: str) -> Any:
+        db = self._dbs.get(name)
+        if db is None:
+            env = self._environment()
+            try:
+                db = self._dbs[name] = env.open_db(_name(name), create=not self._readonly)
+            except (lmdb.NotFoundError, lmdb.ReadonlyError):
+                return None
+            except lmdb.MapResizedError:
+                env.set_mapsize(0)
+                return self._db(name)
+        return db
+
+    def _about(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        env = self._environment()
+        try:
+            db = env.open_db(_ABOUT, create=not self._readonly)
+        except lmdb.NotFoundError:
+            return []
+        with self._begin(env) as txn:
+            cursor = txn.cursor(db)
+            cursor.set_range(prefix)
+            rows = []
+            for key, value in cursor:
+                if not bytes(key).startswith(prefix):
+                    break
+                rows.append((bytes(key)[len(prefix) :], bytes(value)))
+            return rows
+
+    def _make_room(self, env: lmdb.Environment) -> None:
+        info = env.info()
+        if info["map_size"] - info["last_pgno"] * env.stat()["psize"] < _HEADROOM:
+            env.set_mapsize(info["map_size"] * 2)
+
+    def _unlike(self, group: WindowedGroup, stored: Mapping[str, Any], unlike: str) -> str:
+        return (
+            f"the store at {self.path.name!r} holds group {group.name!r} under another declaration ({unlike}): "
+            f"layout {stored.get('layout')} there, {group.layout.fingerprint:016x} here; give the group a new name or use another store"
+        )
+
+
+class _Change:
+    """One write transaction; records are read inside it, so they are never another process's past."""
+
+    def __init__(self, store: EmbeddedStore, txn: lmdb.Transaction) -> None:
+        self._store = store
+        self._txn = txn
+
+    def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
+        records = self._store._rows(self._txn, self._store.opened(group), Lookup(group, keys)).copy()
+        foreign = ~group.layout.known(records)
+        if foreign.any():
+            records[foreign] = group.empty(int(foreign.sum()))
+        return records
+
+    def write(self, group: WindowedGroup, keys: np.ndarray, records: np.ndarray) -> None:
+        db, size = self._store.opened(group), group.layout.size
+        flat = memoryview(np.ascontiguousarray(records).view(np.uint8))
+        rows = ((key, flat[at * size : (at + 1) * size]) for at, key in enumerate(encode_keys(keys)))
+        self._txn.cursor(db).putmulti(rows)
+
+
+def _name(group: str) -> bytes:
+    return b"group:" + group.encode()
+
+
+def _offset(source: str, partition: str) -> bytes:
+    return b"offset\0" + source.encode() + b"\0" + partition.encode()
+
+
+def _used(path: Path) -> int:
+    data = path / DATA_FILE
+    return data.stat().st_size if data.exists() else 0

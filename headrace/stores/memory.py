@@ -1,0 +1,85 @@
+"""An online store in this process's memory, under the same contract as the one on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from headrace.features.windows import WindowedGroup
+from headrace.stores.online import Block, LayoutMismatch, Lookup, OffsetMismatch, block_of, difference, encode_keys
+
+
+class MemoryStore:
+    """Records in dictionaries; one writer at a time, in this process only.
+
+    >>> MemoryStore().offsets("payments")
+    {}
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[str, dict[bytes, bytes]] = {}
+        self._offsets: dict[str, dict[str, int]] = {}
+        self._declared: dict[str, dict] = {}
+
+    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
+        """Return one block per lookup; see OnlineStore."""
+        return [block_of(wanted.group, self._read(wanted.group, wanted.keys), as_of) for wanted in lookups]
+
+    def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
+        """Return None where every group holds a key, else which does not."""
+        empty = [group.name for group in groups if not self._records.get(group.name)]
+        return f"the store holds no key of {', '.join(empty)}: run a pipeline first" if empty else None
+
+    def offsets(self, source: str) -> dict[str, int]:
+        """Return where each partition of a source stands."""
+        return dict(self._offsets.get(source, {}))
+
+    def declare(self, groups: Sequence[WindowedGroup]) -> None:
+        """Record the groups to be written; raises LayoutMismatch."""
+        for group in groups:
+            stored = self._declared.setdefault(group.name, group.describe())
+            if unlike := difference(group, stored):
+                raise LayoutMismatch(f"group {group.name!r} was declared otherwise: {unlike}")
+
+    @contextmanager
+    def transaction(self, source: str, start: Mapping[str, int], end: Mapping[str, int]) -> Iterator[_Change]:
+        """Begin a change; see WritableStore."""
+        stored = self.offsets(source)
+        if any(stored.get(partition, 0) != at for partition, at in start.items()):
+            raise OffsetMismatch(stored)
+        change = _Change(self)
+        yield change
+        for name, records in change.written.items():
+            self._records.setdefault(name, {}).update(records)
+        self._offsets.setdefault(source, {}).update(end)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _read(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
+        held, size = self._records.get(group.name, {}), group.layout.size
+        empty = group.empty(1).tobytes()
+        found = (held.get(key, empty) for key in encode_keys(keys))
+        return group.layout.read(b"".join(row if len(row) == size else empty for row in found))
+
+
+class _Change:
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.written: dict[str, dict[bytes, bytes]] = {}
+
+    def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
+        records = self._store._read(group, keys).copy()
+        written = self.written.get(group.name, {})
+        for at, key in enumerate(encode_keys(keys)):
+            if key in written:
+                records[at] = group.layout.read(written[key])[0]
+        foreign = ~group.layout.known(records)
+        records[foreign] = group.empty(int(foreign.sum()))
+        return records
+
+    def write(self, group: WindowedGroup, keys: np.ndarray, records: np.ndarray) -> None:
+        rows = self.written.setdefault(group.name, {})
+        rows.update(zip(encode_keys(keys), (record.tobytes() for record in records), strict=True))

@@ -1,0 +1,210 @@
+"""The offline store: event history in Parquet, and point-in-time training frames.
+
+A training frame holds, for every row of a spine (key, time, further columns), the values
+that serving would have given at that instant. For each row the frame rebuilds the very
+tiles an online record would hold - the whole tiles before the row and the part of its own
+tile that had happened - and hands them to the same `merge` that answers requests. Nothing
+at or after a row's time is ever in its tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from headrace.features import aggregates
+from headrace.features.assemble import Plan
+from headrace.features.columns import NO_TIME
+from headrace.features.rows import Rows, conform
+from headrace.features.view import FeatureView
+from headrace.features.windows import NO_TILE, WindowedGroup, merge
+
+Columns = Mapping[str, np.ndarray]
+_CHUNK = 8192  # rows of a spine whose tiles are in memory together: about 30 MiB for a wide group
+
+
+@dataclass(slots=True)
+class TrainingFrame:
+    """Features of every spine row: float32 [rows, columns] in which NaN is missing."""
+
+    view: FeatureView
+    rows: Rows
+    features: np.ndarray
+
+    def matrix(self) -> np.ndarray:
+        """Return what the model reads: the declared missing values filled in."""
+        return Plan.of(self.view).fill(self.features.copy())
+
+
+class OfflineStore:
+    """Event history under `path`, one folder of Parquet files per stream."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def append(self, stream: str, columns: Columns) -> Path:
+        """Write events as one more file of the stream and return it; the file appears whole or not at all."""
+        folder = self.path / stream
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"part-{len(list(folder.glob('part-*.parquet'))):05d}.parquet"
+        partial = target.with_suffix(".partial")
+        pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), partial)
+        return partial.rename(target)
+
+    def events(self, stream: str) -> dict[str, np.ndarray]:
+        """Return a stream's whole history in order of arrival; LookupError where there is none."""
+        parts = sorted((self.path / stream).glob("part-*.parquet"))
+        if not parts:
+            raise LookupError(f"the offline store has no events of stream {stream!r}: append some first")
+        table = pa.concat_tables([pq.read_table(part) for part in parts], promote_options="default")
+        return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def training_frame(
+    view: FeatureView,
+    spine: Columns,
+    events: Mapping[str, Columns],
+    progress: Callable[[int], None] = lambda rows: None,
+) -> TrainingFrame:
+    """Return the features of every spine row, point-in-time correct.
+
+    `spine` holds the view's request columns, its time column among them, each [rows];
+    `events[stream]` the columns of each stream, in order of arrival. `progress` is told
+    how many rows were done. Raises RowsError for a spine that does not fit the view.
+    """
+    rows = conform(view, spine, NO_TIME)
+    history = {group.name: _History.of(group, events[group.stream]) for group in view.groups if group.stream in events}
+    plan = Plan.of(view)
+    out = np.empty((rows.count, plan.width), dtype=np.float32)
+    for start in range(0, rows.count, _CHUNK):
+        part = slice(start, min(start + _CHUNK, rows.count))
+        as_of = rows.as_of[part]
+        blocks = {group.name: _block(group, history.get(group.name), rows, part, as_of) for group in view.groups}
+        request = {name: values[part] for name, values in rows.columns.items()}
+        out[part] = plan.compute(as_of.size, request, blocks)
+        progress(as_of.size)
+    return TrainingFrame(view, rows, out)
+
+
+def _block(group: WindowedGroup, history: _History | None, rows: Rows, part: slice, as_of: np.ndarray) -> np.ndarray:
+    keys = rows.columns.get(group.key)
+    if history is None or keys is None:
+        return merge(group, group.empty(as_of.size), as_of)
+    records = history.records(keys[part], as_of)
+    unknown = rows.invalid.get(group.key)
+    if unknown is not None:
+        records[unknown[part]] = group.empty(int(unknown[part].sum()))
+    return merge(group, records, as_of)
+
+
+@dataclass(slots=True)
+class _Tiles:
+    """The tiles of one window over all history, in order of key and time."""
+
+    starts: np.ndarray  # [tiles] index of each tile's first event
+    tile: np.ndarray  # [tiles] its tile index
+    whole: aggregates.Summary  # [tiles]
+    running: aggregates.Summary  # [events] from the tile's first event up to and with this one
+
+    @classmethod
+    def of(
+        cls, fields: tuple[str, ...], key: np.ndarray, values: np.ndarray, times: np.ndarray, tile_ms: int
+    ) -> _Tiles:
+        tile = times // tile_ms
+        new = np.ones(tile.size, dtype=bool)
+        new[1:] = (np.diff(tile) != 0) | (np.diff(key) != 0)
+        starts = np.flatnonzero(new)
+        whole = aggregates.of(fields, values, times, starts) if starts.size else {}
+        return cls(starts, tile[starts], whole, _running(fields, values, times, starts))
+
+
+@dataclass(slots=True)
+class _History:
+    """One group's events sorted by key and time, and the tiles of each of its windows."""
+
+    group: WindowedGroup
+    keys: np.ndarray  # distinct, sorted
+    instants: np.ndarray  # distinct times, sorted
+    place: np.ndarray  # [events] rank of (key, time), ascending
+    times: np.ndarray
+    last: dict[str, np.ndarray]
+    counted_place: np.ndarray  # as place, of the events whose value is not null
+    tiles: list[_Tiles]
+
+    @classmethod
+    def of(cls, group: WindowedGroup, events: Columns) -> _History:
+        """Sort the events once and summarise every tile."""
+        times = np.asarray(events[group.time], dtype=np.int64)
+        keys, code = np.unique(events[group.key], return_inverse=True)
+        order = np.lexsort((times, code))  # stable: of equal times, the later arrival comes last
+        times, code = times[order], code[order]
+        instants, rank = np.unique(times, return_inverse=True)
+        place = code * (instants.size + 1) + rank
+        values = np.asarray(events[group.value], dtype=np.float64)[order]
+        kept = ~np.isnan(values)
+        tiles = [_Tiles.of(group.fields, code[kept], values[kept], times[kept], w.tile_ms) for w in group.windows]
+        last = {name: np.asarray(events[name], dtype=np.float64)[order] for name in group.last}
+        return cls(group, keys, instants, place, times, last, place[kept], tiles)
+
+    def records(self, keys: np.ndarray, as_of: np.ndarray) -> np.ndarray:
+        """Return the records an online store would hold just before each instant."""
+        group, out = self.group, self.group.empty(keys.size)
+        if not self.keys.size:
+            return out
+        code = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
+        seen = self.keys[code] == keys
+        bottom = code * (self.instants.size + 1)
+        top = bottom + np.searchsorted(self.instants, as_of)
+        self._newest(out, seen, np.searchsorted(self.place, bottom), np.searchsorted(self.place, top))
+        low, high = np.searchsorted(self.counted_place, bottom), np.searchsorted(self.counted_place, top)
+        low = np.where(seen, low, high)  # a key without history has no events in between
+        for window, start, tiles in zip(group.windows, group.plan.starts, self.tiles, strict=True):
+            _fill(out, slice(start, start + window.slots), group.fields, tiles, low, high)
+        return out
+
+    def _newest(self, out: np.ndarray, seen: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        some = np.flatnonzero(seen & (high > low))
+        out["newest_ms"][some] = self.times[high[some] - 1]
+        for at, name in enumerate(self.group.last):
+            out["last_columns"][some, at] = self.last[name][high[some] - 1]
+
+
+def _fill(
+    out: np.ndarray, slots: slice, fields: tuple[str, ...], tiles: _Tiles, low: np.ndarray, high: np.ndarray
+) -> None:
+    """Put the newest tiles of events [low, high) of each row into its slots, the newest first."""
+    if not tiles.starts.size:
+        return
+    head = np.searchsorted(tiles.starts, high) - 1
+    tail = np.searchsorted(tiles.starts, low)
+    index = head[:, None] - np.arange(slots.stop - slots.start)
+    there = (index >= tail[:, None]) & (high > low)[:, None]
+    index = np.where(there, index, 0)
+    out["tile"][:, slots] = np.where(there, tiles.tile[index], NO_TILE)
+    some = high > low
+    for name in fields:
+        filled = tiles.whole[name][index]
+        filled[some, 0] = tiles.running[name][high[some] - 1]
+        out[name][:, slots] = np.where(there, filled, aggregates.FIELDS[name][1])
+
+
+def _running(fields: tuple[str, ...], values: np.ndarray, times: np.ndarray, starts: np.ndarray) -> aggregates.Summary:
+    """Summarise every prefix of every run by doubling: W. Hillis, G. Steele, "Data Parallel Algorithms" (1986)."""
+    if not values.size:
+        return {}
+    every = np.arange(values.size)
+    out = aggregates.of(fields, values, times, every)
+    depth = every - np.repeat(starts, np.diff(np.append(starts, values.size)))  # events of the run before this one
+    step = 1
+    while step <= depth.max():
+        here = np.flatnonzero(depth >= step)
+        earlier = {name: out[name][here - step] for name in out}
+        for name, merged in aggregates.add(earlier, {name: out[name][here] for name in out}).items():
+            out[name][here] = merged
+        step *= 2
+    return out

@@ -1,0 +1,131 @@
+"""The online store: where a request finds the features of its entities.
+
+One read answers every key of a request. A row of a key never seen, or written under
+another layout, is missing: its windows are empty and its age is NaN. A store is written
+in transactions that also move the offsets of the source they came from, and that are
+refused when the source did not start where the store stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from headrace.features.windows import WindowedGroup, merge
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be read now; the text says why."""
+
+
+class LayoutMismatch(Exception):
+    """The store holds a group under another declaration; the text says what differs."""
+
+
+class OffsetMismatch(Exception):
+    """Another writer has moved the offsets; `stored` says where each partition stands."""
+
+    def __init__(self, stored: Mapping[str, int]) -> None:
+        super().__init__(f"the store stands at {dict(stored)}, the batch started elsewhere: seek and read again")
+        self.stored = dict(stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The keys of one group to read, int64 [n] or text [n]."""
+
+    group: WindowedGroup
+    keys: np.ndarray
+
+
+@dataclass(slots=True)
+class Block:
+    """What a read found for one group, in the order of its keys."""
+
+    values: np.ndarray  # float64 [n, columns], NaN where missing
+    found: np.ndarray  # bool [n]
+    age_ms: np.ndarray  # float64 [n]: as_of less the newest event, NaN where not found
+
+
+class OnlineStore(Protocol):
+    """Reads the features of many entities at once."""
+
+    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
+        """Return one block per lookup, read in one consistent view; `as_of` is int64 [n].
+
+        Raises StoreUnavailable.
+        """
+        ...
+
+    def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
+        """Return None where every group can be served, else the reason why not."""
+        ...
+
+    def close(self) -> None:
+        """Release what the store holds open."""
+        ...
+
+
+class Transaction(Protocol):
+    """One atomic change of tiles and offsets."""
+
+    def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
+        """Return the records of distinct keys, writable; empty where there are none."""
+        ...
+
+    def write(self, group: WindowedGroup, keys: np.ndarray, records: np.ndarray) -> None:
+        """Put the records of distinct keys."""
+        ...
+
+
+class WritableStore(OnlineStore, Protocol):
+    """A store that a pipeline on this machine writes to."""
+
+    def offsets(self, source: str) -> dict[str, int]:
+        """Return where each partition of a source stands."""
+        ...
+
+    def transaction(
+        self, source: str, start: Mapping[str, int], end: Mapping[str, int]
+    ) -> AbstractContextManager[Transaction]:
+        """Begin a change that moves the source's offsets from `start` to `end` (absent means 0).
+
+        It is committed when the block ends and thrown away when the block raises. Raises
+        OffsetMismatch where the store does not stand at `start`.
+        """
+        ...
+
+    def declare(self, groups: Sequence[WindowedGroup]) -> None:
+        """Record the groups to be written; raises LayoutMismatch where one is held under another declaration."""
+        ...
+
+
+def block_of(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> Block:
+    """Merge records read for a request into a block."""
+    found = group.layout.known(records) & (records["newest_ms"] != np.iinfo(np.int64).min)
+    age = np.where(found, np.maximum(as_of - np.where(found, records["newest_ms"], 0), 0), np.nan)
+    return Block(merge(group, records, as_of), found, age)
+
+
+def encode_keys(keys: np.ndarray) -> list[bytes]:
+    """Return keys as bytes that sort as the keys do: int64 big-endian with the sign flipped, or UTF-8 text."""
+    if keys.dtype.kind in "iu":
+        flipped = keys.astype(np.int64) ^ np.int64(np.iinfo(np.int64).min)
+        return flipped.astype(">i8").view("V8").tolist()
+    return [str(key).encode() for key in keys]
+
+
+def declaration(group: WindowedGroup) -> dict[str, Any]:
+    """Return what a store keeps about a group: its declaration and its layout's fingerprint."""
+    return {**group.describe(), "layout": f"{group.layout.fingerprint:016x}"}
+
+
+def difference(group: WindowedGroup, stored: Mapping[str, Any]) -> str:
+    """Say how a stored declaration of a group differs from this one; empty where it does not."""
+    ours = group.describe()
+    changed = [name for name in ours if stored.get(name) != ours[name]]
+    return "; ".join(f"{name} is {stored.get(name)!r} in the store and {ours[name]!r} here" for name in changed)
