@@ -1,0 +1,43 @@
+# Everything a person or a machine runs here. `make` alone lists it.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+CODE := $(wildcard headrace feature_pipelines transformer predictor monitoring applications benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## Run the fraud demo from events to answers; DATA=path for payments of your own
+	$(BIN)/headrace demo fraud $(if $(DATA),--data "$(DATA)")
+
+test: $(VENV)/.dev ## Run the tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+check: $(VENV)/.dev ## Lint, formatting, types and architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/python -m pytest -q tests/architecture
+
+bench: $(VENV)/.dev ## Run the benchmarks; they print what they measured
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove the virtual environment, caches and built files
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment is filled again only when what it is filled from has changed.
+$(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "python3 was not found, Python 3.11 or newer is needed: apt-get install python3 python3-venv"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is $$("$(PYTHON)" --version), Python 3.11 or newer is needed: set PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module, a virtual environment needs it: apt-get install python3-venv"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
