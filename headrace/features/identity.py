@@ -90,7 +90,7 @@ def _shape(node: Any) -> Any:
 
 def _undocumented(node: ast.AST) -> ast.AST:
     if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
-        bare = ast.FunctionDef(**{name: value for name, value in ast.iter_fields(node)})
+        bare = ast.FunctionDef(**dict(ast.iter_fields(node)))
         bare.body = node.body[1:]
         return bare
     return node

@@ -49,13 +49,14 @@ def nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def conform(view: FeatureView, given: Mapping[str, np.ndarray], now_ms: int) -> Rows:
+def conform(view: FeatureView, given: Mapping[str, np.ndarray], now_ms: int, *, partial: bool = False) -> Rows:
     """Return the request columns of a view from equally long arrays.
 
-    Absent optional columns are missing in every row, an absent time is `now_ms`. Raises
-    RowsError for an unknown column, an absent required one, or columns of unequal length.
+    Absent optional columns are missing in every row, an absent time is `now_ms`; if `partial`,
+    required columns may be absent too. Raises RowsError for an unknown column, an absent
+    required one, or columns of unequal length.
     """
-    _check_names(view, given)
+    _check_names(view, given, partial)
     count = len(next(iter(given.values())))
     rows = Rows(count, {}, np.full(count, now_ms, dtype=np.int64))
     keys = {group.key for group in view.groups}
@@ -63,8 +64,9 @@ def conform(view: FeatureView, given: Mapping[str, np.ndarray], now_ms: int) -> 
         values = given.get(column.name)
         if values is not None and len(values) != count:
             raise RowsError(f"column {column.name!r} has {len(values)} rows, needs {count} like the columns before it")
-        if column.name in keys and values is not None:
-            _put_key(rows, column, values)
+        if column.name in keys:
+            if values is not None:
+                _put_key(rows, column, values)
         elif column.dtype == "timestamp":
             _put_time(rows, column, values, is_as_of=column.name == view.time)
         elif column.dtype != "string":
@@ -74,13 +76,13 @@ def conform(view: FeatureView, given: Mapping[str, np.ndarray], now_ms: int) -> 
     return rows
 
 
-def _check_names(view: FeatureView, given: Mapping[str, np.ndarray]) -> None:
+def _check_names(view: FeatureView, given: Mapping[str, np.ndarray], partial: bool) -> None:
     known = view.request_names
     for name in given:
         if name not in known:
             raise RowsError(f"column {name!r} is unknown, needs one of {', '.join(known)}{nearest(name, known)}")
     absent = [column.name for column in view.request if column.required and column.name not in given]
-    if absent:
+    if absent and not (partial and given):
         raise RowsError(f"column {', '.join(map(repr, absent))} is missing, got {', '.join(given) or 'no column'}")
 
 

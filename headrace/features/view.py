@@ -96,7 +96,9 @@ class FeatureView:
         if isinstance(column, OnDemand):
             for source in column.inputs:
                 self._check(source)
-            return Feature(column.name, f"on_demand:{column.name}", "float32", column.unit, column.missing, column.meaning)
+            return Feature(
+                column.name, f"on_demand:{column.name}", "float32", column.unit, column.missing, column.meaning
+            )
         origin, name = self._check(column)
         if origin == "request":
             wanted = self.request_column(name)

@@ -93,7 +93,9 @@ class WindowedGroup:
         windowed = [f"{self.value}_{stat}_{window.label}" for window in self.windows for stat in self.stats]
         names = (*windowed, *(f"last_{name}" for name in self.last))
         if len(set(names)) != len(names):
-            raise ValueError(f"group {self.name!r} names a column twice, needs distinct windows, statistics and columns")
+            raise ValueError(
+                f"group {self.name!r} names a column twice, needs distinct windows, statistics and columns"
+            )
         object.__setattr__(self, "column_names", names)
         object.__setattr__(self, "fields", aggregates.fields_of(self.stats))
         object.__setattr__(self, "plan", _Slots.of(self.windows))
@@ -198,9 +200,7 @@ def read_is_exact(records: np.ndarray, as_of: np.ndarray) -> np.ndarray:
     return as_of > records["newest_ms"]
 
 
-def fold(
-    group: WindowedGroup, records: np.ndarray, row: np.ndarray, events: Mapping[str, np.ndarray]
-) -> np.ndarray:
+def fold(group: WindowedGroup, records: np.ndarray, row: np.ndarray, events: Mapping[str, np.ndarray]) -> np.ndarray:
     """Add a batch of events to the records of their keys, in place.
 
     `row[i]` is the record of event i; `events` holds the group's time (int64 epoch
@@ -208,13 +208,15 @@ def fold(
     Returns a bool [n]: the events that are too late for every window.
     """
     times, values = events[group.time], events[group.value]
+    if not times.size:
+        return np.zeros(0, dtype=bool)
     order = np.lexsort((times, row))  # stable: equal times stay in order of arrival
     by_arrival = np.argsort(row, kind="stable")
     ordered = bool(np.array_equal(order, by_arrival))
     counted = ~np.isnan(values)
     too_late = np.ones(times.size, dtype=bool)
     for at in range(len(group.windows)):
-        late = _late(group, at, records, row, times, None if ordered else by_arrival)
+        late = _late(group, at, records, row, times, None if ordered else counted)
         too_late &= late
         mine = order[(counted & ~late)[order]]
         if mine.size:
@@ -224,21 +226,23 @@ def fold(
 
 
 def _late(
-    group: WindowedGroup, at: int, records: np.ndarray, row: np.ndarray, times: np.ndarray, arrival: np.ndarray | None
+    group: WindowedGroup, at: int, records: np.ndarray, row: np.ndarray, times: np.ndarray, counted: np.ndarray | None
 ) -> np.ndarray:
-    """Tell which events come after their slot went on to a newer tile, in the store or in this batch."""
+    """Tell which events come after their slot went on to a newer tile, in the store or, where disordered, in this batch."""
     window, start = group.windows[at], group.plan.starts[at]
     tile = times // window.tile_ms
     slot = tile % window.slots
     late = tile < records["tile"][row, start + slot]
-    if arrival is None:
+    if counted is None:
         return late
     place = row * window.slots + slot
     by_place = np.argsort(place, kind="stable")
     runs = np.cumsum(np.r_[0, np.diff(place[by_place]) != 0])
     lowest = tile.min()
     lift = runs * (tile.max() - lowest + 1)
-    newest = np.maximum.accumulate(tile[by_place] - lowest + lift) - lift + lowest
+    # A null event fills no tile, so nothing is late because of it.
+    filled = np.where(counted, tile, lowest)[by_place]
+    newest = np.maximum.accumulate(filled - lowest + lift) - lift + lowest
     late[by_place] |= tile[by_place] < newest
     return late
 
@@ -257,9 +261,7 @@ def _fold_window(
         row, tile, slot = row[newest], tile[newest], slot[newest]
         fresh = {name: column[newest] for name, column in fresh.items()}
     same = records["tile"][row, slot] == tile
-    held = {
-        name: np.where(same, records[name][row, slot], aggregates.FIELDS[name][1]) for name in group.fields
-    }
+    held = {name: np.where(same, records[name][row, slot], aggregates.FIELDS[name][1]) for name in group.fields}
     for name, column in aggregates.add(held, fresh).items():
         records[name][row, slot] = column
     records["tile"][row, slot] = tile

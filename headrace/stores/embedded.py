@@ -23,6 +23,7 @@ from headrace.stores.online import (
     LayoutMismatch,
     Lookup,
     OffsetMismatch,
+    StoreGrew,
     StoreUnavailable,
     block_of,
     declaration,
@@ -35,13 +36,6 @@ _ABOUT = b"headrace"
 _FIRST_MAP = 256 << 20
 _HEADROOM = 192 << 20  # grown before a batch begins, so that a batch hardly ever meets the end of the map
 _MOST_GROUPS = 256
-
-
-class StoreGrew(Exception):
-    """The map was full in the middle of a batch and has been doubled: run the batch again."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__(f"the store's map was full and now has {size >> 20} MiB: the batch must be run again")
 
 
 class EmbeddedStore:
@@ -116,21 +110,18 @@ class EmbeddedStore:
         return {partition.decode(): int.from_bytes(value, "big") for partition, value in rows}
 
     @contextmanager
-    def transaction(self, source: str, start: Mapping[str, int], end: Mapping[str, int]) -> Iterator[_Change]:
-        """Begin a change; see WritableStore. Also raises StoreGrew where the map was full."""
+    def transaction(self, source: str, start: Mapping[str, int]) -> Iterator[_Change]:
+        """Begin a change; see WritableStore."""
         env = self._environment()
         self._make_room(env)
         if self._meta is None:
             self._meta = env.open_db(_ABOUT)
-        about = self._meta
         try:
             with self._begin(env, write=True) as txn:
-                stored = {p: int.from_bytes(txn.get(_offset(source, p), b"\0", db=about), "big") for p in start}
+                stored = {p: int.from_bytes(txn.get(_offset(source, p), b"\0", db=self._meta), "big") for p in start}
                 if stored != dict(start):
                     raise OffsetMismatch(stored)
-                yield _Change(self, txn)
-                for partition, at in end.items():
-                    txn.put(_offset(source, partition), at.to_bytes(8, "big"), db=about)
+                yield _Change(self, txn, source)
         except lmdb.MapFullError as full:
             size = env.info()["map_size"] * 2
             env.set_mapsize(size)
@@ -193,10 +184,10 @@ class EmbeddedStore:
 
     def _begin(self, env: lmdb.Environment, write: bool = False) -> lmdb.Transaction:
         try:
-            return env.begin(write=write, buffers=not write)
+            return env.begin(write=write)
         except lmdb.MapResizedError:  # another process has made the map larger
             env.set_mapsize(0)
-            return env.begin(write=write, buffers=not write)
+            return env.begin(write=write)
 
     def _db(self, name: str) -> Any:
         db = self._dbs.get(name)
@@ -235,16 +226,22 @@ class EmbeddedStore:
     def _unlike(self, group: WindowedGroup, stored: Mapping[str, Any], unlike: str) -> str:
         return (
             f"the store at {self.path.name!r} holds group {group.name!r} under another declaration ({unlike}): "
-            f"layout {stored.get('layout')} there, {group.layout.fingerprint:016x} here; give the group a new name or use another store"
+            f"layout {stored.get('layout')} there, {group.layout.fingerprint:016x} here; "
+            "give the group a new name or use another store"
         )
 
 
 class _Change:
     """One write transaction; records are read inside it, so they are never another process's past."""
 
-    def __init__(self, store: EmbeddedStore, txn: lmdb.Transaction) -> None:
+    def __init__(self, store: EmbeddedStore, txn: lmdb.Transaction, source: str) -> None:
         self._store = store
         self._txn = txn
+        self._source = source
+
+    def advance(self, offsets: Mapping[str, int]) -> None:
+        for partition, at in offsets.items():
+            self._txn.put(_offset(self._source, partition), at.to_bytes(8, "big"), db=self._store._meta)
 
     def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
         records = self._store._rows(self._txn, self._store.opened(group), Lookup(group, keys)).copy()
@@ -255,7 +252,7 @@ class _Change:
 
     def write(self, group: WindowedGroup, keys: np.ndarray, records: np.ndarray) -> None:
         db, size = self._store.opened(group), group.layout.size
-        flat = memoryview(np.ascontiguousarray(records).view(np.uint8))
+        flat = memoryview(records.tobytes())
         rows = ((key, flat[at * size : (at + 1) * size]) for at, key in enumerate(encode_keys(keys)))
         self._txn.cursor(db).putmulti(rows)
 

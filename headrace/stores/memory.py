@@ -44,7 +44,7 @@ class MemoryStore:
                 raise LayoutMismatch(f"group {group.name!r} was declared otherwise: {unlike}")
 
     @contextmanager
-    def transaction(self, source: str, start: Mapping[str, int], end: Mapping[str, int]) -> Iterator[_Change]:
+    def transaction(self, source: str, start: Mapping[str, int]) -> Iterator[_Change]:
         """Begin a change; see WritableStore."""
         stored = self.offsets(source)
         if any(stored.get(partition, 0) != at for partition, at in start.items()):
@@ -53,7 +53,7 @@ class MemoryStore:
         yield change
         for name, records in change.written.items():
             self._records.setdefault(name, {}).update(records)
-        self._offsets.setdefault(source, {}).update(end)
+        self._offsets.setdefault(source, {}).update(change.offsets)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -69,6 +69,10 @@ class _Change:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self.written: dict[str, dict[bytes, bytes]] = {}
+        self.offsets: dict[str, int] = {}
+
+    def advance(self, offsets: Mapping[str, int]) -> None:
+        self.offsets.update(offsets)
 
     def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
         records = self._store._read(group, keys).copy()

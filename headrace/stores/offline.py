@@ -69,15 +69,18 @@ def training_frame(
     view: FeatureView,
     spine: Columns,
     events: Mapping[str, Columns],
-    progress: Callable[[int], None] = lambda rows: None,
+    *,
+    progress: Callable[[int], None] | None = None,
+    partial: bool = False,
 ) -> TrainingFrame:
     """Return the features of every spine row, point-in-time correct.
 
     `spine` holds the view's request columns, its time column among them, each [rows];
     `events[stream]` the columns of each stream, in order of arrival. `progress` is told
-    how many rows were done. Raises RowsError for a spine that does not fit the view.
+    how many rows were done. A column that the view requires may be absent only if `partial`;
+    it is missing in every row. Raises RowsError for a spine that does not fit the view.
     """
-    rows = conform(view, spine, NO_TIME)
+    rows = conform(view, spine, NO_TIME, partial=partial)
     history = {group.name: _History.of(group, events[group.stream]) for group in view.groups if group.stream in events}
     plan = Plan.of(view)
     out = np.empty((rows.count, plan.width), dtype=np.float32)
@@ -87,7 +90,8 @@ def training_frame(
         blocks = {group.name: _block(group, history.get(group.name), rows, part, as_of) for group in view.groups}
         request = {name: values[part] for name, values in rows.columns.items()}
         out[part] = plan.compute(as_of.size, request, blocks)
-        progress(as_of.size)
+        if progress:
+            progress(as_of.size)
     return TrainingFrame(view, rows, out)
 
 

@@ -34,6 +34,13 @@ class OffsetMismatch(Exception):
         self.stored = dict(stored)
 
 
+class StoreGrew(Exception):
+    """The store was full in the middle of a batch and has been enlarged: run the batch again."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the store was full and now has room for {size >> 20} MiB: the batch must be run again")
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """The keys of one group to read, int64 [n] or text [n]."""
@@ -81,6 +88,10 @@ class Transaction(Protocol):
         """Put the records of distinct keys."""
         ...
 
+    def advance(self, offsets: Mapping[str, int]) -> None:
+        """Say where the source's partitions stand once this change is committed."""
+        ...
+
 
 class WritableStore(OnlineStore, Protocol):
     """A store that a pipeline on this machine writes to."""
@@ -89,13 +100,11 @@ class WritableStore(OnlineStore, Protocol):
         """Return where each partition of a source stands."""
         ...
 
-    def transaction(
-        self, source: str, start: Mapping[str, int], end: Mapping[str, int]
-    ) -> AbstractContextManager[Transaction]:
-        """Begin a change that moves the source's offsets from `start` to `end` (absent means 0).
+    def transaction(self, source: str, start: Mapping[str, int]) -> AbstractContextManager[Transaction]:
+        """Begin a change by a batch that was read from `start` on (a partition never seen stands at 0).
 
         It is committed when the block ends and thrown away when the block raises. Raises
-        OffsetMismatch where the store does not stand at `start`.
+        OffsetMismatch where the store does not stand at `start`, and StoreGrew where it must be run again.
         """
         ...
 

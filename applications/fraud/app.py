@@ -1,0 +1,46 @@
+"""The fraud application: a payment goes in, the probability that it is fraudulent comes out."""
+
+from __future__ import annotations
+
+from applications.fraud.features import FRAUD_VIEW, LABEL_DELAY_MS
+from headrace.application import Application, Output
+from headrace.features.columns import Column
+from headrace.features.streams import Stream
+
+PAYMENTS = Stream(
+    "payments",
+    (
+        Column("tid", "string", required=False, meaning="The payment's id."),
+        Column("cc_num", "int64", meaning="The card."),
+        Column("terminal_id", "int64", meaning="The terminal."),
+        Column("datetime", "timestamp", meaning="When the payment was made."),
+        Column("amount", low=0.0, high=1e12, meaning="The amount paid."),
+        Column("latitude", unit="degree", low=-90, high=90, required=False, meaning="Where it was made."),
+        Column("longitude", unit="degree", low=-180, high=180, required=False, meaning="Where it was made."),
+        Column("card_present", "bool", required=False, meaning="Whether the card was read."),
+        Column("category", "string", required=False, meaning="What was bought."),
+    ),
+)
+
+LABELS = Stream(
+    "labels",
+    (
+        Column("tid", "string", required=False, meaning="The payment's id."),
+        Column("cc_num", "int64", required=False, meaning="The card."),
+        Column("terminal_id", "int64", meaning="The terminal."),
+        Column("datetime", "timestamp", meaning="When the payment was made; its label comes seven days later."),
+        Column("fraud_label", "bool", meaning="Whether the payment turned out fraudulent."),
+    ),
+)
+
+APP = Application(
+    name="fraud",
+    view=FRAUD_VIEW,
+    streams=(PAYMENTS, LABELS),
+    outputs=(Output("fraud_probability"),),
+    label="fraud_label",
+    label_stream="labels",
+    label_delay_ms=LABEL_DELAY_MS,
+    data="applications.fraud.data:payments",
+    training="applications.fraud.training:train_and_export",
+)

@@ -1,0 +1,1 @@
+"""Streams into stored features: sources, the fold, dead letters and backfill."""

@@ -1,0 +1,71 @@
+"""Dead letters: events that could not be counted, kept with the reason and their original bytes.
+
+The file is JSON lines: `partition`, `offset`, `reason`, and the event as `text`, or as
+`base64` where it is not UTF-8. Its length is an offset like any other and moves in the
+store's transaction, so that after a crash no letter is lost and none is there twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+#: The partition under which the length of the file is kept beside the source's offsets.
+PARTITION = "dead-letters"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One event that was not counted."""
+
+    partition: str
+    offset: int
+    reason: str
+    event: bytes
+
+
+class DeadLetterFile:
+    """An append-only file whose valid length the store knows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, letters: Sequence[DeadLetter], at: int) -> int:
+        """Write letters at byte `at`, dropping what an interrupted batch left behind it; return the new length."""
+        if not letters and not self.path.exists():
+            return at
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+            file.truncate(at)
+            file.seek(at)
+            file.write(b"".join(map(_line, letters)))
+            file.flush()
+            if letters:
+                os.fsync(file.fileno())
+            return file.tell()
+
+    def read(self) -> list[DeadLetter]:
+        """Return every letter in the file."""
+        if not self.path.exists():
+            return []
+        return [_letter(orjson.loads(line)) for line in self.path.read_bytes().splitlines()]
+
+
+def _line(letter: DeadLetter) -> bytes:
+    row: dict[str, Any] = {"partition": letter.partition, "offset": letter.offset, "reason": letter.reason}
+    try:
+        row["text"] = letter.event.decode("utf-8")
+    except UnicodeDecodeError:
+        row["base64"] = base64.b64encode(letter.event).decode()
+    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _letter(row: dict[str, Any]) -> DeadLetter:
+    event = row["text"].encode() if "text" in row else base64.b64decode(row["base64"])
+    return DeadLetter(row["partition"], row["offset"], row["reason"], event)

@@ -1,0 +1,1 @@
+"""Engines: each adds events to the same tiles with the same fold."""

@@ -1,0 +1,171 @@
+"""From what a topic carries to typed columns, and the reasons why some events are not.
+
+An event is a mapping of names to raw values, as JSON, CSV or Parquet hold them. Decoding is by
+column: values become float64 (NaN for null), int64 keys or epoch milliseconds. An event
+without its time, without a required column or with a value that is not of its column's
+kind is rejected with the reason; it is never half counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headrace.features.columns import NO_TIME, Column
+from headrace.features.instants import epochs_ms, iso
+from headrace.features.streams import Stream
+
+_NULL_TEXT = frozenset({"", "null", "NULL", "None", "nan", "NaN", "NA"})
+_TRUE, _FALSE = frozenset({"true", "True", "TRUE", "1"}), frozenset({"false", "False", "FALSE", "0"})
+
+
+@dataclass(slots=True)
+class Events:
+    """Typed columns of the accepted events, and why each other one was refused."""
+
+    columns: dict[str, np.ndarray]
+    accepted: np.ndarray  # bool [events read]
+    reasons: dict[int, str]  # index of a refused event -> the reason
+
+
+def decode(stream: Stream, raw: Mapping[str, Sequence[Any] | np.ndarray], count: int, now_ms: int) -> Events:
+    """Decode equally long raw columns of `count` events; a column absent from `raw` is null in all of them."""
+    reasons: dict[int, str] = {}
+    typed: dict[str, np.ndarray] = {}
+    for column in stream.columns:
+        values = raw.get(column.name)
+        typed[column.name], bad, null = _typed(column, values, count)
+        if bad.any():
+            _refuse(reasons, bad, f"{column.name} is not {_kind(column)}")
+        if column.required and null.any():
+            _refuse(reasons, null, f"{column.name} is missing, an event of {stream.name} needs it")
+    late = typed[stream.time] > now_ms + stream.tolerance_ms
+    if late.any():
+        _refuse(reasons, late, f"{stream.time} is after {iso(now_ms + stream.tolerance_ms)}, too far in the future")
+    accepted = np.ones(count, dtype=bool)
+    accepted[list(reasons)] = False
+    if reasons:
+        typed = {name: values[accepted] for name, values in typed.items()}
+    return Events(typed, accepted, reasons)
+
+
+_KIND = {
+    "float64": "a finite number",
+    "int64": "a whole number",
+    "bool": "true or false",
+    "timestamp": "ISO 8601 or epoch milliseconds",
+    "string": "text",
+}
+
+
+def _kind(column: Column) -> str:
+    bounded = column.dtype == "float64" and column.low > -np.inf
+    return f"a number from {column.low:g} to {column.high:g}" if bounded else _KIND[column.dtype]
+
+
+def _refuse(reasons: dict[int, str], marks: np.ndarray, reason: str) -> None:
+    for at in np.flatnonzero(marks).tolist():
+        reasons.setdefault(at, reason)
+
+
+def _typed(column: Column, values: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a column's values, which of them are not of its kind, and which are null."""
+    nothing = np.zeros(count, dtype=bool)
+    if values is None:
+        return _blank(column, count), nothing, ~nothing
+    if column.dtype == "timestamp":
+        null = _nulls(values, count)
+        at = epochs_ms(values)
+        return at, (at == NO_TIME) & ~null, null
+    if column.dtype == "string":
+        text = np.array([None if value is None else str(value) for value in values], dtype=object)
+        return text, nothing, _nulls(text, count)
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iub":
+        return values.astype(np.int64 if column.dtype == "int64" else np.float64), nothing, nothing
+    if column.dtype == "int64":
+        return _whole(values, count)
+    return _number(column, values, count)
+
+
+def _blank(column: Column, count: int) -> np.ndarray:
+    blanks = {"timestamp": NO_TIME, "int64": 0, "string": None}
+    kinds = {"timestamp": np.int64, "int64": np.int64, "string": object}
+    return np.full(count, blanks.get(column.dtype, np.nan), dtype=kinds.get(column.dtype, np.float64))
+
+
+def _nulls(values: Any, count: int) -> np.ndarray:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iub":
+        return np.zeros(count, dtype=bool)
+    return np.fromiter((_is_null(value) for value in values), dtype=bool, count=count)
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and value.strip() in _NULL_TEXT)
+
+
+def _whole(values: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+        null = np.isnan(values)
+        bad = ~null & ((values != np.floor(values)) | (np.abs(values) > 2**53))
+        return np.where(null | bad, 0, values).astype(np.int64), bad, null
+    out, bad, null = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+    try:
+        out[:] = [_WHOLE[type(value)](value) for value in values]
+    except (KeyError, ValueError, OverflowError):  # at least one is not whole: find which
+        for at, value in enumerate(values):
+            null[at] = _is_null(value)
+            if not null[at]:
+                whole = _whole_of(value)
+                out[at], bad[at] = whole or 0, whole is None
+    return out, bad, null
+
+
+_WHOLE: dict[type, Any] = {int: int, str: int}
+
+
+def _whole_of(value: Any) -> int | None:
+    try:
+        whole = int(value) if not isinstance(value, float) else int(value) if value.is_integer() else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return whole if whole is not None and -(2**63) <= whole < 2**63 and not isinstance(value, bool) else None
+
+
+def _number(column: Column, values: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    null = np.zeros(count, dtype=bool)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+        out = values.astype(np.float64)
+        null = np.isnan(out)
+    elif column.dtype == "bool":
+        out, null = _flags(values, count)
+    else:
+        out, null = _floats(values, count)
+    bad = ~null & (np.isnan(out) | column.outside(out))
+    return np.where(bad, np.nan, out), bad, null
+
+
+def _floats(values: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    null = np.zeros(count, dtype=bool)
+    try:
+        return np.fromiter(map(float, values), dtype=np.float64, count=count), null
+    except (TypeError, ValueError):
+        null = _nulls(values, count)
+        return np.fromiter(map(_float_of, values), dtype=np.float64, count=count), null
+
+
+def _float_of(value: Any) -> float:
+    try:
+        return float(value) if not isinstance(value, bool) else np.nan
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def _flags(values: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    out = np.full(count, np.nan)
+    for at, value in enumerate(values):
+        text = str(value).strip()
+        out[at] = 1.0 if text in _TRUE else 0.0 if text in _FALSE else np.nan
+    return out, _nulls(values, count)

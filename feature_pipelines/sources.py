@@ -1,0 +1,112 @@
+"""Where events come from. A source is read in batches and can go back to any offset.
+
+An offset counts the events read from a partition. A file is one partition; its name holds a
+digest of the file's beginning, end and length, so that another file never continues where
+this one stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from feature_pipelines.files import EventFile, open_events
+from headrace.features.instants import epochs_ms
+from headrace.features.streams import Stream
+
+_DIGESTED = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some consecutive events of one partition or several, not yet decoded."""
+
+    count: int
+    raw: Mapping[str, Sequence[Any] | np.ndarray]  # column -> [count]
+    start: Mapping[str, int]  # partition -> offset of its first event here
+    end: Mapping[str, int]  # partition -> offset after its last event here
+    unreadable: Mapping[int, str]  # event -> why it has no columns at all
+    original: Callable[[int], bytes]
+    origin: Callable[[int], tuple[str, int]]  # event -> its partition and offset
+
+
+class Source(Protocol):
+    """A stream's events in order, with offsets to return to."""
+
+    total: int | None  # events in all, None where there is no end
+    at: int  # events already read
+
+    def seek(self, offsets: Mapping[str, int]) -> None:
+        """Go to these offsets; a partition that is not named is read from its beginning."""
+        ...
+
+    def poll(self, limit: int) -> Batch | None:
+        """Return up to `limit` further events; None where there are none now."""
+        ...
+
+    def close(self) -> None:
+        """Release what the source holds open."""
+        ...
+
+
+class FileSource:
+    """Events of a Parquet, CSV or JSON lines file, in file order or in order of event time.
+
+    In time order events without a readable time come first, and events of one instant stay in file order.
+    """
+
+    def __init__(self, path: Path | str, stream: Stream, *, order: str = "time") -> None:
+        if order not in ("time", "file"):
+            raise ValueError(f"order is {order!r}, needs 'time' or 'file'")
+        self._file = open_events(Path(path), stream.names)
+        self.absent = tuple(name for name in stream.names if name not in self._file.columns)
+        self._order = _by_time(self._file, stream.time) if order == "time" else None
+        self.partition = f"{Path(path).name}@{_digest(Path(path))}/{order}"
+        self.total: int | None = self._file.count
+        self.at = 0
+
+    def seek(self, offsets: Mapping[str, int]) -> None:
+        """Go to the file's offset among `offsets`, to its beginning where it is not named."""
+        self.at = offsets.get(self.partition, 0)
+
+    def poll(self, limit: int) -> Batch | None:
+        """Return the next events, None at the end of the file."""
+        start, end = self.at, min(self.at + limit, self._file.count)
+        if start >= end:
+            return None
+        self.at = end
+        index = np.arange(start, end) if self._order is None else self._order[start:end]
+        raw, unreadable = self._file.read(index)
+        return Batch(
+            count=end - start,
+            raw=raw,
+            start={self.partition: start},
+            end={self.partition: end},
+            unreadable=unreadable,
+            original=lambda event: self._file.original(int(index[event])),
+            origin=lambda event: (self.partition, start + event),
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _by_time(file: EventFile, time: str) -> np.ndarray | None:
+    at = epochs_ms(file.column(time))
+    if (np.diff(at) >= 0).all():
+        return None
+    return np.argsort(at, kind="stable")
+
+
+def _digest(path: Path) -> str:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_DIGESTED)
+        file.seek(max(0, size - _DIGESTED))
+        return sha256(b"%d|" % size + head + file.read()).hexdigest()[:16]
