@@ -1,0 +1,85 @@
+"""Windows from their definition, by loops over raw events: slow, and short enough to be seen correct.
+
+A window of length L with tile T read at `as_of` covers `floor(as_of - L to T) <= t < as_of`; delayed
+by D it covers `floor(as_of - D - L to T) <= t < floor(as_of - D to T)`. Nulls are not counted. The last
+columns are those of the newest event, whatever its value; of equal times the later arrival is newer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Event(NamedTuple):
+    """One event in order of arrival; `value` is None where it is null."""
+
+    key: int
+    at_ms: int
+    value: float | None
+    place: float | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """A window's parameters, in milliseconds."""
+
+    length: int
+    tile: int
+    delay: int = 0
+
+    def covers(self, at_ms: int, as_of: int) -> bool:
+        """Tell whether an event at `at_ms` lies in the window read at `as_of`."""
+        tail = floor_to(as_of - self.delay - self.length, self.tile)
+        head = floor_to(as_of - self.delay, self.tile) if self.delay else as_of
+        return tail <= at_ms < head
+
+
+def floor_to(instant: int, tile: int) -> int:
+    """Return the start of the tile an instant lies in."""
+    return instant - instant % tile
+
+
+def covered(events: list[Event], key: int, span: Span, as_of: int) -> list[Event]:
+    """Return the counted events of a key in a window, in order of time and then of arrival."""
+    mine = []
+    for event in events:
+        if event.key == key and event.value is not None and span.covers(event.at_ms, as_of):
+            mine.append(event)
+    return sorted(mine, key=lambda event: event.at_ms)
+
+
+def statistic(name: str, values: list[float]) -> float:
+    """Return count, sum, mean, sample std, min, max or last of values in order of time; NaN where undefined."""
+    if name == "count":
+        return float(len(values))
+    if name == "sum":
+        return math.fsum(values)
+    if not values:
+        return math.nan
+    mean = math.fsum(values) / len(values)
+    if name == "std":
+        if len(values) < 2:
+            return math.nan
+        return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    return {"mean": mean, "min": min(values), "max": max(values), "last": values[-1]}[name]
+
+
+def newest(events: list[Event], key: int, as_of: int) -> Event | None:
+    """Return the newest event of a key before `as_of`, of equal times the one that arrived later."""
+    found = None
+    for event in events:
+        if event.key == key and event.at_ms < as_of and (found is None or event.at_ms >= found.at_ms):
+            found = event
+    return found
+
+
+def read(events: list[Event], key: int, spans: list[Span], stats: tuple[str, ...], as_of: int) -> list[float]:
+    """Return every statistic of every window, window by window."""
+    row = []
+    for span in spans:
+        values = [event.value for event in covered(events, key, span, as_of) if event.value is not None]
+        for name in stats:
+            row.append(statistic(name, values))
+    return row
