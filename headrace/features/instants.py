@@ -20,6 +20,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 #: Instants beyond year 9999 are typing errors, or microseconds taken for milliseconds.
 LAST_MS = 253_402_300_799_999
+_MOST_DIGITS = 32  # Python refuses to read thousands of them
 
 
 def epoch_ms(value: Any) -> int:
@@ -35,7 +36,7 @@ def epoch_ms(value: Any) -> int:
     if isinstance(value, str):
         return _of_text(value.strip())
     if isinstance(value, datetime):
-        return _of_datetime(value)
+        return epoch_ms(_of_datetime(value))
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return int(value) if -LAST_MS <= int(value) <= LAST_MS else NO_TIME
     if isinstance(value, float | np.floating) and abs(value) <= LAST_MS:
@@ -45,9 +46,11 @@ def epoch_ms(value: Any) -> int:
 
 def epochs_ms(values: Iterable[Any]) -> np.ndarray:
     """Return int64 epoch milliseconds of many instants; NO_TIME where one cannot be read."""
+    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        values = values.astype("datetime64[ms]").astype(np.int64)  # "not a time" becomes NO_TIME
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
-        whole = values.astype(np.int64)
-        return np.where(np.abs(whole) <= LAST_MS, whole, NO_TIME)
+        readable = (values >= -LAST_MS) & (values <= LAST_MS)
+        return np.where(readable, values, NO_TIME).astype(np.int64)
     return np.fromiter(map(epoch_ms, values), dtype=np.int64)
 
 
@@ -62,9 +65,9 @@ def iso(instant_ms: int) -> str:
 
 def _of_text(text: str) -> int:
     if text.removeprefix("-").isdecimal():  # digits alone are milliseconds, never a compact date
-        return epoch_ms(int(text))
+        return epoch_ms(int(text)) if len(text) <= _MOST_DIGITS else NO_TIME
     try:
-        return _of_datetime(datetime.fromisoformat(text))
+        return epoch_ms(datetime.fromisoformat(text))
     except ValueError:
         return NO_TIME
 
