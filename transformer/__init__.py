@@ -1,0 +1,1 @@
+"""A request into a model's input, and the model's answer back."""

@@ -1,0 +1,172 @@
+"""The KServe model: an application's request path, under any server that speaks to `kserve.Model`.
+
+The lean server calls `infer`; the stock `kserve.ModelServer` calls `preprocess`, `predict` and
+`postprocess` one after another. Both run the same steps of the same request path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import kserve
+import numpy as np
+from kserve.errors import InferenceError, InvalidInput, ModelNotReady
+
+from headrace.open_inference.errors import InvalidRequest, NotReady, OpenInferenceError
+from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
+from transformer.readiness import reason_not_ready
+from transformer.request_path import EXTRAS, FEATURES, Prepared, RequestPath, deadline_in
+from transformer.rows import ACCEPTED, tensors_of
+
+DEADLINE_HEADER = "headrace-deadline-ms"
+_PROBE_S = 2.0
+_prepared: ContextVar[Prepared] = ContextVar("prepared")
+
+
+class FeatureTransformer(kserve.Model):
+    """Serves a request path; ready when its store, its predictor and the model's fingerprint say so."""
+
+    def __init__(self, path: RequestPath, *, default_deadline_s: float = 0.05, unproved: bool = False) -> None:
+        super().__init__(path.name)
+        self.path = path
+        self.versions: tuple[str, ...] = ()
+        self._default_deadline_s = default_deadline_s
+        self._unproved = unproved
+        self._reason: str | None = "the first check of store and predictor is under way"
+        self.ready = True  # in KServe's sense: loaded; `healthy` tells whether it can answer
+
+    def readiness(self) -> str | None:
+        """Return what the last check found: None, or why requests cannot be answered."""
+        return self._reason
+
+    async def check(self) -> str | None:
+        """Look at store and predictor again and remember the outcome."""
+        self._reason = await reason_not_ready(
+            self.path.app.view,
+            self.path.store,
+            self.path.predictor,
+            unproved=self._unproved,
+            deadline=deadline_in(_PROBE_S),
+        )
+        return self._reason
+
+    def metadata(self) -> dict[str, Any]:
+        """Return the request's columns as inputs, and the outputs that can be asked for."""
+        view, width = self.path.app.view, len(self.path.app.view.names)
+        extras = {"features": [-1, width], "feature_age_ms": [-1, len(view.groups)], "stage_ms": [-1]}
+        outputs = [{"name": o.name, "datatype": o.datatype, "shape": [-1]} for o in self.path.app.outputs]
+        outputs += [{"name": n, "datatype": kind, "shape": extras.get(n, [-1])} for n, kind in EXTRAS.items()]
+        inputs = [{"name": c.name, "datatype": ACCEPTED[c.dtype][0], "shape": [-1]} for c in view.request]
+        return {
+            "name": self.name,
+            "versions": list(self.versions),
+            "platform": "headrace_transformer",
+            "inputs": inputs,
+            "outputs": outputs,
+        }
+
+    def config(self) -> dict[str, Any]:
+        """Return the view's fingerprint in the shape of Triton's model configuration."""
+        return {
+            "name": self.name,
+            "platform": "headrace_transformer",
+            "parameters": {"headrace_fingerprint": {"string_value": self.path.app.view.fingerprint}},
+        }
+
+    async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
+        """Answer a v2 request; called by the lean server."""
+        return await self.path.infer(request, deadline)
+
+    async def predict_v1(self, body: dict[str, Any], deadline: float) -> dict[str, Any]:
+        """Answer a v1 request; called by the lean server."""
+        return _v1_answer(await self.path.infer(self._v1_request(body), deadline))
+
+    async def healthy(self) -> bool:
+        """Tell the stock server whether requests can be answered; raise with the reason where not."""
+        if why := await self.check():
+            raise ModelNotReady(self.name, why)
+        return True
+
+    async def preprocess(self, payload: Any, headers: Mapping[str, str] | None = None) -> kserve.InferRequest:
+        """Turn a request of the stock server into the model's input."""
+        with _kserve_errors(self.name):
+            request = self._v1_request(payload) if isinstance(payload, dict) else _request_of(self.name, payload)
+            prepared = await self.path.prepare(request)
+        _prepared.set(prepared)
+        features = kserve.InferInput(FEATURES, list(prepared.matrix.shape), "FP32")
+        features.set_data_from_numpy(prepared.matrix, binary_data=True)
+        return kserve.InferRequest(self.name, [features], request.id)
+
+    async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> dict[str, np.ndarray]:
+        """Call the predictor over the kept-alive binary connection, within the request's deadline."""
+        with _kserve_errors(self.name):
+            seconds = _deadline_s(headers or {}) or self._default_deadline_s
+            return await self.path.predict(_prepared.get(), deadline_in(seconds))
+
+    async def postprocess(self, result: Any, headers: Any = None, response_headers: Any = None) -> Any:
+        """Turn predictions into the stock server's answer, v1 or v2 as it was asked."""
+        prepared = _prepared.get()
+        with _kserve_errors(self.name):
+            answer = self.path.respond(prepared, result)
+        if prepared.request.parameters.get("v1"):
+            return _v1_answer(answer)
+        return _response_of(answer)
+
+    def _v1_request(self, body: dict[str, Any]) -> InferRequest:
+        inputs = tensors_of(self.path.app.view, body.get("instances"))
+        return InferRequest(self.name, inputs=inputs, parameters={"v1": True})
+
+
+def _v1_answer(answer: InferResponse) -> dict[str, Any]:
+    names = [tensor.name for tensor in answer.outputs]
+    columns = [tensor.array.tolist() for tensor in answer.outputs]
+    return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]}
+
+
+def _request_of(name: str, payload: kserve.InferRequest) -> InferRequest:
+    inputs = {}
+    for given in payload.inputs:
+        array = given.as_numpy()
+        inputs[given.name] = (
+            Tensor.of(given.name, array) if given.datatype == "BYTES" else Tensor(given.name, given.datatype, array)
+        )
+    asked = tuple(RequestedOutput(output.name) for output in payload.request_outputs or ())
+    return InferRequest(name, id=payload.id or "", inputs=inputs, outputs=asked)
+
+
+def _response_of(answer: InferResponse) -> kserve.InferResponse:
+    outputs = []
+    for tensor in answer.outputs:
+        output = kserve.InferOutput(tensor.name, list(tensor.array.shape), tensor.datatype)
+        output.set_data_from_numpy(tensor.array, binary_data=False)
+        outputs.append(output)
+    return kserve.InferResponse(answer.id, answer.model, outputs)
+
+
+def _deadline_s(headers: Mapping[str, str]) -> float | None:
+    said = headers.get(DEADLINE_HEADER)
+    if said is None:
+        return None
+    try:
+        milliseconds = float(said)
+    except ValueError:
+        milliseconds = 0.0
+    if not 0 < milliseconds < float("inf"):
+        raise InvalidRequest(f"header {DEADLINE_HEADER} is not a positive number, needs milliseconds")
+    return milliseconds / 1000
+
+
+@contextmanager
+def _kserve_errors(model: str) -> Iterator[None]:
+    """Raise our errors as those that the stock server turns into statuses."""
+    try:
+        yield
+    except OpenInferenceError as refused:
+        if refused.http_status in (400, 413):
+            raise InvalidInput(str(refused)) from refused
+        if refused.http_status == NotReady.http_status:
+            raise ModelNotReady(model, str(refused)) from refused
+        raise InferenceError(str(refused)) from refused

@@ -1,0 +1,96 @@
+"""Whether the transformer can answer, and if not, why: store, predictor, and that both belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from headrace.features import FeatureView
+from headrace.open_inference.client import PredictorClient
+from headrace.open_inference.errors import OpenInferenceError
+from headrace.stores.online import OnlineStore
+
+FINGERPRINT, COLUMNS = "headrace_fingerprint", "headrace_columns"
+
+
+async def reason_not_ready(
+    view: FeatureView, store: OnlineStore, predictor: PredictorClient, *, unproved: bool, deadline: float
+) -> str | None:
+    """Return None when a request can be answered, else the reason why not.
+
+    `unproved` accepts a predictor that cannot tell its fingerprint; then the width of its
+    input must agree at least. `deadline` is an instant of the running loop.
+    """
+    if why := store.readiness(view.groups):
+        return why
+    try:
+        if not await predictor.ready(deadline):
+            return "the predictor is not ready"
+        config = await predictor.config(deadline)
+        parameters = config.get("parameters") or {}
+        if _text(parameters, FINGERPRINT):
+            return disagreement(view, parameters)
+        if not unproved:
+            return "the predictor does not tell the fingerprint of its model: set unproved_predictor to serve without proof"
+        return _unlike_shape(view, await predictor.metadata(deadline))
+    except OpenInferenceError as failed:
+        return f"the predictor cannot be asked: {failed}"
+
+
+def disagreement(view: FeatureView, parameters: Mapping[str, Any]) -> str | None:
+    """Return how the model's columns differ from the view's, None where they are the same."""
+    theirs = _text(parameters, FINGERPRINT)
+    if theirs == view.fingerprint:
+        return None
+    return (
+        f"view {view.name!r} has fingerprint {view.fingerprint[:16]}, the model was trained on {theirs[:16]}: "
+        f"{differing(view.describe(), _columns(parameters))}; train and export the model again"
+    )
+
+
+def differing(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
+    """Say which columns two views do not share, or share otherwise.
+
+    >>> differing([{"name": "a"}, {"name": "b"}], [{"name": "a"}])
+    'b only in the view'
+    """
+    mine, other = {c["name"]: c for c in ours}, {c["name"]: c for c in theirs}
+    said = []
+    for title, names in (
+        ("only in the view", [name for name in mine if name not in other]),
+        ("only in the model", [name for name in other if name not in mine]),
+        (
+            "declared otherwise",
+            [name for name in mine if name in other and _meaning(mine[name]) != _meaning(other[name])],
+        ),
+    ):
+        if names:
+            said.append(f"{', '.join(names)} {title}")
+    if not said and list(mine) != list(other):
+        said.append("the columns stand in another order")
+    return "; ".join(said) or "the columns are the same, a window's parameters or a function's source differ"
+
+
+def _meaning(column: Mapping[str, Any]) -> tuple[Any, ...]:
+    return column.get("dtype"), column.get("missing"), column.get("source")
+
+
+def _text(parameters: Mapping[str, Any], name: str) -> str:
+    return str((parameters.get(name) or {}).get("string_value", ""))
+
+
+def _columns(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    try:
+        return list(orjson.loads(_text(parameters, COLUMNS) or "[]"))
+    except orjson.JSONDecodeError:
+        return []
+
+
+def _unlike_shape(view: FeatureView, metadata: Mapping[str, Any]) -> str | None:
+    inputs = metadata.get("inputs") or [{}]
+    shape, datatype, width = inputs[0].get("shape") or [0], inputs[0].get("datatype"), len(view.names)
+    if shape[-1] != width or datatype != "FP32":
+        return f"the predictor reads {datatype} of shape {shape}, needs FP32 of shape [-1, {width}]"
+    return None

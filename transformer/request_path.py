@@ -1,0 +1,174 @@
+"""The request path: decode, read, assemble, predict, respond, under one deadline.
+
+This is the hot path. Names are resolved when it is built; a request makes one read of the
+online store and one call of the predictor however many rows it has, and nothing here
+loops over rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headrace.application import Application
+from headrace.features import Plan
+from headrace.features.rows import Rows
+from headrace.open_inference.client import PredictorClient
+from headrace.open_inference.errors import FeaturesUnavailable, InvalidRequest, OpenInferenceError, PredictorFailed
+from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
+from headrace.stores.online import Block, Lookup, OnlineStore, StoreUnavailable
+from headrace.telemetry import RequestMetrics
+from transformer.rows import rows_of, status_of
+
+FEATURES = "features"
+EXTRAS = {"features": "FP32", "feature_age_ms": "FP64", "row_status": "BYTES", "stage_ms": "FP64"}
+STAGES = ("decode", "store", "assemble", "predict")
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A request on its way: the model's input and what is needed to answer."""
+
+    request: InferRequest
+    rows: Rows
+    blocks: dict[str, Block]
+    matrix: np.ndarray  # float32 [n, columns]
+    stage_ms: list[float] = field(default_factory=list)
+
+
+class RequestPath:
+    """One application's path from request to answer.
+
+    `clock` returns epoch milliseconds, for requests that do not say when.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        store: OnlineStore,
+        predictor: PredictorClient,
+        metrics: RequestMetrics,
+        *,
+        name: str = "",
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        max_rows: int = 10_000,
+    ) -> None:
+        self.app, self.store, self.predictor, self.metrics = app, store, predictor, metrics
+        self.name = name or app.name
+        self.outputs = tuple(output.name for output in app.outputs)
+        self._view = app.view
+        self._plan = Plan.of(app.view)
+        self._clock = clock
+        self._max_rows = max_rows
+        self._asked = [RequestedOutput(name) for name in self.outputs]
+
+    async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
+        """Answer a request, or raise an OpenInferenceError."""
+        try:
+            prepared = await self.prepare(request)
+            predictions = await self.predict(prepared, deadline)
+            return self.respond(prepared, predictions)
+        except OpenInferenceError as refused:
+            self.metrics.failures(refused.http_status).inc()
+            raise
+
+    async def prepare(self, request: InferRequest) -> Prepared:
+        """Turn a request into the model's input, with one read of the online store."""
+        began = time.perf_counter()
+        self._check_outputs(request)
+        rows = rows_of(self._view, request.inputs, self._clock(), self._max_rows)
+        decoded = time.perf_counter()
+        blocks = await self._read(rows)
+        read = time.perf_counter()
+        matrix = self._plan.assemble(rows.count, rows.columns, {name: block.values for name, block in blocks.items()})
+        done = time.perf_counter()
+        self.metrics.store.observe(read - decoded)
+        self.metrics.preprocess.observe(done - began)
+        self._count(rows, blocks)
+        return Prepared(
+            request, rows, blocks, matrix, [(decoded - began) * 1e3, (read - decoded) * 1e3, (done - read) * 1e3]
+        )
+
+    async def predict(self, prepared: Prepared, deadline: float) -> dict[str, np.ndarray]:
+        """Ask the predictor for its outputs, one value per row each."""
+        began = time.perf_counter()
+        answer = await self.predictor.infer([Tensor(FEATURES, "FP32", prepared.matrix)], self._asked, deadline)
+        took = time.perf_counter() - began
+        self.metrics.predict.observe(took)
+        prepared.stage_ms.append(took * 1e3)
+        return {name: self._prediction(answer, name, prepared.rows.count) for name in self.outputs}
+
+    def respond(self, prepared: Prepared, predictions: dict[str, np.ndarray]) -> InferResponse:
+        """Make the answer: the application's outputs, and the extras that were asked for by name."""
+        began = time.perf_counter()
+        request = prepared.request
+        answered = self.app.respond(predictions)
+        outputs = [Tensor(output.name, output.datatype, answered[output.name]) for output in self.app.outputs]
+        outputs += [self._extra(asked.name, prepared) for asked in request.outputs if asked.name in EXTRAS]
+        degraded = int(prepared.rows.spoiled().sum()) if prepared.rows.invalid else 0
+        parameters = {"headrace_degraded_rows": degraded} if degraded else {}
+        self.metrics.requests.inc()
+        self.metrics.postprocess.observe(time.perf_counter() - began)
+        return InferResponse(self.name, request.version, request.id, outputs, parameters)
+
+    async def _read(self, rows: Rows) -> dict[str, Block]:
+        groups = self._view.groups
+        lookups = [Lookup(group, rows.columns[group.key]) for group in groups]
+        try:
+            blocks = await self.store.read(lookups, rows.as_of)
+        except StoreUnavailable as away:
+            # A guess without features is worse than an honest refusal: the caller has a fallback of its own.
+            raise FeaturesUnavailable(str(away)) from away
+        for group, block in zip(groups, blocks, strict=True):
+            unkeyed = rows.invalid.get(group.key)
+            if unkeyed is not None:
+                block.values[unkeyed], block.found[unkeyed], block.age_ms[unkeyed] = np.nan, False, np.nan
+        return {group.name: block for group, block in zip(groups, blocks, strict=True)}
+
+    def _prediction(self, answer: InferResponse, name: str, rows: int) -> np.ndarray:
+        try:
+            values = answer.output(name)
+        except KeyError as absent:
+            raise PredictorFailed(f"the predictor gave no {name!r}, needs it") from absent
+        if values.size != rows:
+            raise PredictorFailed(f"the predictor gave {values.size} values of {name!r}, needs {rows}")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise PredictorFailed(f"the predictor gave {name!r} that is not finite, needs numbers")
+        return values.reshape(rows)
+
+    def _extra(self, name: str, prepared: Prepared) -> Tensor:
+        rows, blocks = prepared.rows, prepared.blocks
+        if name == FEATURES:
+            return Tensor(name, "FP32", prepared.matrix)
+        if name == "feature_age_ms":  # -1 where the store has no event of the key: the wire has no missing number
+            ages = np.stack([block.age_ms for block in blocks.values()], axis=1)
+            return Tensor(name, "FP64", np.where(np.isnan(ages), -1.0, ages))
+        if name == "row_status":
+            return Tensor(name, "BYTES", status_of(self._view, rows, {g: block.found for g, block in blocks.items()}))
+        return Tensor(name, "FP64", np.array(prepared.stage_ms))
+
+    def _check_outputs(self, request: InferRequest) -> None:
+        for asked in request.outputs:
+            if asked.name not in self.outputs and asked.name not in EXTRAS:
+                known = ", ".join((*self.outputs, *EXTRAS))
+                raise InvalidRequest(f"output {asked.name[:100]!r} is unknown, needs one of {known}")
+
+    def _count(self, rows: Rows, blocks: dict[str, Block]) -> None:
+        self.metrics.rows.inc(rows.count)
+        if rows.invalid:
+            self.metrics.degraded.inc(int(rows.spoiled().sum()))
+        for name, block in blocks.items():
+            known = int(block.found.sum())
+            if known < rows.count:
+                self.metrics.missing[name].inc(rows.count - known)
+            if known:
+                self.metrics.age[name].observe(float(np.nanmin(block.age_ms)) / 1e3)
+
+
+def deadline_in(seconds: float) -> float:
+    """Return the instant of the running loop so many seconds from now."""
+    return asyncio.get_running_loop().time() + seconds

@@ -1,0 +1,125 @@
+"""From the tensors of a request to the view's typed columns, and back to a status per row.
+
+A fault of the request as a whole (an unknown column, a wrong datatype, unequal lengths) refuses it.
+A fault of one row marks that row; only when no row is left is the request refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headrace.features import FeatureView
+from headrace.features.columns import Column
+from headrace.features.rows import Rows, RowsError, conform
+from headrace.open_inference.errors import InvalidRequest, TooLarge
+from headrace.open_inference.tensors import Tensor
+
+#: Which datatypes of the protocol a declared dtype may arrive as; the first is what metadata says.
+ACCEPTED: dict[str, tuple[str, ...]] = {
+    "float64": ("FP64", "FP32", "FP16", "INT64", "INT32", "INT16", "INT8", "UINT64", "UINT32", "UINT16", "UINT8"),
+    "int64": ("INT64", "INT32", "INT16", "INT8", "UINT64", "UINT32", "UINT16", "UINT8"),
+    "bool": ("BOOL", "INT64", "INT32", "INT8", "UINT8", "FP32", "FP64"),
+    "timestamp": ("INT64", "UINT64", "BYTES"),
+    "string": ("BYTES",),
+}
+
+
+def rows_of(view: FeatureView, inputs: Mapping[str, Tensor], now_ms: int, most: int) -> Rows:
+    """Return the typed columns of a request.
+
+    Each tensor is [n] or [n, 1]. Raises InvalidRequest for tensors that do not fit the view
+    or when no row can be answered, and TooLarge for more than `most` rows.
+    """
+    columns = {name: _column(view, tensor, most) for name, tensor in inputs.items()}
+    try:
+        rows = conform(view, columns, now_ms)
+    except RowsError as unfit:
+        raise InvalidRequest(str(unfit).replace("column", "input", 1)) from unfit
+    if not rows.count:
+        raise InvalidRequest("the request has 0 rows, needs at least 1")
+    if rows.invalid and rows.spoiled().all():
+        raise InvalidRequest(f"no row can be answered: {'; '.join(map(_needs, _invalid(view, rows)))}")
+    return rows
+
+
+def tensors_of(view: FeatureView, instances: Any) -> dict[str, Tensor]:
+    """Return v1 instances, a list of objects, as one tensor per column; null is missing.
+
+    Raises InvalidRequest where they are not a list of objects or a value is not of its column's kind.
+    """
+    if not isinstance(instances, list) or not instances or not all(isinstance(row, dict) for row in instances):
+        raise InvalidRequest(
+            "'instances' is not a list of objects, needs one object per row such as {\"amount\": 12.5}"
+        )
+    names = list(dict.fromkeys(name for row in instances for name in row))
+    known = {column.name: column for column in view.request}
+    return {name: _instance_tensor(known.get(name), name, [row.get(name) for row in instances]) for name in names}
+
+
+def status_of(view: FeatureView, rows: Rows, found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return what was wrong with each row as text, `ok` where nothing was; object array of bytes [n].
+
+    `found[group]` tells which keys the store knew.
+    """
+    said: list[list[str]] = [[] for _ in range(rows.count)]
+    for name, marks in rows.invalid.items():
+        for at in np.flatnonzero(marks):
+            said[at].append(f"{name} invalid")
+    for group, known in found.items():
+        for at in np.flatnonzero(~known):
+            said[at].append(f"{group} missing")
+    out = np.empty(rows.count, dtype=object)
+    out[:] = [", ".join(parts).encode() or b"ok" for parts in said]
+    return out
+
+
+def _column(view: FeatureView, tensor: Tensor, most: int) -> np.ndarray:
+    try:
+        column = view.request_column(tensor.name)
+    except StopIteration:
+        return tensor.array.reshape(-1)  # refused by name with its neighbours
+    array = tensor.array
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
+        raise InvalidRequest(f"input {tensor.name!r} has shape {list(array.shape)}, needs [n] or [n, 1]")
+    if array.shape[0] > most:
+        raise TooLarge(f"input {tensor.name!r} has {array.shape[0]} rows, needs at most {most}")
+    if tensor.datatype not in ACCEPTED[column.dtype]:
+        raise InvalidRequest(
+            f"input {tensor.name!r} has datatype {tensor.datatype}, needs one of {', '.join(ACCEPTED[column.dtype])}"
+        )
+    flat = array.reshape(-1)
+    if column.dtype == "string" or (tensor.datatype == "BYTES" and column.dtype != "timestamp"):
+        return np.array([text.decode("utf-8", "replace") for text in flat], dtype=object)
+    if tensor.datatype == "UINT64" and flat.size and int(flat.max()) > np.iinfo(np.int64).max:
+        raise InvalidRequest(f"input {tensor.name!r} has values beyond INT64, needs at most 2^63 - 1")
+    return flat
+
+
+def _instance_tensor(column: Column | None, name: str, values: Sequence[Any]) -> Tensor:
+    if column is None:
+        return Tensor(name, "FP64", np.zeros(len(values)))  # refused by name with its neighbours
+    if column.dtype in ("timestamp", "string"):
+        texts = ["" if value is None else value if isinstance(value, str) else str(value) for value in values]
+        return Tensor.of(name, np.array(texts, dtype=object))
+    wrong = [value for value in values if value is not None and not isinstance(value, bool | int | float)]
+    if wrong:
+        raise InvalidRequest(f"{name!r} holds a {type(wrong[0]).__name__} in an instance, needs {column.dtype}")
+    if column.dtype == "int64" and all(type(value) is int and abs(value) < 2**63 for value in values):
+        return Tensor(name, "INT64", np.array(values, dtype=np.int64))
+    if column.dtype == "int64":
+        raise InvalidRequest(f"{name!r} is null or not whole in an instance, needs int64 in every one")
+    return Tensor(name, "FP64", np.array([np.nan if value is None else float(value) for value in values]))
+
+
+def _invalid(view: FeatureView, rows: Rows) -> list[Column]:
+    return [view.request_column(name) for name in rows.invalid]
+
+
+def _needs(column: Column) -> str:
+    if column.dtype == "timestamp":
+        return f"{column.name} is not an instant, needs epoch milliseconds or ISO 8601"
+    bounds = f" from {column.low:g} to {column.high:g}" if np.isfinite(column.low) else ""
+    return f"{column.name} is missing, infinite or out of range, needs a number{bounds}"

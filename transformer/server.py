@@ -1,0 +1,81 @@
+"""The lean server of a transformer: REST and gRPC over one request path, checked again every second."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import headrace
+from headrace.application import Application, load_application
+from headrace.open_inference.app import make_app
+from headrace.open_inference.client import PredictorClient
+from headrace.open_inference.server import serve
+from headrace.settings import TransformerSettings
+from headrace.stores.embedded import EmbeddedStore
+from headrace.telemetry import RequestMetrics
+from transformer.model import FeatureTransformer
+from transformer.request_path import RequestPath
+
+CHECK_EVERY_S = 1.0
+
+
+def build(settings: TransformerSettings, app: Application | None = None) -> FeatureTransformer:
+    """Build the model that the settings describe; nothing is opened until it is asked for."""
+    app = app or load_application(settings.application)
+    name = settings.model_name or app.name
+    path = RequestPath(
+        app,
+        EmbeddedStore(settings.store, readonly=True),
+        PredictorClient(settings.predictor_url, settings.predictor_model or app.name),
+        RequestMetrics(name, tuple(group.name for group in app.groups)),
+        name=name,
+        max_rows=settings.max_rows,
+    )
+    return FeatureTransformer(
+        path, default_deadline_s=settings.deadline_ms / 1000, unproved=settings.unproved_predictor
+    )
+
+
+async def run(settings: TransformerSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises the server's errors, as for a taken port."""
+    model = build(settings)
+    await model.check()
+    watching = asyncio.create_task(watch(model, asyncio.sleep))
+    deadline_s = settings.deadline_ms / 1000
+    servables = {model.name: model}
+    asgi = make_app(
+        servables,
+        default_deadline_s=deadline_s,
+        max_body_bytes=settings.max_body_mib << 20,
+        metrics=model.path.metrics.text,
+        name="headrace-transformer",
+        version=headrace.__version__,
+    )
+    try:
+        await serve(
+            asgi,
+            servables,
+            host=settings.host,
+            http_port=settings.http_port,
+            grpc_port=settings.grpc_port,
+            default_deadline_s=deadline_s,
+        )
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await model.path.predictor.close()
+        model.path.store.close()
+
+
+async def watch(model: FeatureTransformer, pause: Callable[[float], object]) -> None:
+    """Check the model over and over and say when its readiness changes."""
+    said: str | None = ""
+    while True:
+        why = model.readiness()
+        if why != said:
+            print("ready" if why is None else f"not ready: {why}", flush=True)
+            said = why
+        await pause(CHECK_EVERY_S)  # type: ignore[misc]
+        await model.check()
