@@ -39,7 +39,7 @@ def epoch_ms(value: Any) -> int:
         return epoch_ms(_of_datetime(value))
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return int(value) if -LAST_MS <= int(value) <= LAST_MS else NO_TIME
-    if isinstance(value, float | np.floating) and abs(value) <= LAST_MS:
+    if isinstance(value, float | np.floating) and abs(float(value)) <= LAST_MS:
         return math.floor(value)
     return NO_TIME
 

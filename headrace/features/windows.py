@@ -228,7 +228,7 @@ def fold(group: WindowedGroup, records: np.ndarray, row: np.ndarray, events: Map
 def _late(
     group: WindowedGroup, at: int, records: np.ndarray, row: np.ndarray, times: np.ndarray, counted: np.ndarray | None
 ) -> np.ndarray:
-    """Tell which events come after their slot went on to a newer tile, in the store or in this batch (if disordered)."""
+    """Tell which events come after their slot went on to a newer tile, in the store or within the batch."""
     window, start = group.windows[at], group.plan.starts[at]
     tile = times // window.tile_ms
     slot = tile % window.slots

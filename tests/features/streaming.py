@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from headrace.features import Window, WindowedGroup, fold, merge
@@ -31,7 +33,7 @@ def fold_all(
     records = of.empty(keys)
     late = []
     edges = [0, *sorted(cuts), len(events)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         batch = events[start:end]
         row = np.array([event.key for event in batch], dtype=np.int64)
         late.append(fold(of, records, row, columns(batch)))
