@@ -1,0 +1,64 @@
+"""A tensor's elements as raw bytes: little-endian and row-major, the same over HTTP and gRPC.
+
+Numbers are views into the bytes that arrived, not copies. BOOL is one byte, 0 or 1. Every BYTES
+element is a little-endian u32 length followed by that many bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from headrace.open_inference.errors import InvalidRequest
+from headrace.open_inference.tensors import DATATYPES
+
+_LENGTH = struct.Struct("<I")
+
+
+def array_of(name: str, datatype: str, shape: tuple[int, ...], size: int, raw: memoryview | bytes) -> np.ndarray:
+    """Return the array that raw bytes hold, or say why they do not hold it."""
+    if datatype == "BYTES":
+        return _elements(name, size, bytes(raw)).reshape(shape)
+    dtype = DATATYPES[datatype]
+    if len(raw) != size * dtype.itemsize:
+        raise InvalidRequest(
+            f"tensor {name!r} has {len(raw)} bytes, needs {size * dtype.itemsize} for shape {list(shape)} of {datatype}"
+        )
+    array: np.ndarray = np.frombuffer(raw, dtype=np.uint8 if datatype == "BOOL" else dtype)
+    if datatype == "BOOL":
+        if size and array.max() > 1:
+            raise InvalidRequest(f"tensor {name!r} holds a byte above 1, needs 0 or 1 for BOOL")
+        array = array.view(dtype)
+    # The model runtimes read memory directly, and some processors fault on an odd address.
+    return (array if array.flags.aligned else array.copy()).reshape(shape)
+
+
+def bytes_of(datatype: str, array: np.ndarray) -> bytes:
+    """Return the raw bytes of an array."""
+    if datatype == "BYTES":
+        parts: list[bytes] = []
+        for item in array.ravel().tolist():
+            data = item.encode() if isinstance(item, str) else item
+            parts += (_LENGTH.pack(len(data)), data)
+        return b"".join(parts)
+    return np.ascontiguousarray(array, dtype=DATATYPES[datatype]).tobytes()
+
+
+def _elements(name: str, size: int, raw: bytes) -> np.ndarray:
+    if size * _LENGTH.size > len(raw):
+        raise InvalidRequest(f"tensor {name!r} has {len(raw)} bytes, needs 4 and more for each of {size} elements")
+    items: list[Any] = []
+    at = 0
+    while len(items) < size and at + 4 <= len(raw):
+        (length,) = _LENGTH.unpack_from(raw, at)
+        at += 4 + length
+        items.append(raw[at - length : at])
+    if len(items) != size or at != len(raw):
+        raise InvalidRequest(
+            f"tensor {name!r} has BYTES elements that end elsewhere than its {len(raw)} bytes, needs {size} elements"
+        )
+    held = np.empty(size, dtype=object)
+    held[:] = items
+    return held

@@ -1,0 +1,217 @@
+"""Requests and answers as bodies: JSON alone, or JSON followed by the raw bytes of tensors.
+
+`header_length` is the value of the header Inference-Header-Content-Length: how many bytes of the
+body are JSON. None means all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from headrace.open_inference import binary_data, json_data
+from headrace.open_inference.errors import InvalidRequest
+from headrace.open_inference.tensors import (
+    InferRequest,
+    InferResponse,
+    RequestedOutput,
+    Tensor,
+    checked_datatype,
+    checked_shape,
+)
+
+MAX_NAME = 200  # names are repeated in messages, so they are kept short
+
+
+def decode_request(body: bytes, header_length: int | None, model: str, version: str = "") -> InferRequest:
+    """Read an inference request, or raise InvalidRequest saying what is wrong with it.
+
+    >>> body = b'{"inputs": [{"name": "amount", "shape": [1], "datatype": "FP64", "data": [12.5]}]}'
+    >>> decode_request(body, None, "fraud").inputs["amount"].array
+    array([12.5])
+    """
+    head, raw = _split(body, header_length)
+    parameters = _parameters("the request", head)
+    inputs = head.get("inputs")
+    if not isinstance(inputs, list) or not inputs:
+        raise InvalidRequest("the request has no inputs, needs a list 'inputs' of at least one tensor")
+    return InferRequest(
+        model,
+        version,
+        _id(head),
+        {tensor.name: tensor for tensor in _tensors(inputs, raw, "input")},
+        _requested(head.get("outputs")),
+        parameters,
+        _flag("the request", parameters, "binary_data_output") or False,
+    )
+
+
+def encode_response(response: InferResponse, request: InferRequest) -> tuple[bytes, int | None]:
+    """Write the outputs that were asked for, in the order asked, each in the form asked."""
+    head: dict[str, Any] = {"model_name": response.model}
+    if response.version:
+        head["model_version"] = response.version
+    if request.id:
+        head["id"] = request.id
+    if response.parameters:
+        head["parameters"] = response.parameters
+    return _join(
+        head,
+        "outputs",
+        [
+            (tensor, request.binary_default if binary is None else binary)
+            for tensor, binary in selected(response, request)
+        ],
+    )
+
+
+def encode_request(request: InferRequest, binary: bool = True) -> tuple[bytes, int | None]:
+    """Write a request as a client does; binary asks for binary answers too."""
+    head: dict[str, Any] = {"id": request.id} if request.id else {}
+    parameters = {**request.parameters, "binary_data_output": True} if binary else request.parameters
+    if parameters:
+        head["parameters"] = parameters
+    if request.outputs:
+        head["outputs"] = [_asked(output) for output in request.outputs]
+    return _join(head, "inputs", [(tensor, binary) for tensor in request.inputs.values()])
+
+
+def decode_response(body: bytes, header_length: int | None) -> InferResponse:
+    """Read an inference answer, or raise InvalidRequest saying what is wrong with it."""
+    head, raw = _split(body, header_length)
+    name, outputs = head.get("model_name"), head.get("outputs")
+    if not isinstance(name, str) or not isinstance(outputs, list):
+        raise InvalidRequest("the answer has no model_name or no outputs, needs both")
+    version = head.get("model_version")
+    tensors = _tensors(outputs, raw, "output")
+    return InferResponse(name, version or "", head.get("id") or "", tensors, _parameters("the answer", head))
+
+
+def selected(response: InferResponse, request: InferRequest) -> list[tuple[Tensor, bool | None]]:
+    """Return the answer's outputs that were asked for, in that order, each with the form asked for."""
+    if not request.outputs:
+        return [(tensor, None) for tensor in response.outputs]
+    known = {tensor.name: tensor for tensor in response.outputs}
+    for wanted in request.outputs:
+        if wanted.name not in known:
+            raise InvalidRequest(f"output {wanted.name!r} is unknown, needs one of {', '.join(known)}")
+    return [(known[wanted.name], wanted.binary) for wanted in request.outputs]
+
+
+def _split(body: bytes, header_length: int | None) -> tuple[dict[str, Any], memoryview]:
+    view = memoryview(body)
+    if header_length is None:
+        header_length = len(body)
+    if not 0 < header_length <= len(body):
+        raise InvalidRequest(
+            f"the body has {len(body)} bytes, needs the {header_length} that its JSON part is said to have"
+        )
+    try:
+        head = orjson.loads(view[:header_length])
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is not JSON ({error.msg} at byte {error.pos}), needs a JSON object") from None
+    if not isinstance(head, dict):
+        raise InvalidRequest(f"the body is a JSON {type(head).__name__}, needs an object")
+    return head, view[header_length:]
+
+
+def _id(head: dict[str, Any]) -> str:
+    found = head.get("id", "")
+    if not isinstance(found, str):
+        raise InvalidRequest(f"the request has an id that is {type(found).__name__}, needs a string")
+    return found
+
+
+def _parameters(owner: str, holder: dict[str, Any]) -> dict[str, Any]:
+    found = holder.get("parameters", {})
+    if not isinstance(found, dict) or not all(isinstance(value, str | int | float) for value in found.values()):
+        raise InvalidRequest(f"{owner} has parameters it cannot have, needs an object of strings, numbers and booleans")
+    return found
+
+
+def _flag(owner: str, parameters: dict[str, Any], name: str) -> bool | None:
+    found = parameters.get(name)
+    if found is not None and not isinstance(found, bool):
+        raise InvalidRequest(f"{owner} has a {name} that is {type(found).__name__}, needs true or false")
+    return found
+
+
+def _name(holder: Any, what: str) -> str:
+    name = holder.get("name") if isinstance(holder, dict) else None
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+        raise InvalidRequest(f"an {what} has no name, needs an object with a 'name' of 1 to {MAX_NAME} characters")
+    return name
+
+
+def _tensors(items: list[Any], raw: memoryview, what: str) -> list[Tensor]:
+    tensors: list[Tensor] = []
+    names: set[str] = set()
+    at = 0
+    for item in items:
+        name = _name(item, what)
+        if name in names:
+            raise InvalidRequest(f"{what} {name!r} is there twice, needs every {what} once")
+        names.add(name)
+        tensor, used = _tensor(name, item, raw[at:])
+        at += used
+        tensors.append(tensor)
+    if at != len(raw):
+        raise InvalidRequest(f"the body has {len(raw)} bytes after its JSON, needs {at} by the sum of binary_data_size")
+    return tensors
+
+
+def _tensor(name: str, item: dict[str, Any], rest: memoryview) -> tuple[Tensor, int]:
+    checked_datatype(name, item.get("datatype"))
+    datatype = item["datatype"]
+    shape, size = checked_shape(name, item.get("shape"))
+    used = _parameters(f"tensor {name!r}", item).get("binary_data_size")
+    if used is None:
+        return Tensor(name, datatype, json_data.array_of(name, datatype, shape, size, item.get("data"))), 0
+    if type(used) is not int or not 0 <= used <= len(rest):
+        raise InvalidRequest(
+            f"tensor {name!r} has a binary_data_size unlike the {len(rest)} bytes that are left for it"
+        )
+    if "data" in item:
+        raise InvalidRequest(f"tensor {name!r} has both data and binary_data_size, needs one of them")
+    return Tensor(name, datatype, binary_data.array_of(name, datatype, shape, size, rest[:used])), used
+
+
+def _requested(outputs: Any) -> tuple[RequestedOutput, ...]:
+    if outputs is None:
+        return ()
+    if not isinstance(outputs, list):
+        raise InvalidRequest(f"the request has outputs that are {type(outputs).__name__}, needs a list")
+    names = [_name(item, "output") for item in outputs]
+    if len(set(names)) != len(names):
+        raise InvalidRequest("the request asks for an output twice, needs every output once")
+    owners = [f"output {name!r}" for name in names]
+    return tuple(
+        RequestedOutput(name, _flag(owner, _parameters(owner, item), "binary_data"))
+        for name, owner, item in zip(names, owners, outputs, strict=True)
+    )
+
+
+def _asked(output: RequestedOutput) -> dict[str, Any]:
+    if output.binary is None:
+        return {"name": output.name}
+    return {"name": output.name, "parameters": {"binary_data": output.binary}}
+
+
+def _join(head: dict[str, Any], member: str, tensors: list[tuple[Tensor, bool]]) -> tuple[bytes, int | None]:
+    parts: list[bytes] = []
+    head[member] = [_described(tensor, parts if binary else None) for tensor, binary in tensors]
+    text = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not any(binary for _, binary in tensors):
+        return text, None
+    return b"".join((text, *parts)), len(text)
+
+
+def _described(tensor: Tensor, parts: list[bytes] | None) -> dict[str, Any]:
+    said: dict[str, Any] = {"name": tensor.name, "shape": tensor.array.shape, "datatype": tensor.datatype}
+    if parts is None:
+        said["data"] = json_data.lists_of(tensor.name, tensor.datatype, tensor.array)
+    else:
+        parts.append(binary_data.bytes_of(tensor.datatype, tensor.array))
+        said["parameters"] = {"binary_data_size": len(parts[-1])}
+    return said

@@ -1,0 +1,89 @@
+"""The gate every request passes, over HTTP or gRPC: which model, is it ready, is there room, until when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from headrace.open_inference.errors import DeadlinePassed, NotReady, Overloaded, UnknownModel
+from headrace.open_inference.servable import Servable
+from headrace.open_inference.tensors import InferRequest, InferResponse
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(slots=True)
+class Gate:
+    """The models of one process, how long a request may take, and how many may be under way.
+
+    `draining` is set when the process is about to stop: it is then not ready, but still answers.
+    """
+
+    servables: Mapping[str, Servable]
+    default_deadline_s: float = 5.0
+    max_in_flight: int = 512
+    draining: bool = False
+    in_flight: int = 0
+
+    def model(self, name: str, version: str = "") -> Servable:
+        """Return a model, or raise UnknownModel; an empty version means the model's own choice."""
+        servable = self.servables.get(name)
+        if servable is None:
+            raise UnknownModel(f"model {name[:200]!r} is unknown, needs one of {', '.join(self.servables) or 'none'}")
+        if version and version not in servable.versions:
+            known = ", ".join(servable.versions) or "none: it is not versioned"
+            raise UnknownModel(f"model {name!r} has no version {version[:50]!r}, needs one of {known}")
+        return servable
+
+    def why_not_ready(self) -> str | None:
+        """Return None when every model is ready and the process is to stay, else the first reason."""
+        if self.draining:
+            return "the server is about to stop"
+        for name, servable in self.servables.items():
+            reason = servable.readiness()
+            if reason is not None:
+                return f"model {name!r} is not ready: {reason}"
+        return None
+
+    def deadline(self, allowed_s: float | None = None) -> float:
+        """Return the instant of the loop's clock until which a request that starts now may take."""
+        return asyncio.get_running_loop().time() + (self.default_deadline_s if allowed_s is None else allowed_s)
+
+    async def infer(self, servable: Servable, request: InferRequest, deadline: float) -> InferResponse:
+        """Ask a model, if it is ready and there is room, until the deadline."""
+        return await self._within(servable, servable.infer(request, deadline), deadline)
+
+    async def predict_v1(self, servable: Servable, body: dict[str, Any], deadline: float) -> dict[str, Any]:
+        """Ask a model in the words of v1, under the same conditions; UnknownModel if it does not speak them."""
+        predict = getattr(servable, "predict_v1", None)
+        if predict is None:
+            raise UnknownModel(f"model {servable.name!r} does not answer v1 requests, needs v2: /v2/models/.../infer")
+        return await self._within(servable, predict(body, deadline), deadline)
+
+    async def _within(self, servable: Servable, work: Awaitable[Answer], deadline: float) -> Answer:
+        reason = servable.readiness()
+        if reason is not None:
+            _unawaited(work)
+            raise NotReady(f"model {servable.name!r} is not ready: {reason}")
+        if self.in_flight >= self.max_in_flight:
+            _unawaited(work)
+            raise Overloaded(
+                f"{self.in_flight} requests are under way, needs fewer than {self.max_in_flight}: try later"
+            )
+        self.in_flight += 1
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                return await work
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise DeadlinePassed(f"model {servable.name!r} had no answer when the request's deadline passed") from None
+        finally:
+            self.in_flight -= 1
+
+
+def _unawaited(work: Awaitable[Any]) -> None:
+    if asyncio.iscoroutine(work):
+        work.close()

@@ -1,0 +1,140 @@
+"""The gRPC side of the protocol: inference.GRPCInferenceService, and the standard health check.
+
+A refusal ends a call with the status code of its error. The call's own deadline, where it has one,
+is the request's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from headrace.open_inference.errors import OpenInferenceError
+from headrace.open_inference.gate import Gate
+from headrace.open_inference.grpc_codec import decode_message, encode_message
+from headrace.open_inference.grpc_messages import HEALTH, INFERENCE, MODEL_TYPES
+from headrace.open_inference.servable import Servable
+from headrace.open_inference.shield import shielded
+
+EXTENSIONS = ["model_configuration"]
+_SERVING, _NOT_SERVING = 1, 2
+Method = Callable[[Any, Any], Awaitable[Any]]
+
+
+async def serve_grpc(
+    servables: Mapping[str, Servable],
+    address: str,
+    *,
+    default_deadline_s: float = 5.0,
+    max_body_bytes: int = 16 << 20,
+    gate: Gate | None = None,
+    name: str = "headrace",
+    version: str = "",
+) -> Any:
+    """Start a gRPC server at `host:port` and return it; the bound port is its `headrace_port`.
+
+    With a gate of its own (an App's, say) both doors share limits and readiness; else it gets one.
+    """
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 0),  # two servers on one port would share its calls, and nobody would know
+            ("grpc.max_receive_message_length", max_body_bytes),
+            ("grpc.max_send_message_length", -1),
+        ]
+    )
+    service = _Service(gate or Gate(servables, default_deadline_s), {"name": name, "version": version})
+    server.add_generic_rpc_handlers(service.handlers())
+    server.headrace_port = server.add_insecure_port(address)
+    await server.start()
+    return server
+
+
+class _Service:
+    def __init__(self, gate: Gate, about: dict[str, str]) -> None:
+        self.gate = gate
+        self.about = about
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        calls = {
+            "ServerLive": self.server_live,
+            "ServerReady": self.server_ready,
+            "ModelReady": self.model_ready,
+            "ServerMetadata": self.server_metadata,
+            "ModelMetadata": self.model_metadata,
+            "ModelConfig": self.model_config,
+            "ModelInfer": self.model_infer,
+        }
+        return (
+            grpc.method_handlers_generic_handler(
+                "inference.GRPCInferenceService",
+                {name: _handler(call, INFERENCE[f"{name}Request"]) for name, call in calls.items()},
+            ),
+            grpc.method_handlers_generic_handler(
+                "grpc.health.v1.Health", {"Check": _handler(self.health, HEALTH["HealthCheckRequest"])}
+            ),
+        )
+
+    async def server_live(self, message: Any, context: Any) -> Any:
+        return INFERENCE["ServerLiveResponse"](live=True)
+
+    async def server_ready(self, message: Any, context: Any) -> Any:
+        return INFERENCE["ServerReadyResponse"](ready=self.gate.why_not_ready() is None)
+
+    async def model_ready(self, message: Any, context: Any) -> Any:
+        servable = self.gate.model(message.name, message.version)
+        return INFERENCE["ModelReadyResponse"](ready=servable.readiness() is None)
+
+    async def server_metadata(self, message: Any, context: Any) -> Any:
+        return INFERENCE["ServerMetadataResponse"](**self.about, extensions=EXTENSIONS)
+
+    async def model_metadata(self, message: Any, context: Any) -> Any:
+        found = self.gate.model(message.name, message.version).metadata()
+        known = {key: found[key] for key in ("name", "versions", "platform", "inputs", "outputs") if key in found}
+        for side in ("inputs", "outputs"):
+            known[side] = [{key: t[key] for key in ("name", "datatype", "shape")} for t in known.get(side, ())]
+        return INFERENCE["ModelMetadataResponse"](**known)
+
+    async def model_config(self, message: Any, context: Any) -> Any:
+        found = self.gate.model(message.name, message.version).config()
+        known = {key: found[key] for key in ("name", "platform", "backend", "max_batch_size") if key in found}
+        config = INFERENCE["ModelConfig"](**known)
+        for side in ("input", "output"):
+            for tensor in found.get(side, ()):
+                number = MODEL_TYPES.get(tensor["data_type"], 0)
+                getattr(config, side).add(name=tensor["name"], data_type=number, dims=map(int, tensor["dims"]))
+        for key, value in found.get("parameters", {}).items():
+            config.parameters[key].string_value = value["string_value"]
+        return INFERENCE["ModelConfigResponse"](config=config)
+
+    async def model_infer(self, message: Any, context: Any) -> Any:
+        servable = self.gate.model(message.model_name, message.model_version)
+        deadline = self.gate.deadline(context.time_remaining())
+        request = decode_message(message)
+        return encode_message(await self.gate.infer(servable, request, deadline), request)
+
+    async def health(self, message: Any, context: Any) -> Any:
+        ready = self.gate.why_not_ready() is None
+        if message.service not in ("", "inference.GRPCInferenceService"):
+            ready = self.gate.model(message.service).readiness() is None
+        return HEALTH["HealthCheckResponse"](status=_SERVING if ready else _NOT_SERVING)
+
+
+def _handler(call: Method, request: Any) -> grpc.RpcMethodHandler:
+    async def answered(message: Any, context: Any) -> Any:
+        try:
+            return await shielded(call(message, context))
+        except OpenInferenceError as refused:
+            await _abort(context, refused)
+
+    return grpc.unary_unary_rpc_method_handler(
+        answered,
+        request_deserializer=request.FromString,
+        response_serializer=lambda message: message.SerializeToString(),
+    )
+
+
+async def _abort(context: Any, refused: OpenInferenceError) -> None:
+    await context.abort(getattr(grpc.StatusCode, refused.grpc_code), refused.message)

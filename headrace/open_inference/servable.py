@@ -1,0 +1,35 @@
+"""Servable: what the servers of this package ask of a model, whatever computes its answer."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from headrace.open_inference.tensors import InferRequest, InferResponse
+
+
+class Servable(Protocol):
+    """A model that can be asked.
+
+    `readiness` is asked before every request and `metadata` for raw ones, so both must be as cheap
+    as an attribute. `infer` answers every requested output it knows; one it does not know is
+    refused for it. Deadlines are instants of `asyncio.get_running_loop().time()`; work still
+    under way when they pass is cancelled.
+
+    A servable may also have `async predict_v1(body, deadline) -> dict`, which answers
+    `{"instances": [...]}` with `{"predictions": [...]}`; without it the v1 route says 404.
+    """
+
+    name: str
+    versions: tuple[str, ...]
+
+    def readiness(self) -> str | None:
+        """Return None when ready, else the reason; it is sent to whoever asks."""
+
+    def metadata(self) -> dict[str, Any]:
+        """Return `name`, `versions`, `platform`, `inputs` and `outputs` (each `name`, `datatype`, `shape`)."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the model configuration in the shape of Triton's."""
+
+    async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
+        """Answer a request, or raise an OpenInferenceError."""

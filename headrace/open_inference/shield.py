@@ -1,0 +1,35 @@
+"""The outermost edge of every request, over HTTP and gRPC: unforeseen faults end here.
+
+The caller gets an id; the log gets the same id with the fault's type and where it was raised. The
+fault's own message is left out, because it may quote what was in the request.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import traceback
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from headrace.open_inference.errors import InternalError, OpenInferenceError
+
+Answer = TypeVar("Answer")
+
+
+async def shielded(work: Awaitable[Answer]) -> Answer:
+    """Await a request's work; any fault that is no refusal becomes an InternalError."""
+    try:
+        return await work
+    except OpenInferenceError:
+        raise
+    except Exception as fault:  # noqa: BLE001  one bad request must never end the server
+        raise InternalError(f"internal error, id {_logged(fault)}") from None
+
+
+def _logged(fault: Exception) -> str:
+    label = secrets.token_hex(6)
+    frames = "".join(traceback.format_tb(fault.__traceback__))
+    sys.stderr.write(f"internal error, id {label}: {type(fault).__qualname__}\n{frames}")
+    sys.stderr.flush()
+    return label
