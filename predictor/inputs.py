@@ -47,12 +47,13 @@ class TabularInputs(nn.Module):
         inputs = cls(*map(torch.from_numpy, (low, high, missing[marked], marked)))
         spread = inputs._spread(torch.from_numpy(matrix))
         inputs.centre.copy_(spread.mean(0))
-        inputs.scale.copy_(torch.where(spread.std(0) > 1e-6, spread.std(0), 1.0))
+        deviation = spread.std(0)
+        inputs.scale.copy_(torch.where(deviation > 1e-6, 1.0 / deviation, 1.0))
         return inputs
 
     def forward(self, features: Tensor) -> Tensor:
-        scaled = (self._spread(features) - self.centre) / self.scale
-        marks = (features[:, self.marked] == self.missing).to(features.dtype)
+        scaled = (self._spread(features) - self.centre) * self.scale
+        marks = (features.index_select(1, self.marked) == self.missing).to(features.dtype)
         return torch.cat([scaled, marks], dim=1)
 
     def _spread(self, features: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def _write(table: pa.Table, kept: Path) -> None:
     os.close(handle)
     try:
         pa.parquet.write_table(table, unfinished)
-        os.replace(unfinished, kept)
+        Path(unfinished).replace(kept)
     finally:
         Path(unfinished).unlink(missing_ok=True)
 
