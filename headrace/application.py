@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,8 @@ class Application:
     """A view, the streams behind its groups, and how a prediction becomes an answer.
 
     `label` names the column of a training spine that is learnt, `label_delay_ms` how long
-    after a row its label is known. `data` and `training` are `module:function` names.
+    after a row its label is known. `ablations` names columns to leave out, to see what they
+    are worth. `data`, `train`, `baseline` and `measure` are `module:function` names.
     """
 
     name: str
@@ -50,8 +51,11 @@ class Application:
     label: str = ""
     label_stream: str = ""
     label_delay_ms: int = 0
+    ablations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     data: str = ""
-    training: str = ""
+    train: str = ""
+    baseline: str = ""
+    measure: str = ""
 
     def __post_init__(self) -> None:
         for group in self.view.groups:
@@ -83,7 +87,7 @@ class Application:
         return tuple(group for group in self.view.groups if group.stream == stream)
 
     def load(self, what: str) -> Any:
-        """Return what `data` or `training` names; ValueError where the application names none."""
+        """Return what `data`, `train`, `baseline` or `measure` names; ValueError where it names none."""
         name = getattr(self, what)
         if not name:
             raise ValueError(f"application {self.name!r} names no {what}, needs {what}='module:function'")

@@ -7,7 +7,9 @@ import os
 import sys
 from dataclasses import fields
 
-from headrace.open_inference.server import AddressTaken
+import uvloop
+
+from headrace.open_inference.server import PortTaken
 from headrace.settings import SettingsError, TransformerSettings, read_settings
 
 
@@ -22,8 +24,10 @@ def main() -> int:
     from transformer.server import run
 
     try:
-        asyncio.run(run(read_settings(TransformerSettings, flags, os.environ)))
-    except (SettingsError, ValueError, AddressTaken) as wrong:
+        settings = read_settings(TransformerSettings, flags, os.environ)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(settings))
+    except (SettingsError, ValueError, PortTaken) as wrong:
         print(f"the transformer did not start: {wrong}", file=sys.stderr)
         return 2
     return 0

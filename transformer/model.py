@@ -22,7 +22,6 @@ from transformer.request_path import EXTRAS, FEATURES, Prepared, RequestPath, de
 from transformer.rows import ACCEPTED, tensors_of
 
 DEADLINE_HEADER = "headrace-deadline-ms"
-_PROBE_S = 2.0
 _prepared: ContextVar[Prepared] = ContextVar("prepared")
 
 
@@ -49,7 +48,6 @@ class FeatureTransformer(kserve.Model):
             self.path.store,
             self.path.predictor,
             unproved=self._unproved,
-            deadline=deadline_in(_PROBE_S),
         )
         return self._reason
 

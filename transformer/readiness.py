@@ -16,25 +16,25 @@ FINGERPRINT, COLUMNS = "headrace_fingerprint", "headrace_columns"
 
 
 async def reason_not_ready(
-    view: FeatureView, store: OnlineStore, predictor: PredictorClient, *, unproved: bool, deadline: float
+    view: FeatureView, store: OnlineStore, predictor: PredictorClient, *, unproved: bool
 ) -> str | None:
     """Return None when a request can be answered, else the reason why not.
 
     `unproved` accepts a predictor that cannot tell its fingerprint; then the width of its
-    input must agree at least. `deadline` is an instant of the running loop.
+    input must agree at least.
     """
     if why := store.readiness(view.groups):
         return why
     try:
-        if not await predictor.ready(deadline):
+        if not await predictor.ready():
             return "the predictor is not ready"
-        config = await predictor.config(deadline)
+        config = await predictor.config()
         parameters = config.get("parameters") or {}
         if _text(parameters, FINGERPRINT):
             return disagreement(view, parameters)
         if not unproved:
-            return "the predictor does not tell the fingerprint of its model: set unproved_predictor to serve without proof"
-        return _unlike_shape(view, await predictor.metadata(deadline))
+            return "the predictor tells no fingerprint of its model, needs one: set unproved_predictor to do without"
+        return _unlike_shape(view, await predictor.metadata())
     except OpenInferenceError as failed:
         return f"the predictor cannot be asked: {failed}"
 

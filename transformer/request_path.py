@@ -19,7 +19,7 @@ from headrace.features import Plan
 from headrace.features.rows import Rows
 from headrace.open_inference.client import PredictorClient
 from headrace.open_inference.errors import FeaturesUnavailable, InvalidRequest, OpenInferenceError, PredictorFailed
-from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
+from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.stores.online import Block, Lookup, OnlineStore, StoreUnavailable
 from headrace.telemetry import RequestMetrics
 from transformer.rows import rows_of, status_of
@@ -64,7 +64,6 @@ class RequestPath:
         self._plan = Plan.of(app.view)
         self._clock = clock
         self._max_rows = max_rows
-        self._asked = [RequestedOutput(name) for name in self.outputs]
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Answer a request, or raise an OpenInferenceError."""
@@ -96,7 +95,7 @@ class RequestPath:
     async def predict(self, prepared: Prepared, deadline: float) -> dict[str, np.ndarray]:
         """Ask the predictor for its outputs, one value per row each."""
         began = time.perf_counter()
-        answer = await self.predictor.infer([Tensor(FEATURES, "FP32", prepared.matrix)], self._asked, deadline)
+        answer = await self.predictor.infer([Tensor(FEATURES, "FP32", prepared.matrix)], self.outputs, deadline)
         took = time.perf_counter() - began
         self.metrics.predict.observe(took)
         prepared.stage_ms.append(took * 1e3)

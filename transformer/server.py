@@ -42,11 +42,10 @@ async def run(settings: TransformerSettings) -> None:
     model = build(settings)
     await model.check()
     watching = asyncio.create_task(watch(model, asyncio.sleep))
-    deadline_s = settings.deadline_ms / 1000
     servables = {model.name: model}
     asgi = make_app(
         servables,
-        default_deadline_s=deadline_s,
+        default_deadline_s=settings.deadline_ms / 1000,
         max_body_bytes=settings.max_body_mib << 20,
         metrics=model.path.metrics.text,
         name="headrace-transformer",
@@ -59,7 +58,6 @@ async def run(settings: TransformerSettings) -> None:
             host=settings.host,
             http_port=settings.http_port,
             grpc_port=settings.grpc_port,
-            default_deadline_s=deadline_s,
         )
     finally:
         watching.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from applications.fraud.features import FRAUD_VIEW, LABEL_DELAY_MS
+from applications.fraud.features import FRAUD_VIEW, LABEL_DELAY_MS, WITHOUT_ON_DEMAND, WITHOUT_WINDOWS
 from headrace.application import Application, Output
 from headrace.features.columns import Column
 from headrace.features.streams import Stream
@@ -42,5 +42,8 @@ APP = Application(
     label_stream="labels",
     label_delay_ms=LABEL_DELAY_MS,
     data="applications.fraud.data:payments",
-    training="applications.fraud.training:train_and_export",
+    train="applications.fraud.model:train",
+    baseline="applications.fraud.model:logistic_baseline",
+    measure="applications.fraud.metrics:metrics",
+    ablations={"without windows": WITHOUT_WINDOWS, "without on-demand": WITHOUT_ON_DEMAND},
 )

@@ -59,7 +59,9 @@ REQUEST = (
     Column("amount", low=0.0, high=1e12, missing=MISSING, meaning="The amount to be paid."),
     Column("latitude", unit="degree", low=-90, high=90, required=False, meaning="Where the payment is made."),
     Column("longitude", unit="degree", low=-180, high=180, required=False, meaning="Where the payment is made."),
-    Column("card_present", "bool", low=0, high=1, required=False, missing=MISSING, meaning="Whether the card was read."),
+    Column(
+        "card_present", "bool", low=0, high=1, required=False, missing=MISSING, meaning="Whether the card was read."
+    ),
     Column("category", "string", required=False, meaning="What is bought; carried, not read by the model."),
 )
 
@@ -68,9 +70,16 @@ _PLACE = ("request.latitude", "request.longitude")
 _NOW = ("request.datetime",)
 
 ON_DEMAND = (
-    OnDemand("distance_from_last_km", haversine_km, (*_LAST_PLACE, *_PLACE), "km", MISSING, "Distance from the last payment."),
     OnDemand(
-        "seconds_since_last", seconds_since, ("card_activity.last_datetime", *_NOW), "s", MISSING, "Time since the last payment."
+        "distance_from_last_km", haversine_km, (*_LAST_PLACE, *_PLACE), "km", MISSING, "Distance from the last payment."
+    ),
+    OnDemand(
+        "seconds_since_last",
+        seconds_since,
+        ("card_activity.last_datetime", *_NOW),
+        "s",
+        MISSING,
+        "Time since the last payment.",
     ),
     OnDemand(
         "speed_from_last_kmh",
@@ -87,7 +96,12 @@ ON_DEMAND = (
     OnDemand("is_weekend", is_weekend, _NOW, meaning="1 on Saturday and Sunday."),
     OnDemand("is_night", is_night, _NOW, meaning="1 from midnight until six."),
     OnDemand(
-        "amount_over_mean_24h", ratio, ("request.amount", "card_activity.amount_mean_24h"), "", MISSING, "Amount over the day's mean."
+        "amount_over_mean_24h",
+        ratio,
+        ("request.amount", "card_activity.amount_mean_24h"),
+        "",
+        MISSING,
+        "Amount over the day's mean.",
     ),
     OnDemand(
         "amount_zscore_7d",
@@ -113,3 +127,9 @@ FRAUD_VIEW = FeatureView(
     groups=(CARD_ACTIVITY, TERMINAL_RISK),
     columns=("request.amount", "request.card_present", *WINDOWED, *ON_DEMAND),
 )
+
+_WINDOWED_NAMES = tuple(source.partition(".")[2] for source in WINDOWED)
+
+#: What a view without windows lacks: every statistic over a window, and what is computed from one.
+WITHOUT_WINDOWS = (*_WINDOWED_NAMES, "amount_over_mean_24h", "amount_zscore_7d")
+WITHOUT_ON_DEMAND = tuple(feature.name for feature in ON_DEMAND)
