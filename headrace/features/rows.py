@@ -84,6 +84,8 @@ def _check_names(view: FeatureView, given: Mapping[str, np.ndarray], partial: bo
     absent = [column.name for column in view.request if column.required and column.name not in given]
     if absent and not (partial and given):
         raise RowsError(f"column {', '.join(map(repr, absent))} is missing, got {', '.join(given) or 'no column'}")
+    if not given:
+        raise RowsError(f"no column was given, needs at least one of {', '.join(known)}")
 
 
 def _put_number(rows: Rows, column: Column, values: np.ndarray | None) -> None:

@@ -38,6 +38,7 @@ class FeatureView:
     fingerprint: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        self._check_request()
         features = tuple(self._feature(column) for column in self.columns)
         names = [feature.name for feature in features]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -107,16 +108,30 @@ class FeatureView:
         counted = "_count_" in name or "_sum_" in name
         return Feature(name, column, "float32", group.unit, 0.0 if counted else group.missing, group.meaning)
 
+    def _check_request(self) -> None:
+        known = ", ".join(self.request_names)
+        for group in self.groups:
+            if group.key not in self.request_names:
+                raise ValueError(
+                    f"view {self.name!r} has group {group.name!r} keyed by {group.key!r}, "
+                    f"needs a request column of that name; a request carries {known}"
+                )
+        if self.time in self.request_names and self.request_column(self.time).dtype != "timestamp":
+            found = self.request_column(self.time).dtype
+            raise ValueError(f"view {self.name!r} has time column {self.time!r} of dtype {found!r}, needs 'timestamp'")
+
     def _check(self, source: str) -> tuple[str, str]:
         origin, _, name = source.partition(".")
-        names = (*self.request_names, self.time) if origin == "request" else self.group(origin).column_names
+        names = self.request_names if origin == "request" else self.group(origin).column_names
         if name not in names:
             raise ValueError(f"view {self.name!r} reads {source!r}, needs one of {', '.join(names)}")
-        if origin == "request" and name != self.time and self.request_column(name).dtype == "string":
+        if origin == "request" and self.request_column(name).dtype == "string":
             raise ValueError(f"view {self.name!r} reads {source!r}, a string: a model's column needs a number")
         return origin, name
 
     def _fingerprint(self) -> str:
         columns = [[d["name"], d["dtype"], repr(d["missing"]), d["source"]] for d in self.describe()]
         functions = [[c.name, list(c.inputs), c.identity] for c in self.columns if isinstance(c, OnDemand)]
-        return digest([columns, functions, [group.describe() for group in self.groups]])
+        used = {source for c in self.columns for source in (c.inputs if isinstance(c, OnDemand) else (c,))}
+        request = [[c.name, c.dtype, repr(c.low), repr(c.high)] for c in self.request if f"request.{c.name}" in used]
+        return digest([columns, functions, request, [group.describe() for group in self.groups]])
