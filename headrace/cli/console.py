@@ -1,0 +1,95 @@
+"""What the commands print: progress bars, one line of result per step, and refusals that say why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from feature_pipelines.files import SourceError
+from headrace.application import Application, load_application
+from headrace.features.rows import RowsError
+from headrace.stores.online import LayoutMismatch, StoreUnavailable
+
+#: Refusals whose text is all a person needs; anything else is a fault and shows where it happened.
+EXPECTED = (SourceError, RowsError, LayoutMismatch, StoreUnavailable, ValueError)
+
+Advance = Callable[[float], None]
+console = Console(highlight=False)
+
+
+def now_ms() -> int:
+    """Return the clock's epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn expected refusals into one line on stderr and exit code 1."""
+    try:
+        yield
+    except EXPECTED as refused:
+        raise click.ClickException(str(refused)) from refused
+
+
+class _App(click.ParamType):
+    name = "app"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Application:
+        try:
+            return load_application(value)
+        except ValueError as unknown:
+            self.fail(str(unknown), param, ctx)
+
+
+APP = _App()
+FILE = click.Path(dir_okay=False, path_type=Path)
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+class Step:
+    """One step of a longer run: a bar while it goes, one line when it is done."""
+
+    def __init__(self, title: str, bar: Progress, task: Any) -> None:
+        self.result = ""
+        self._title, self._bar, self._task = title, bar, task
+        self._began = time.perf_counter()
+
+    def total(self, total: float) -> None:
+        """Say how much there is to do."""
+        self._bar.update(self._task, total=total)
+
+    def advance(self, amount: float = 1) -> None:
+        """Say that so much more is done."""
+        self._bar.advance(self._task, amount)
+
+    def share(self, doing: str, share: float) -> None:
+        """Say which share of the step is done, and what is being done."""
+        self._bar.update(self._task, total=1.0, completed=share, description=f"{self._title}: {doing}")
+
+    @property
+    def seconds(self) -> float:
+        """How long the step has taken."""
+        return time.perf_counter() - self._began
+
+
+@contextmanager
+def step(title: str) -> Iterator[Step]:
+    """Show a step's progress, then its result; a step that fails says so and raises."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    bar = Progress(*columns, console=console, transient=True)
+    with bar:
+        doing = Step(title, bar, bar.add_task(title, total=None))
+        try:
+            yield doing
+        except BaseException:
+            bar.stop()
+            console.print(f"[red]failed[/red] {title} after {doing.seconds:.1f} s")
+            raise
+    console.print(f"[green]done[/green]   {title}: {doing.result} [dim]({doing.seconds:.1f} s)[/dim]")

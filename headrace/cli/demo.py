@@ -1,0 +1,255 @@
+"""`headrace demo`: the whole channel on this machine, from events to answers, and how good it is."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_pipelines.dead_letters import DeadLetterFile
+from feature_pipelines.files import as_numpy
+from feature_pipelines.runner import Pipeline
+from feature_pipelines.sources import FileSource
+from headrace.application import Application
+from headrace.cli.console import APP, DIRECTORY, FILE, console, now_ms, refusals, step
+from headrace.cli.report import Report, curl, print_report
+from headrace.cli.split import Split
+from headrace.cli.stack import Server, StackError, stack
+from headrace.features.columns import DAY
+from headrace.stores.embedded import EmbeddedStore
+from headrace.stores.offline import TrainingFrame, training_frame
+
+Events = dict[str, dict[str, np.ndarray]]
+
+
+@click.command("demo")
+@click.argument("app", type=APP)
+@click.option("--data", type=FILE, help="Your own payments (.csv or .parquet) instead of simulated ones.")
+@click.option("--home", type=DIRECTORY, help="Where the demo keeps its files (.headrace/APP by default).")
+@click.option("--json", "json_file", type=FILE, help="Also write the table as JSON.")
+@click.option("--keep", is_flag=True, help="Leave the servers running and print a line to ask them.")
+def command(app: Application, data: Path | None, home: Path | None, json_file: Path | None, keep: bool) -> None:
+    """Run APP's whole channel: payments, store, training, servers, replay; then one table.
+
+    It ends by itself, stops what it started, and exits non-zero if a step failed.
+    """
+    home = home or Path(".headrace") / app.name
+    with refusals(), _terminated(), Demo(app, home, data).running(keep) as report:
+        print_report(report)
+        if json_file:
+            json_file.write_bytes(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))
+            console.print(f"written to {json_file}")
+
+
+@dataclass(slots=True)
+class Demo:
+    """The demo's steps in order, and what each leaves for the next."""
+
+    app: Application
+    home: Path
+    data: Path | None
+    table: pa.Table = field(init=False)
+    rows: dict[str, np.ndarray] = field(init=False)
+    split: Split = field(init=False)
+    events: Events = field(init=False)
+    pipelines: dict[str, Pipeline] = field(init=False)
+    frame: TrainingFrame = field(init=False)
+    matrix: np.ndarray = field(init=False)
+    report: Report = field(default_factory=Report)
+
+    @contextmanager
+    def running(self, keep: bool) -> Iterator[Report]:
+        """Run every step; give the report while the servers still run, and wait for Ctrl-C if `keep`."""
+        self.get_payments()
+        self.stream_training_period()
+        self.build_frame()
+        scores = self.train()
+        with self.serve() as (_, transformer):
+            self.replay(transformer, scores)
+            yield self.report
+            if keep:
+                console.print(f"\nstill running, Ctrl-C stops it; logs in {self.home / 'logs'}\n")
+                console.print(curl(self.app, transformer.http, self.table), soft_wrap=True)
+                with suppress(KeyboardInterrupt):
+                    signal.pause()
+
+    def get_payments(self) -> None:
+        """Read or simulate the payments, in order of time."""
+        with step("payments") as doing:
+            found = self.app.load("data")(self.data, self.home / "cache", doing.share)
+            self.table = found.table
+            self.rows = {name: as_numpy(self.table.column(name)) for name in self.table.column_names}
+            labels, times = self.rows[self.app.label], self.rows[self.app.view.time]
+            self.split = Split.of(self.app, times, labels)
+            share, days = labels.mean(), (times[-1] - times[0]) / DAY
+            doing.result = f"{labels.size:,} rows over {days:.0f} days, {share:.2%} {self.app.label}"
+        for note in found.notes:
+            console.print(f"       {note}")
+
+    def stream_training_period(self) -> None:
+        """Fold all that was known when the held-out time began into an empty store."""
+        self._clean()
+        total = 0
+        with step("stream the training period") as doing:
+            store = EmbeddedStore(self.home / "store", durable=False)
+            self.pipelines = {s.name: self._pipeline(s.name, store) for s in self.app.streams}
+            until = {name: self._known(name, self.split.at_ms - 1) for name in self.pipelines}
+            doing.total(sum(until.values()))
+            for name, pipeline in self.pipelines.items():
+                pipeline.start()
+                _advance(pipeline, until[name], doing.advance)
+                total += pipeline.report.events
+            self.report.events_per_second = total / doing.seconds
+            keys = ", ".join(f"{store.size(group):,} {group.key}" for group in self.app.groups)
+            doing.result = f"{total:,} events, {self.report.events_per_second:,.0f}/s, {keys}"
+
+    def build_frame(self) -> None:
+        """Compute every row's features from history, point-in-time correct."""
+        with step("build the training frame") as doing:
+            doing.total(self.table.num_rows)
+            view = self.app.view
+            spine = {name: self.rows[name] for name in view.request_names if name in self.rows}
+            self.frame = training_frame(view, spine, self._history(), progress=doing.advance)
+            self.matrix = self.frame.matrix()
+            doing.result = f"{self.matrix.shape[0]:,} rows of {self.matrix.shape[1]} features"
+
+    def train(self) -> dict[str, np.ndarray]:
+        """Train and export the model; return the held-out scores of what it is compared with."""
+        from predictor.export import publish
+
+        app, part, held = self.app, self.split.train, slice(self.split.held, None)
+        matrix, labels, times = self.matrix[part], self.rows[app.label][part], self.rows[app.view.time][part]
+        with step("train and export the model") as doing:
+            trained = app.load("train")(app.view, matrix, labels, times, progress=doing.share)
+            outputs = [output.name for output in app.outputs]
+            metrics = {"validation_average_precision": trained.fit.average_precision}
+            _, apart = publish(
+                self.home / "models",
+                trained.module,
+                app.view,
+                matrix,
+                outputs=outputs,
+                metrics=metrics,
+                trained_on=trained.trained_on,
+            )
+            self.report.onnx_parity = apart
+            doing.result = f"{labels.size:,} rows, {int(labels.sum()):,} positive; torch and ONNX within {apart:.0e}"
+        scores: dict[str, np.ndarray] = {}
+        with step("train what it is compared with") as doing:
+            doing.total(1 + len(app.ablations))
+            scores["baseline"] = app.load("baseline")(matrix, labels).predict_proba(self.matrix[held])[:, 1]
+            doing.advance()
+            for name, dropped in app.ablations.items():
+                view = app.view.without(dropped)
+                kept = [at for at, column in enumerate(app.view.names) if column in view.names]
+                less = app.load("train")(view, np.ascontiguousarray(matrix[:, kept]), labels, times)
+                scores[name] = less.score(self.matrix[held][:, kept])
+                doing.advance()
+            doing.result = ", ".join(scores)
+        return scores
+
+    @contextmanager
+    def serve(self) -> Iterator[tuple[Server, Server]]:
+        """Run predictor and transformer as processes of their own."""
+        with step("start predictor and transformer") as doing:
+            running = stack(self.app.name, self.app.name, self.home / "models", self.home / "store", self.home / "logs")
+            predictor, transformer = running.__enter__()
+            doing.result = f"http {transformer.http}, grpc {transformer.grpc}"
+        try:
+            yield predictor, transformer
+        finally:
+            running.__exit__(None, None, None)
+
+    def replay(self, transformer: Server, scores: dict[str, np.ndarray]) -> None:
+        """Ask for each held-out row, then stream it; measure what came back."""
+        from headrace.cli.replay import GrpcClient, HttpClient, replay
+
+        app, held = self.app, slice(self.split.held, None)
+        rows = {name: _sendable(self.rows[name][held]) for name in app.view.request_names if name in self.rows}
+        rows = {name: values for name, values in rows.items() if values.dtype != object}
+        clients = [
+            ("http json", HttpClient(transformer.http, app.name, binary=False)),
+            ("http binary", HttpClient(transformer.http, app.name, binary=True)),
+            ("grpc", GrpcClient(transformer.grpc, app.name)),
+        ]
+        times = self.rows[app.view.time]
+        label_stream = self.pipelines[app.label_stream]
+        own = self.pipelines[app.streams[0].name]
+        with step("replay the held-out period") as doing:
+            doing.total(times.size - self.split.held)
+            replayed = replay(
+                app.view,
+                rows,
+                self.rows[app.groups[0].key][held],
+                clients,
+                app.outputs[0].name,
+                before=lambda end: _advance(label_stream, self._known(label_stream.stream.name, times[held][end - 1])),
+                after=lambda end: _advance(own, self.split.held + end),
+                on_rows=doing.advance,
+            )
+            self.report.measure(app, self.rows, self.split, {"model": replayed.scores, **scores})
+            self.report.compare(replayed, self.matrix[held])
+            doing.result = f"{replayed.scores.size:,} rows asked for, then streamed; {self.report.parity_said()}"
+
+    def _pipeline(self, name: str, store: EmbeddedStore) -> Pipeline:
+        """Write a stream's events to a file, as a topic would hold them, and read it back."""
+        path, stream = self.home / f"{name}.parquet", self.app.stream(name)
+        pq.write_table(self.table.select([c for c in stream.names if c in self.table.column_names]), path)
+        letters = DeadLetterFile(self.home / "dead_letters" / f"{name}.jsonl")
+        return Pipeline(stream, self.app.groups_of(name), FileSource(path, stream), store, letters, now_ms)
+
+    def _known(self, stream: str, at_ms: int) -> int:
+        """Return how many events of a stream have arrived at an instant; labels arrive after their delay."""
+        delay = self.app.label_delay_ms if stream == self.app.label_stream else 0
+        return int(np.searchsorted(self.rows[self.app.view.time], at_ms - delay, side="right"))
+
+    def _history(self) -> Events:
+        columns = {name: values for name, values in self.rows.items() if values.dtype != object}
+        return {stream.name: columns for stream in self.app.streams}
+
+    def _clean(self) -> None:
+        for name in ("store", "models", "logs", "dead_letters"):
+            shutil.rmtree(self.home / name, ignore_errors=True)
+        self.home.mkdir(parents=True, exist_ok=True)
+
+
+def _advance(pipeline: Pipeline, to: int, on_batch: Any = None) -> None:
+    while (left := to - pipeline.source.at) > 0:
+        done = pipeline.step(min(left, 16_384))
+        if on_batch:
+            on_batch(done)
+        if not done:
+            return
+
+
+def _sendable(values: np.ndarray) -> np.ndarray:
+    """Return numbers where a column of Python objects holds numbers and nulls."""
+    if values.dtype != object:
+        return values
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError):
+        return values
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """Let SIGTERM end the demo as Ctrl-C does, so that its processes are stopped."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    except StackError as failed:
+        raise click.ClickException(str(failed)) from failed
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,136 @@
+"""The local stack: predictor and transformer as processes of their own, on loopback only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_S = 60.0
+STOP_S = 10.0
+_LISTENING = "listening "
+
+
+class StackError(Exception):
+    """A process of the stack did not start, or ended; the text holds what it said last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its name, addresses and where it writes."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    http: str
+    grpc: str
+    log: Path
+
+    def check(self) -> None:
+        """Raise StackError if the process has ended."""
+        if self.process.poll() is not None:
+            raise StackError(f"the {self.name} ended with code {self.process.returncode}: {last_words(self.log)}")
+
+
+@contextmanager
+def stack(
+    app: str, name: str, models: Path, store: Path, logs: Path, http_port: int = 0, grpc_port: int = 0
+) -> Iterator[tuple[Server, Server]]:
+    """Run predictor and transformer until the block ends, however it ends.
+
+    Gives both once the transformer is ready. Raises StackError with the reason otherwise.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as running:
+        predictor = running.enter_context(
+            server(
+                "predictor",
+                ["--repository", str(models), "--model", name, "--http-port", "0", "--grpc-port", "0"],
+                logs,
+            )
+        )
+        transformer = running.enter_context(
+            server(
+                "transformer",
+                [
+                    *("--application", app, "--store", str(store), "--predictor_host", predictor.http),
+                    *("--http_port", str(http_port), "--grpc_port", str(grpc_port)),
+                ],
+                logs,
+            )
+        )
+        wait_ready(transformer)
+        yield predictor, transformer
+
+
+@contextmanager
+def server(module: str, flags: list[str], logs: Path) -> Iterator[Server]:
+    """Run `python -m module` until the block ends; give it once it listens."""
+    log = logs / f"{module}.log"
+    command = [sys.executable, "-m", module, "--host", "127.0.0.1", *flags]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    with log.open("wb") as out:
+        # A session of its own: Ctrl-C reaches this process only, which then stops the others in order.
+        process = subprocess.Popen(
+            command,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=environment,
+        )
+    try:
+        http, grpc = _addresses(module, process, log)
+        yield Server(module, process, http, grpc, log)
+    finally:
+        _stop(process)
+
+
+def wait_ready(of: Server) -> None:
+    """Wait until the server is ready; StackError with its reason after START_S seconds."""
+    until, why = time.monotonic() + START_S, ""
+    while time.monotonic() < until:
+        of.check()
+        try:
+            with urllib.request.urlopen(f"http://{of.http}/v2/health/ready", timeout=5):
+                return
+        except urllib.error.HTTPError as answered:
+            why = answered.read().decode("utf-8", "replace")
+        except OSError as away:
+            why = str(away)
+        time.sleep(0.1)
+    raise StackError(f"the {of.name} was not ready after {START_S:.0f} s: {why}")
+
+
+def last_words(log: Path) -> str:
+    """Return the last line a server wrote."""
+    lines = log.read_text("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def _addresses(module: str, process: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        for line in log.read_text("utf-8", "replace").splitlines():
+            if line.startswith(_LISTENING):
+                said = dict(part.split("=", 1) for part in line.removeprefix(_LISTENING).split())
+                return said["http"], said["grpc"]
+        if process.poll() is not None:
+            raise StackError(f"the {module} did not start: {last_words(log)}")
+        time.sleep(0.05)
+    raise StackError(f"the {module} did not listen within {START_S:.0f} s: {last_words(log)}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
