@@ -1,0 +1,80 @@
+"""Each third party has one door: the files that may name it. A new door is a decision, made here."""
+
+import subprocess
+import sys
+from fnmatch import fnmatch
+
+import pytest
+
+from tests.architecture.code import PACKAGES, ROOT, files, name_of, third_parties
+
+DOORS = {
+    "aiohttp": ("headrace/open_inference/client.py", "headrace/cli/*.py"),
+    "click": ("headrace/cli/*.py",),
+    "duckdb": ("headrace/stores/offline.py",),
+    "google": ("headrace/open_inference/grpc_*.py",),
+    "grpc": ("headrace/open_inference/grpc_*.py",),
+    "hopsworks": ("headrace/stores/hopsworks.py",),
+    "httptools": ("headrace/open_inference/http_protocol.py", "headrace/open_inference/server.py"),
+    "kserve": ("transformer/model.py", "transformer/server.py"),
+    "lmdb": ("headrace/stores/embedded.py",),
+    "numpy": ("*",),
+    "onnx": ("predictor/export.py",),
+    "onnxruntime": ("headrace/runtime.py", "predictor/backends/*.py", "predictor/backends/onnxruntime/*"),
+    "orjson": (
+        "headrace/open_inference/*.py",
+        "headrace/cli/*.py",
+        "feature_pipelines/dead_letters.py",
+        "feature_pipelines/files.py",
+        "predictor/repository.py",
+        "transformer/readiness.py",
+    ),
+    "prometheus_client": ("headrace/telemetry.py",),
+    "pyarrow": (
+        "headrace/stores/offline.py",
+        "headrace/cli/*.py",
+        "feature_pipelines/backfill.py",
+        "feature_pipelines/dead_letters.py",
+        "feature_pipelines/files.py",
+        "feature_pipelines/sources.py",
+        "applications/*/data.py",
+        "applications/*/simulation.py",
+    ),
+    "rich": ("headrace/cli/*.py",),
+    "sklearn": ("predictor/train.py", "applications/*/model.py", "applications/*/metrics.py"),
+    "synccfd": ("applications/fraud/simulation.py",),
+    "torch": ("predictor/*.py", "applications/*/model.py"),
+    "triton_python_backend_utils": ("predictor/backends/*",),
+    "uvicorn": ("headrace/open_inference/server.py", "headrace/open_inference/http_protocol.py"),
+    "uvloop": ("headrace/open_inference/server.py", "transformer/__main__.py", "predictor/__main__.py"),
+}
+
+#: What importing a module must not load with it.
+UNLOADED = {
+    "headrace.features": ("lmdb", "pyarrow", "grpc", "aiohttp", "onnxruntime", "torch", "click"),
+    "headrace.open_inference": ("kserve", "tritonclient", "torch", "lmdb", "grpc", "aiohttp", "headrace.features"),
+    "headrace.stores.embedded": ("pyarrow", "grpc", "aiohttp", "torch"),
+    "headrace.cli": ("torch", "kserve", "pyarrow", "onnxruntime", "lmdb"),
+    "applications.fraud": ("torch", "sklearn", "pyarrow", "lmdb", "synccfd"),
+    "feature_pipelines.runner": ("torch", "kserve", "onnxruntime", "aiohttp"),
+    "predictor.server": ("torch", "kserve", "sklearn", "pyarrow", "lmdb"),
+}
+
+
+@pytest.mark.parametrize("path", files(*PACKAGES), ids=name_of)
+def test_a_third_party_is_named_only_at_its_door(path):
+    for party in third_parties(path):
+        assert party in DOORS, f"{name_of(path)} imports {party}, which has no door"
+        assert any(fnmatch(name_of(path), door) for door in DOORS[party]), f"{name_of(path)} is no door of {party}"
+
+
+@pytest.mark.parametrize("path", files("headrace/features"), ids=name_of)
+def test_features_need_nothing_but_numpy(path):
+    assert third_parties(path) <= {"numpy"}
+
+
+@pytest.mark.parametrize("module", UNLOADED)
+def test_importing_a_module_loads_nothing_it_has_no_use_for(module):
+    asked = f"import sys, {module}; print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(answer.stdout.split()).isdisjoint(UNLOADED[module])
