@@ -44,6 +44,7 @@ DOORS = {
     "sklearn": ("predictor/train.py", "applications/*/model.py", "applications/*/metrics.py"),
     "synccfd": ("applications/fraud/simulation.py",),
     "torch": ("predictor/*.py", "applications/*/model.py"),
+    "tritonclient": ("headrace/cli/replay.py",),
     "triton_python_backend_utils": ("predictor/backends/*",),
     "uvicorn": ("headrace/open_inference/server.py", "headrace/open_inference/http_protocol.py"),
     "uvloop": ("headrace/open_inference/server.py", "transformer/__main__.py", "predictor/__main__.py"),

@@ -12,6 +12,7 @@ TESTS = [path for path in files("tests") if "architecture" not in path.parts]
 INITS = [path for path in CODE if path.name == "__init__.py"]
 
 LONGEST_FILE = 300
+LONGEST_TEST = 400
 LONGEST_FUNCTION = 60
 #: The outermost loop of each process, and how many broad excepts it has.
 BROAD = {"headrace/open_inference/shield.py": 1}
@@ -22,7 +23,7 @@ IMPURE = {"os", "time", "random", "secrets", "pathlib", "io", "socket", "subproc
 @pytest.mark.parametrize("path", CODE + TESTS, ids=name_of)
 def test_a_file_is_short_and_begins_by_saying_what_it_is(path):
     lines = path.read_text().splitlines()
-    assert len(lines) <= LONGEST_FILE
+    assert len(lines) <= (LONGEST_FILE if path in CODE else LONGEST_TEST)
     assert ast.get_docstring(tree_of(path)) or not lines
 
 
@@ -37,6 +38,7 @@ def test_a_function_is_short(path):
 def test_nothing_is_swallowed_but_in_a_process_outermost_loop(path):
     handlers = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.ExceptHandler)]
     broad = [h for h in handlers if h.type is None or ast.unparse(h.type) in ("Exception", "BaseException")]
+    broad = [handler for handler in broad if ast.unparse(handler.body[-1]) != "raise"]  # passed on is not swallowed
     assert len(broad) <= BROAD.get(name_of(path), 0)
 
 
