@@ -1,5 +1,7 @@
 """A plan moves every number to its own column, in the order of the view."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,7 +21,7 @@ def total(x, y):
 
 SUM = OnDemand("sum", total, ("request.p", "a.last_y"), missing=-7.0)
 EVERY = ("request.p", "request.q", *(f"a.{n}" for n in A.column_names), *(f"b.{n}" for n in B.column_names), SUM)
-INPUTS = {"request.p": 1.0, "request.q": 2.0, "a": [10.0, 11.0, 12.0, 13.0, 14.0], "b": [20.0]}
+INPUTS: dict[str, Any] = {"request.p": 1.0, "request.q": 2.0, "a": [10.0, 11.0, 12.0, 13.0, 14.0], "b": [20.0]}
 
 
 def name_of(column):

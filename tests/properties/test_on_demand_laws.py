@@ -6,6 +6,8 @@ import importlib
 import inspect
 import math
 import pkgutil
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def views() -> list[FeatureView]:
 DECLARED = {
     f"{view.name}.{column.name}": column for view in views() for column in view.columns if isinstance(column, OnDemand)
 }
-EVERY = {**LIBRARY, **{name: feature.compute for name, feature in DECLARED.items()}}
+EVERY: dict[str, Callable[..., Any]] = {**LIBRARY, **{name: feature.compute for name, feature in DECLARED.items()}}
 
 RANGES = {
     "lat": st.floats(-90, 90),
