@@ -107,8 +107,24 @@ def read_manifest(directory: Path | str, view: FeatureView | None = None) -> Man
 
 
 def read_model(directory: Path | str, view: FeatureView | None = None) -> tuple[Manifest, bytes]:
-    """Return the manifest and the model's bytes: the very bytes whose checksum was compared."""
+    """Return the manifest and the model's bytes: the very bytes whose checksum was compared.
+
+    A model that is replaced while it is read is read again.
+    """
     directory = Path(directory)
+    while True:
+        before = _identity(directory)
+        try:
+            return _read(directory, view)
+        except (ModelRefused, OSError) as refused:
+            if _identity(directory) != before:
+                continue
+            if isinstance(refused, ModelRefused):
+                raise
+            raise ModelRefused(f"model {directory.name!r} cannot be read: {refused.strerror}") from refused
+
+
+def _read(directory: Path, view: FeatureView | None) -> tuple[Manifest, bytes]:
     if not directory.is_dir():
         raise ModelRefused(f"model {directory.name!r} is not in the repository: train one first")
     manifest = _parse(directory)
@@ -179,6 +195,13 @@ def _checked(directory: Path, manifest: Manifest) -> dict[str, bytes]:
         if got != wanted:
             raise ModelRefused(f"{name} of model {manifest.name!r} has SHA-256 {got}, needs {wanted}: it was altered")
     return contents
+
+
+def _identity(directory: Path) -> int:
+    try:
+        return directory.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _put(path: Path, content: bytes) -> None:

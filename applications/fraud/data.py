@@ -8,6 +8,7 @@ A row that cannot be read is dropped and counted; nothing is dropped in silence.
 
 from __future__ import annotations
 
+import csv
 import os
 import tempfile
 from collections.abc import Callable
@@ -50,8 +51,14 @@ def payments(path: Path | None, cache: Path, progress: Progress | None = None) -
     """
     if path is None:
         return _simulated(cache, progress)
-    given, notes = _read(Path(path))
-    _check_columns(path, given.column_names)
+    path = Path(path)
+    try:
+        names = _names(path)
+        _check_columns(path, names)
+        wanted = [name for name in names if name in REQUIRED + OPTIONAL]
+        given, notes = _read_csv(path, names, wanted) if path.suffix.lower() == ".csv" else _read_parquet(path, wanted)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as wrong:
+        raise ValueError(f"payments file {path.name} cannot be read, needs UTF-8 CSV or Parquet: {wrong}") from wrong
     return _conform(given, notes)
 
 
@@ -74,30 +81,33 @@ def _write(table: pa.Table, kept: Path) -> None:
         Path(unfinished).unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[pa.Table, list[str]]:
+def _names(path: Path) -> list[str]:
     if not path.is_file():
         raise ValueError(f"payments file {path} is not there, needs a CSV or Parquet file")
     if path.suffix.lower() in (".parquet", ".pq"):
-        return pa.parquet.read_table(path), []
+        return pa.parquet.read_schema(path).names
     if path.suffix.lower() != ".csv":
         raise ValueError(f"payments file {path.name} ends in {path.suffix!r}, needs .csv, .parquet or .pq")
-    return _read_csv(path)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return next(csv.reader(file), [])
 
 
-def _read_csv(path: Path) -> tuple[pa.Table, list[str]]:
+def _read_parquet(path: Path, wanted: list[str]) -> tuple[pa.Table, list[str]]:
+    return pa.parquet.read_table(path, columns=wanted), []
+
+
+def _read_csv(path: Path, names: list[str], wanted: list[str]) -> tuple[pa.Table, list[str]]:
     broken: list[int] = []
 
     def skip(row: pa.csv.InvalidRow) -> str:
         broken.append(row.actual_columns)
         return "skip"
 
-    with pa.csv.open_csv(path, read_options=pa.csv.ReadOptions(use_threads=False)) as peek:
-        names = peek.schema.names
     table = pa.csv.read_csv(
         path,
         parse_options=pa.csv.ParseOptions(invalid_row_handler=skip, newlines_in_values=True),
         convert_options=pa.csv.ConvertOptions(
-            column_types={name: pa.string() for name in names}, strings_can_be_null=True
+            column_types={name: pa.string() for name in wanted}, include_columns=wanted, strings_can_be_null=True
         ),
     )
     notes = [f"{len(broken)} rows dropped: not {len(names)} values in the line"] if broken else []
@@ -105,11 +115,14 @@ def _read_csv(path: Path) -> tuple[pa.Table, list[str]]:
 
 
 def _check_columns(path: Path, found: list[str]) -> None:
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise ValueError(f"payments file {path.name} has column {', '.join(twice)} twice, needs every column once")
     absent = [name for name in REQUIRED if name not in found]
     if absent:
         hints = "".join(nearest(name, found).replace("did you mean", f"is {name!r} called") for name in absent)
         raise ValueError(
-            f"payments file {Path(path).name} has columns {', '.join(found)}, needs {', '.join(absent)} too{hints}"
+            f"payments file {path.name} has columns {', '.join(found)}, needs {', '.join(absent)} too{hints}"
         )
 
 
@@ -156,8 +169,16 @@ def _key(given: pa.Table, name: str, reasons: list[tuple[str, np.ndarray]]) -> n
         return column.to_numpy().astype(np.int64)
     numbers = _floats(column)
     bad = ~(np.isfinite(numbers) & (np.abs(numbers) <= 2**53) & (numbers == np.floor(numbers)))
-    reasons.append((f"{name} is not a whole number", bad))
-    return np.where(bad, 0, numbers).astype(np.int64)
+    whole = np.where(bad, 0, numbers).astype(np.int64)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        text = pa.compute.utf8_trim_whitespace(column)
+        # Read as digits, not by way of float64: a card number may have more of them than that can hold.
+        digits = pa.compute.fill_null(pa.compute.match_substring_regex(text, r"^-?\d{1,18}$"), False)
+        exact = pa.compute.if_else(digits, text, pa.scalar("0", text.type)).cast(pa.int64())
+        whole = np.where(digits, exact, whole)
+        bad &= ~digits.to_numpy()
+    reasons.append((f"{name} is not a whole number of at most 18 digits", bad))
+    return whole
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

@@ -1,0 +1,180 @@
+"""A model directory is served exactly as it was written, or not at all."""
+
+import json
+import threading
+
+import pytest
+
+from headrace.features import Column
+from predictor.repository import ModelRefused, read_manifest, read_model, write_model
+from predictor.server import load
+from tests.predictor.conftest import COLUMNS, view_of
+
+
+def refusal(repository, view=None):
+    with pytest.raises(ModelRefused) as refused:
+        read_manifest(repository / "small", view)
+    return str(refused.value)
+
+
+def test_what_was_written_is_read(repository, view):
+    manifest, model = read_model(repository / "small", view)
+    assert (manifest.name, manifest.version, manifest.fingerprint) == ("small", "1", view.fingerprint)
+    assert manifest.columns == view.describe()
+    assert manifest.outputs == [{"name": "p", "datatype": "FP32"}]
+    assert manifest.metrics["roc_auc"] == 0.5
+    assert manifest.metrics["parity"] < 1e-6
+    assert set(manifest.files) == {"1/model.onnx", "config.pbtxt"}
+    assert set(manifest.reference) == {"amount", "age", "visits"}
+    assert model == (repository / "small" / "1" / "model.onnx").read_bytes()
+
+
+def test_a_model_that_is_not_there(tmp_path):
+    assert refusal(tmp_path) == "model 'small' is not in the repository: train one first"
+
+
+def test_a_model_without_a_manifest(repository):
+    (repository / "small" / "headrace.json").unlink()
+    assert "has no headrace.json: it is half written" in refusal(repository)
+
+
+def test_half_a_manifest(repository):
+    path = repository / "small" / "headrace.json"
+    path.write_bytes(path.read_bytes()[:100])
+    assert "not JSON: it is half written" in refusal(repository)
+
+
+def test_a_manifest_without_all_fields(repository):
+    path = repository / "small" / "headrace.json"
+    written = json.loads(path.read_text())
+    del written["fingerprint"], written["files"]
+    path.write_text(json.dumps(written))
+    assert "without files, fingerprint, needs all of its fields" in refusal(repository)
+
+
+@pytest.mark.parametrize("content", ["[]", '"text"', "null"])
+def test_a_manifest_that_is_no_object(repository, content):
+    (repository / "small" / "headrace.json").write_text(content)
+    assert "needs all of its fields" in refusal(repository)
+
+
+@pytest.mark.parametrize("name", ["1/model.onnx", "config.pbtxt"])
+def test_a_listed_file_is_missing(repository, name):
+    (repository / "small" / name).unlink()
+    assert f"lacks {name}, which its headrace.json lists: it is half written" in refusal(repository)
+
+
+@pytest.mark.parametrize("name", ["1/model.onnx", "config.pbtxt"])
+def test_one_changed_byte(repository, name):
+    path = repository / "small" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    said = refusal(repository)
+    assert said.startswith(f"{name} of model 'small' has SHA-256 ")
+    assert said.endswith("it was altered")
+
+
+def test_an_unlisted_file(repository):
+    (repository / "small" / "1" / "model.data").write_text("weights")
+    assert "holds 1/model.data, which its headrace.json does not list" in refusal(repository)
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.joblib", "1/model.pt", "1/model.py"])
+def test_a_file_that_can_run_code(repository, name):
+    (repository / "small" / name).write_text("anything")
+    assert f"holds {name}, a file that can run code when loaded, needs ONNX" in refusal(repository)
+
+
+def test_a_pickle_under_another_name(repository):
+    (repository / "small" / "1" / "model.onnx").write_bytes(b"\x80\x04\x95")
+    assert "holds 1/model.onnx, a file that can run code when loaded" in refusal(repository)
+
+
+def test_a_model_that_lists_no_model(repository, rewrite):
+    files = json.loads((repository / "small" / "headrace.json").read_text())["files"]
+    (repository / "small" / "1" / "model.onnx").unlink()
+    rewrite(files={"config.pbtxt": files["config.pbtxt"]})
+    assert "does not list 1/model.onnx, needs it" in refusal(repository)
+
+
+def test_another_view_names_both_fingerprints_and_what_differs(repository, view):
+    other = view_of(COLUMNS[0], Column("age", missing=-9.0, required=False), Column("clicks", missing=0.0))
+    said = refusal(repository, other)
+    assert view.fingerprint in said
+    assert other.fingerprint in said
+    assert "clicks (not in the model)" in said
+    assert "visits (not in the view)" in said
+    assert "age (missing -1.0 in the model, -9.0 in the view)" in said
+    assert "amount (" not in said
+
+
+def test_the_same_columns_in_another_order(repository):
+    other = view_of(COLUMNS[1], COLUMNS[0], COLUMNS[2])
+    assert "they differ in order of age, amount: train again" in refusal(repository, other)
+
+
+def test_a_manifest_that_claims_another_fingerprint_than_the_file(repository, rewrite, view):
+    rewrite(fingerprint="f" * 64)
+    with pytest.raises(ModelRefused) as refused:
+        load(repository, "small")
+    assert f"fingerprint '{view.fingerprint}' in its file and '{'f' * 64}' in its manifest" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["", "..", "../small", "small/1"])
+def test_a_name_that_is_a_path(repository, name):
+    with pytest.raises(ModelRefused, match="needs one without slashes"):
+        load(repository, name)
+
+
+def test_what_is_not_onnx(tmp_path):
+    write_model(tmp_path, "small", b"not a model", fingerprint="0", columns=[{"name": "a"}], outputs=["p"])
+    with pytest.raises(ModelRefused, match=r"cannot be run: the file is not an ONNX model"):
+        load(tmp_path, "small")
+
+
+def write(repository, content, version="1"):
+    columns = [{"name": "a"}]
+    return write_model(
+        repository, "small", content, fingerprint=version, columns=columns, outputs=["p"], version=version
+    )
+
+
+def test_a_model_replaces_its_former_self_and_leaves_nothing_behind(tmp_path):
+    write(tmp_path, b"one", "1")
+    write(tmp_path, b"two", "2")
+    manifest, model = read_model(tmp_path / "small")
+    assert (manifest.version, model) == ("2", b"two")
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path):
+    (tmp_path / ".small.abc123" / "1").mkdir(parents=True)
+    write(tmp_path, b"one")
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
+def test_a_reader_never_sees_half_a_replacement(tmp_path):
+    write(tmp_path, b"0" * 1000, "0")
+    last = 60
+
+    def replace():
+        for number in range(1, last + 1):
+            write(tmp_path, str(number % 10).encode() * 1000, str(number))
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    seen = -1
+    while seen < last:
+        manifest, model = read_model(tmp_path / "small")
+        assert model == str(int(manifest.version) % 10).encode() * 1000
+        assert int(manifest.version) >= seen
+        seen = int(manifest.version)
+    writer.join()
+
+
+def test_triton_reads_the_same_columns_and_fingerprint(repository, view):
+    text = (repository / "small" / "config.pbtxt").read_text()
+    assert f'string_value: "{view.fingerprint}"' in text
+    assert r'string_value: "[\"amount\", \"age\", \"visits\"]"' in text
+    assert "dims: [ -1, 3 ]" in text
