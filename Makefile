@@ -40,4 +40,4 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "python3 was not found, Python 3.11 or newer is needed: apt-get install python3 python3-venv"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is $$("$(PYTHON)" --version), Python 3.11 or newer is needed: set PYTHON=/path/to/python3.11"; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module, a virtual environment needs it: apt-get install python3-venv"; exit 1; }
-	"$(PYTHON)" -m venv $(VENV)
+	"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
