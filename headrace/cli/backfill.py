@@ -24,4 +24,4 @@ def command(app: Application, events: Path, spine: Path, out: Path, fill: bool) 
         counted = ", ".join(f"{count:,} {name}" for name, count in done.events.items()) or "no events"
         doing.result = f"{done.rows:,} rows with {len(app.view.names)} features from {counted}, in {out}"
     for note in done.notes:
-        console.print(f"       {note}")
+        console.print(f"       {note}", soft_wrap=True)

@@ -90,6 +90,6 @@ def step(title: str) -> Iterator[Step]:
             yield doing
         except BaseException:
             bar.stop()
-            console.print(f"[red]failed[/red] {title} after {doing.seconds:.1f} s")
+            console.print(f"[red]failed[/red] {title} after {doing.seconds:.1f} s", soft_wrap=True)
             raise
-    console.print(f"[green]done[/green]   {title}: {doing.result} [dim]({doing.seconds:.1f} s)[/dim]")
+    console.print(f"[green]done[/green]   {title}: {doing.result} [dim]({doing.seconds:.1f} s)[/dim]", soft_wrap=True)

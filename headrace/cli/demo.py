@@ -95,7 +95,7 @@ class Demo:
             share, days = labels.mean(), (times[-1] - times[0]) / DAY
             doing.result = f"{labels.size:,} rows over {days:.0f} days, {share:.2%} {self.app.label}"
         for note in found.notes:
-            console.print(f"       {note}")
+            console.print(f"       {note}", soft_wrap=True)
 
     def stream_training_period(self) -> None:
         """Fold all that was known when the held-out time began into an empty store."""
@@ -129,18 +129,18 @@ class Demo:
         from predictor.export import publish
 
         app, part, held = self.app, self.split.train, slice(self.split.held, None)
-        matrix, labels, times = self.matrix[part], self.rows[app.label][part], self.rows[app.view.time][part]
+        matrix, labels = self.matrix[part], self.rows[app.label][part]
+        times, entities = self.rows[app.view.time][part], self.rows[app.groups[0].key][part]
         with step("train and export the model") as doing:
-            trained = app.load("train")(app.view, matrix, labels, times, progress=doing.share)
+            trained = app.load("train")(app.view, matrix, labels, times, entities, progress=doing.share)
             outputs = [output.name for output in app.outputs]
-            metrics = {"validation_average_precision": trained.fit.average_precision}
             _, apart = publish(
                 self.home / "models",
                 trained.module,
                 app.view,
                 matrix,
                 outputs=outputs,
-                metrics=metrics,
+                metrics=trained.held_out,
                 trained_on=trained.trained_on,
             )
             self.report.onnx_parity = apart
@@ -153,7 +153,7 @@ class Demo:
             for name, dropped in app.ablations.items():
                 view = app.view.without(dropped)
                 kept = [at for at, column in enumerate(app.view.names) if column in view.names]
-                less = app.load("train")(view, np.ascontiguousarray(matrix[:, kept]), labels, times)
+                less = app.load("train")(view, np.ascontiguousarray(matrix[:, kept]), labels, times, entities)
                 scores[name] = less.score(self.matrix[held][:, kept])
                 doing.advance()
             doing.result = ", ".join(scores)
@@ -176,8 +176,8 @@ class Demo:
         from headrace.cli.replay import GrpcClient, HttpClient, replay
 
         app, held = self.app, slice(self.split.held, None)
-        rows = {name: _sendable(self.rows[name][held]) for name in app.view.request_names if name in self.rows}
-        rows = {name: values for name, values in rows.items() if values.dtype != object}
+        numbers = [column.name for column in app.view.request if column.dtype != "string" and column.name in self.rows]
+        rows = {name: _sendable(self.rows[name][held]) for name in numbers}
         clients = [
             ("http json", HttpClient(transformer.http, app.name, binary=False)),
             ("http binary", HttpClient(transformer.http, app.name, binary=True)),
@@ -234,13 +234,8 @@ def _advance(pipeline: Pipeline, to: int, on_batch: Any = None) -> None:
 
 
 def _sendable(values: np.ndarray) -> np.ndarray:
-    """Return numbers where a column of Python objects holds numbers and nulls."""
-    if values.dtype != object:
-        return values
-    try:
-        return values.astype(np.float64)
-    except (TypeError, ValueError):
-        return values
+    """Return numbers where a column holds Python objects, because of its nulls."""
+    return values.astype(np.float64) if values.dtype == object else values
 
 
 @contextmanager

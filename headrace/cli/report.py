@@ -20,6 +20,7 @@ from headrace.features.columns import DAY
 if TYPE_CHECKING:
     from headrace.cli.replay import Replayed
 
+Columns = dict[str, np.ndarray]
 TOLERANCE = 1e-6
 MEASURES = {"roc_auc": "ROC AUC", "average_precision": "average precision", "card_precision_100": "card precision@100"}
 
@@ -41,9 +42,7 @@ class Report:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def measure(
-        self, app: Application, rows: dict[str, np.ndarray], split: Split, scores: dict[str, np.ndarray]
-    ) -> None:
+    def measure(self, app: Application, rows: Columns, split: Split, scores: Columns) -> None:
         """Measure every model on the held-out rows."""
         held = slice(split.held, None)
         labels, cards = rows[app.label][held], rows[app.groups[0].key][held]
@@ -98,9 +97,7 @@ def print_report(report: Report) -> None:
     for mode, took in report.latency_ms.items():
         table.add_row(mode, f"{took['requests']:,} requests", f"p50 {took['p50']:.2f} ms", f"p99 {took['p99']:.2f} ms")
     table.add_section()
-    table.add_row(
-        "served = trained", f"{report.parity_rows:,} rows", "largest difference", f"{report.parity_difference:.0e}"
-    )
+    table.add_row("served = trained", f"{report.parity_rows:,} rows", "within", f"{report.parity_difference:.0e}")
     table.add_row("streamed", "", "", f"{report.events_per_second:,.0f} events/s")
     console.print(table)
 

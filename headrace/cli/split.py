@@ -36,7 +36,7 @@ class Split:
         learnt, tested = int(labels[train].sum()), int(labels[held:].sum())
         if min(learnt, tested) < FEWEST_POSITIVE or held >= times.size:
             raise ValueError(
-                f"the rows from {iso(first)} to {iso(last)} leave {learnt} positive to learn from and {tested} held out, "
+                f"rows from {iso(first)} to {iso(last)} leave {learnt} positive to learn from and {tested} held out, "
                 f"needs {FEWEST_POSITIVE} of each: give a longer history"
             )
         return cls(train, held, at)

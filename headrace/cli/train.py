@@ -29,25 +29,30 @@ def command(app: Application, frame: Path, out: Path, seed: int) -> None:
     from predictor.export import publish
 
     with refusals(), step(f"train {app.name}") as doing:
-        matrix, labels, times = training_rows(app, read_table(frame))
-        trained = app.load("train")(app.view, matrix, labels, times, seed=seed, progress=doing.share)
+        matrix, labels, times, entities = training_rows(app, read_table(frame))
+        trained = app.load("train")(app.view, matrix, labels, times, entities, seed=seed, progress=doing.share)
         outputs = [output.name for output in app.outputs]
-        metrics = {"validation_average_precision": trained.fit.average_precision}
         directory, apart = publish(
-            out, trained.module, app.view, matrix, outputs=outputs, metrics=metrics, trained_on=trained.trained_on
+            out,
+            trained.module,
+            app.view,
+            matrix,
+            outputs=outputs,
+            metrics=trained.held_out,
+            trained_on=trained.trained_on,
         )
         doing.result = f"{len(labels):,} rows, {int(labels.sum()):,} positive; torch and ONNX within {apart:.1e}"
     console.print(f"       {directory}, fingerprint {app.view.fingerprint[:16]}")
 
 
-def training_rows(app: Application, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return matrix float32 [rows, columns], labels and epoch milliseconds, in order of time.
+def training_rows(app: Application, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return matrix float32 [rows, columns], labels, epoch milliseconds and entity keys, in order of time.
 
     Rows without a label or a time are left out. Raises RowsError for absent columns, and for a
     frame that was made under another view.
     """
-    view = app.view
-    absent = [name for name in (*view.names, app.label, view.time) if name not in table.column_names]
+    view, key = app.view, app.groups[0].key
+    absent = [name for name in (*view.names, app.label, view.time, key) if name not in table.column_names]
     if absent:
         raise RowsError(f"the frame has no {', '.join(absent)}, needs them: make it with `headrace backfill`")
     made_by = ((table.schema.metadata or {}).get(b"headrace_fingerprint") or b"").decode()
@@ -55,10 +60,10 @@ def training_rows(app: Application, table: pa.Table) -> tuple[np.ndarray, np.nda
         raise RowsError(
             f"the frame was made under view {made_by[:16]}, this one is {view.fingerprint[:16]}: backfill again"
         )
-    columns: dict[str, Any] = {name: as_numpy(table.column(name)) for name in (*view.names, app.label, view.time)}
+    columns: dict[str, Any] = {name: as_numpy(table.column(name)) for name in (*view.names, app.label, view.time, key)}
     matrix = np.stack([np.asarray(columns[name], dtype=np.float32) for name in view.names], axis=1)
     np.copyto(matrix, view.missing, where=np.isnan(matrix))
     labels, times = np.asarray(columns[app.label], dtype=np.float64), epochs_ms(columns[view.time])
     kept = np.flatnonzero(~np.isnan(labels) & (times > 0))
     order = kept[np.argsort(times[kept], kind="stable")]
-    return matrix[order], labels[order].astype(np.int8), times[order]
+    return matrix[order], labels[order].astype(np.int8), times[order], columns[key][order]
