@@ -8,6 +8,7 @@ from headrace.open_inference.app import App, make_app
 from headrace.open_inference.codec import decode_request, decode_response, encode_request, encode_response
 from headrace.open_inference.errors import (
     DeadlinePassed,
+    Disconnected,
     FeaturesUnavailable,
     InternalError,
     InvalidRequest,
@@ -26,6 +27,7 @@ __all__ = [
     "DATATYPES",
     "App",
     "DeadlinePassed",
+    "Disconnected",
     "FeaturesUnavailable",
     "Gate",
     "InferRequest",

@@ -6,7 +6,6 @@ header `headrace-deadline-ms`.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -14,9 +13,9 @@ from typing import Any
 import orjson
 
 from headrace.open_inference.answers import Answer, answer_json, metrics_answer, ready_answer, refusal
-from headrace.open_inference.body import Disconnected, read_body
+from headrace.open_inference.body import read_body
 from headrace.open_inference.codec import decode_request, encode_response
-from headrace.open_inference.errors import InvalidRequest, OpenInferenceError, UnknownModel
+from headrace.open_inference.errors import Disconnected, InvalidRequest, OpenInferenceError, UnknownModel
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.raw_request import decode_raw
 from headrace.open_inference.servable import Servable
@@ -41,8 +40,8 @@ def make_app(
 
     `observe(model, status, seconds)` is told of every inference, refused ones included.
     """
-    gate = Gate(servables, default_deadline_s, max_in_flight)
-    return App(gate, max_body_bytes, metrics, observe, {"name": name, "version": version, "extensions": EXTENSIONS})
+    gate = Gate(servables, default_deadline_s, max_in_flight, observe=observe)
+    return App(gate, max_body_bytes, metrics, {"name": name, "version": version, "extensions": EXTENSIONS})
 
 
 class App:
@@ -53,31 +52,31 @@ class App:
         gate: Gate,
         max_body_bytes: int,
         metrics: Callable[[], bytes] | None,
-        observe: Callable[[str, int, float], None] | None,
         about: dict[str, Any],
     ) -> None:
         self.gate = gate
         self.max_body_bytes = max_body_bytes
         self.about = about
         self._metrics = metrics
-        self._observe = observe
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Answer one HTTP request; a caller that hangs up gets nothing."""
         if scope["type"] != "http":
             return
-        try:
-            status, headers, body = await self._answered(scope, receive)
-        except Disconnected:
+        answer = await self._answered(scope, receive)
+        if answer is None:
             return
+        status, headers, body = answer
         if self.gate.draining:
             headers = [*headers, (b"connection", b"close")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answered(self, scope: dict[str, Any], receive: Any) -> Answer:
+    async def _answered(self, scope: dict[str, Any], receive: Any) -> Answer | None:
         try:
             return await shielded(self._routed(scope, receive))
+        except Disconnected:
+            return None
         except OpenInferenceError as refused:
             return refusal(refused)
 
@@ -86,29 +85,16 @@ class App:
         if scope["method"] == "POST":
             match parts:
                 case ["v2", "models", model, "infer"]:
-                    return self._infer(model, "", scope, receive)
+                    return self.gate.observed(model, self._infer(model, "", scope, receive))
                 case ["v2", "models", model, "versions", version, "infer"]:
-                    return self._infer(model, version, scope, receive)
+                    return self.gate.observed(model, self._infer(model, version, scope, receive))
                 case ["v1", "models", asked] if asked.endswith(":predict"):
-                    return self._predict_v1(asked.removesuffix(":predict"), scope, receive)
+                    model = asked.removesuffix(":predict")
+                    return self.gate.observed(model, self._predict_v1(model, scope, receive))
         return self._told(scope["method"], parts)
 
     async def _infer(self, model: str, version: str, scope: dict[str, Any], receive: Any) -> Answer:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        status = 500
-        try:
-            answer = await self._inferred(model, version, dict(scope["headers"]), receive)
-            status = 200
-            return answer
-        except OpenInferenceError as refused:
-            status = refused.http_status
-            raise
-        finally:
-            if self._observe is not None:
-                self._observe(model if model in self.gate.servables else "", status, loop.time() - started)
-
-    async def _inferred(self, model: str, version: str, headers: Headers, receive: Any) -> Answer:
+        headers = dict(scope["headers"])
         servable = self.gate.model(model, version)
         deadline = self.gate.deadline(_allowed_s(headers))
         body = await read_body(receive, headers, self.max_body_bytes)

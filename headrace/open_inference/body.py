@@ -7,16 +7,12 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from headrace.open_inference.errors import InvalidRequest, TooLarge
+from headrace.open_inference.errors import Disconnected, InvalidRequest, TooLarge
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 #: How long a body may take to arrive once its head has.
 ARRIVAL_S = 10.0
-
-
-class Disconnected(Exception):
-    """The caller went away before its request was complete."""
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
@@ -26,7 +22,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
         raise TooLarge(f"the body has {int(announced)} bytes, needs at most {limit}")
     message = await receive()
     if message["type"] == "http.disconnect":
-        raise Disconnected
+        raise Disconnected("the caller hung up before its body was complete")
     body = message["body"]
     if message.get("more_body"):
         body = await _rest(receive, body, limit)
@@ -64,7 +60,7 @@ async def _rest(receive: Receive, start: bytes, limit: int) -> bytes:
                     raise _too_large(limit)
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise Disconnected
+                    raise Disconnected("the caller hung up before its body was complete")
                 parts.append(message["body"])
                 size += len(message["body"])
                 more = message.get("more_body", False)

@@ -103,6 +103,8 @@ def _split(body: bytes, header_length: int | None) -> tuple[dict[str, Any], memo
     view = memoryview(body)
     if header_length is None:
         header_length = len(body)
+    if not body:
+        raise InvalidRequest("the body has 0 bytes, needs a JSON object")
     if not 0 < header_length <= len(body):
         raise InvalidRequest(
             f"the body has {len(body)} bytes, needs the {header_length} that its JSON part is said to have"
@@ -117,15 +119,17 @@ def _split(body: bytes, header_length: int | None) -> tuple[dict[str, Any], memo
 
 
 def _id(head: dict[str, Any]) -> str:
-    found = head.get("id", "")
-    if not isinstance(found, str):
+    found = head.get("id")
+    if found is not None and not isinstance(found, str):
         raise InvalidRequest(f"the request has an id that is {type(found).__name__}, needs a string")
-    return found
+    return found or ""
 
 
 def _parameters(owner: str, holder: dict[str, Any]) -> dict[str, Any]:
-    found = holder.get("parameters", {})
-    if not isinstance(found, dict) or not all(isinstance(value, str | int | float) for value in found.values()):
+    found = holder.get("parameters")
+    if found is None:  # some servers and clients write null for what they do not have
+        return {}
+    if not isinstance(found, dict) or any(isinstance(value, list | dict) for value in found.values()):
         raise InvalidRequest(f"{owner} has parameters it cannot have, needs an object of strings, numbers and booleans")
     return found
 
@@ -172,7 +176,7 @@ def _tensor(name: str, item: dict[str, Any], rest: memoryview) -> tuple[Tensor, 
         raise InvalidRequest(
             f"tensor {name!r} has a binary_data_size unlike the {len(rest)} bytes that are left for it"
         )
-    if "data" in item:
+    if item.get("data") is not None:
         raise InvalidRequest(f"tensor {name!r} has both data and binary_data_size, needs one of them")
     return Tensor(name, datatype, binary_data.array_of(name, datatype, shape, size, rest[:used])), used
 
@@ -204,6 +208,7 @@ def _join(head: dict[str, Any], member: str, tensors: list[tuple[Tensor, bool]])
     text = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
     if not any(binary for _, binary in tensors):
         return text, None
+    text += b" " * (-len(text) % 8)  # the reader's arrays are views into the body, and should be aligned
     return b"".join((text, *parts)), len(text)
 
 

@@ -5,6 +5,7 @@
     ├── UnknownModel         404  NOT_FOUND            no such model, version or route
     ├── TooLarge             413  RESOURCE_EXHAUSTED   more bytes than this server reads
     ├── Overloaded           429  RESOURCE_EXHAUSTED   try again after `retry_after_s`
+    ├── Disconnected         499  CANCELLED            the caller hung up; nobody reads this
     ├── PredictorFailed      502  INTERNAL             the model answered with an error or with nonsense
     ├── NotReady             503  UNAVAILABLE          nobody can answer yet
     ├── FeaturesUnavailable  503  UNAVAILABLE          the store cannot be read in time
@@ -64,6 +65,13 @@ class Overloaded(OpenInferenceError):
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Disconnected(OpenInferenceError):
+    """The caller went away before its request was complete; counted, never answered."""
+
+    http_status = 499
+    grpc_code = "CANCELLED"
 
 
 class PredictorFailed(OpenInferenceError):

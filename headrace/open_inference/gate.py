@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from headrace.open_inference.errors import DeadlinePassed, NotReady, Overloaded, UnknownModel
+from headrace.open_inference.errors import (
+    DeadlinePassed,
+    NotReady,
+    OpenInferenceError,
+    Overloaded,
+    UnknownModel,
+)
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.tensors import InferRequest, InferResponse
 
@@ -18,7 +24,8 @@ Answer = TypeVar("Answer")
 class Gate:
     """The models of one process, how long a request may take, and how many may be under way.
 
-    `draining` is set when the process is about to stop: it is then not ready, but still answers.
+    `observe(model, status, seconds)` is told of every inference, refused ones included; an unknown
+    model has the name "". `draining` is set when the process is about to stop: it is then not ready, but still answers.
     """
 
     servables: Mapping[str, Servable]
@@ -26,6 +33,7 @@ class Gate:
     max_in_flight: int = 512
     draining: bool = False
     in_flight: int = 0
+    observe: Callable[[str, int, float], None] | None = None
 
     def model(self, name: str, version: str = "") -> Servable:
         """Return a model, or raise UnknownModel; an empty version means the model's own choice."""
@@ -53,25 +61,43 @@ class Gate:
 
     async def infer(self, servable: Servable, request: InferRequest, deadline: float) -> InferResponse:
         """Ask a model, if it is ready and there is room, until the deadline."""
-        return await self._within(servable, servable.infer(request, deadline), deadline)
+        self._admit(servable)
+        return await self._within(deadline, servable, servable.infer(request, deadline))
 
     async def predict_v1(self, servable: Servable, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Ask a model in the words of v1, under the same conditions; UnknownModel if it does not speak them."""
         predict = getattr(servable, "predict_v1", None)
         if predict is None:
             raise UnknownModel(f"model {servable.name!r} does not answer v1 requests, needs v2: /v2/models/.../infer")
-        return await self._within(servable, predict(body, deadline), deadline)
+        self._admit(servable)
+        return await self._within(deadline, servable, predict(body, deadline))
 
-    async def _within(self, servable: Servable, work: Awaitable[Answer], deadline: float) -> Answer:
+    async def observed(self, model: str, work: Awaitable[Answer]) -> Answer:
+        """Await one inference and tell `observe` how it ended and how long it took."""
+        if self.observe is None:
+            return await work
+        loop = asyncio.get_running_loop()
+        started, status = loop.time(), 500
+        try:
+            answer = await work
+            status = 200
+            return answer
+        except OpenInferenceError as refused:
+            status = refused.http_status
+            raise
+        finally:
+            self.observe(model if model in self.servables else "", status, loop.time() - started)
+
+    def _admit(self, servable: Servable) -> None:
         reason = servable.readiness()
         if reason is not None:
-            _unawaited(work)
             raise NotReady(f"model {servable.name!r} is not ready: {reason}")
         if self.in_flight >= self.max_in_flight:
-            _unawaited(work)
             raise Overloaded(
                 f"{self.in_flight} requests are under way, needs fewer than {self.max_in_flight}: try later"
             )
+
+    async def _within(self, deadline: float, servable: Servable, work: Awaitable[Answer]) -> Answer:
         self.in_flight += 1
         try:
             async with asyncio.timeout_at(deadline) as limit:
@@ -82,8 +108,3 @@ class Gate:
             raise DeadlinePassed(f"model {servable.name!r} had no answer when the request's deadline passed") from None
         finally:
             self.in_flight -= 1
-
-
-def _unawaited(work: Awaitable[Any]) -> None:
-    if asyncio.iscoroutine(work):
-        work.close()

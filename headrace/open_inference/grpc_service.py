@@ -11,8 +11,9 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
-from headrace.open_inference.errors import OpenInferenceError
+from headrace.open_inference.errors import InvalidRequest, OpenInferenceError
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.grpc_codec import decode_message, encode_message
 from headrace.open_inference.grpc_messages import HEALTH, INFERENCE, MODEL_TYPES
@@ -110,6 +111,9 @@ class _Service:
         return INFERENCE["ModelConfigResponse"](config=config)
 
     async def model_infer(self, message: Any, context: Any) -> Any:
+        return await self.gate.observed(message.model_name, self._infer(message, context))
+
+    async def _infer(self, message: Any, context: Any) -> Any:
         servable = self.gate.model(message.model_name, message.model_version)
         deadline = self.gate.deadline(context.time_remaining())
         request = decode_message(message)
@@ -122,19 +126,18 @@ class _Service:
         return HEALTH["HealthCheckResponse"](status=_SERVING if ready else _NOT_SERVING)
 
 
-def _handler(call: Method, request: Any) -> grpc.RpcMethodHandler:
-    async def answered(message: Any, context: Any) -> Any:
+def _handler(call: Method, kind: Any) -> grpc.RpcMethodHandler:
+    async def parsed(raw: bytes, context: Any) -> Any:
         try:
-            return await shielded(call(message, context))
+            message = kind.FromString(raw)
+        except DecodeError:
+            raise InvalidRequest(f"the message has {len(raw)} bytes that are no {kind.__name__}, needs one") from None
+        return await call(message, context)
+
+    async def answered(raw: bytes, context: Any) -> bytes:
+        try:
+            return (await shielded(parsed(raw, context))).SerializeToString()
         except OpenInferenceError as refused:
-            await _abort(context, refused)
+            return await context.abort(getattr(grpc.StatusCode, refused.grpc_code), refused.message)
 
-    return grpc.unary_unary_rpc_method_handler(
-        answered,
-        request_deserializer=request.FromString,
-        response_serializer=lambda message: message.SerializeToString(),
-    )
-
-
-async def _abort(context: Any, refused: OpenInferenceError) -> None:
-    await context.abort(getattr(grpc.StatusCode, refused.grpc_code), refused.message)
+    return grpc.unary_unary_rpc_method_handler(answered)

@@ -48,7 +48,7 @@ def array_of(name: str, datatype: str, shape: tuple[int, ...], size: int, data: 
 
 def lists_of(name: str, datatype: str, array: np.ndarray) -> Any:
     """Return a flat form of an array that orjson writes, or say why JSON cannot hold it."""
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = np.ascontiguousarray(array, dtype=DATATYPES[datatype]).reshape(-1)
     if datatype == "BYTES":
         return _texts(name, flat)
     if datatype == "FP16":
@@ -57,7 +57,7 @@ def lists_of(name: str, datatype: str, array: np.ndarray) -> Any:
         raise InvalidRequest(
             f"output {name!r} holds NaN or infinity, which JSON cannot say: ask for it with binary_data true"
         )
-    return flat if flat.dtype.isnative else flat.astype(flat.dtype.newbyteorder("="))
+    return flat
 
 
 def _flattened(name: str, shape: tuple[int, ...], data: list) -> list:

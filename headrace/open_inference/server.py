@@ -23,6 +23,7 @@ import uvloop
 
 from headrace.open_inference.app import App
 from headrace.open_inference.grpc_service import serve_grpc
+from headrace.open_inference.http_protocol import BoundedProtocol
 from headrace.open_inference.servable import Servable
 
 #: Above the clients' own (60 s is usual), so that it is the client that closes an idle connection.
@@ -51,7 +52,14 @@ async def serve(
         grpc_at = "off"
         if grpc_port is not None:
             _listener(host, grpc_port).close()  # a taken port is found here, where the reason can be told
-            grpc_server = await serve_grpc(servables, f"{_in_url(host)}:{grpc_port}", gate=app.gate)
+            grpc_server = await serve_grpc(
+                servables,
+                f"{_in_url(host)}:{grpc_port}",
+                gate=app.gate,
+                max_body_bytes=app.max_body_bytes,
+                name=app.about["name"],
+                version=app.about["version"],
+            )
             grpc_at = f"{_in_url(host)}:{grpc_server.headrace_port}"
         http_server = _HttpServer(_config(app, grace_s))
         running = asyncio.create_task(http_server.serve(sockets=[listener]))
@@ -115,7 +123,7 @@ def _config(app: App, grace_s: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -43,7 +43,7 @@ class Echo:
         if "wait" in request.inputs:
             await asyncio.Event().wait()
         if "broken" in request.inputs:
-            raise RuntimeError("secret 4711 of the payload")
+            raise RuntimeError(f"no idea what to do with {request.inputs['broken'].array}")
         if "refuse" in request.inputs:
             raise NotReady("the echo is gone")
         version = request.version or "1"
@@ -54,7 +54,7 @@ class Echo:
 
 
 def servables() -> dict[str, Any]:
-    """Return a ready model and, under `away`, one that is not."""
+    """Return the models that are served."""
     return {"echo": Echo("echo")}
 
 

@@ -1,0 +1,157 @@
+"""The client against servers that fail in every way one can."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from headrace.open_inference import (
+    DeadlinePassed,
+    InferResponse,
+    NotReady,
+    OpenInferenceError,
+    Overloaded,
+    PredictorFailed,
+    Tensor,
+)
+from headrace.open_inference.client import PredictorClient
+
+ANSWER = b'{"model_name": "m", "outputs": [{"name": "a", "shape": [1], "datatype": "FP64", "data": [2.5]}]}'
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def answering(*answers: bytes | None, then_close: bool = False) -> Serve:
+    """A server that gives these answers in turn; None is hanging up without one."""
+    left = list(answers)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while left:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            if b"content-length: " in head:
+                await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
+            answer = left.pop(0)
+            if answer is None:
+                break
+            writer.write(answer)
+            if then_close:
+                break
+        writer.close()
+
+    return serve
+
+
+def http(status: int, body: bytes, *headers: str) -> bytes:
+    """Return an HTTP answer."""
+    lines = [f"HTTP/1.1 {status} x", f"content-length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def outcome(serve: Serve, ask: Callable[[PredictorClient], Awaitable[Any]] | None = None, left_s: float = 10.0) -> Any:
+    """Start a server, ask it once, and return the answer or the error."""
+
+    async def scene() -> Any:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, PredictorClient(f"http://127.0.0.1:{port}", "m") as client:
+            deadline = asyncio.get_running_loop().time() + left_s
+            try:
+                return await (ask(client) if ask else client.infer([Tensor.of("a", [1.5])], deadline=deadline))
+            except OpenInferenceError as error:
+                return error
+
+    return asyncio.run(scene())
+
+
+def test_a_json_answer_is_read_too() -> None:
+    said = outcome(answering(http(200, ANSWER)))
+    assert isinstance(said, InferResponse)
+    assert said.output("a").tolist() == [2.5]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, PredictorFailed),
+        (404, PredictorFailed),
+        (500, PredictorFailed),
+        (429, Overloaded),
+        (503, NotReady),
+        (504, DeadlinePassed),
+    ],
+)
+def test_a_refusal_becomes_ours_with_its_reason(status: int, kind: type[OpenInferenceError]) -> None:
+    said = outcome(answering(http(status, b'{"error": "no such thing"}')))
+    assert type(said) is kind
+    assert said.message == f"the predictor of 'm' said {status}: no such thing"
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"error": 3}', b""])
+def test_a_refusal_without_a_reason_says_so(body: bytes) -> None:
+    assert outcome(answering(http(500, body))).message == "the predictor of 'm' said 500: no reason given"
+
+
+@pytest.mark.parametrize("body", [b"{}", b"", b"<html>", ANSWER.replace(b"[1]", b"[2]")])
+def test_an_answer_that_is_none_is_the_predictors_failure(body: bytes) -> None:
+    said = outcome(answering(http(200, body)))
+    assert type(said) is PredictorFailed
+    assert said.message.startswith("the predictor of 'm' gave no answer: ")
+
+
+def test_a_connection_that_breaks_is_tried_once_more() -> None:
+    assert outcome(answering(None, http(200, ANSWER))).output("a").tolist() == [2.5]
+    said = outcome(answering(None, None, http(200, ANSWER)))
+    assert type(said) is NotReady
+    assert said.message == "the predictor of 'm' cannot be reached, needs a listening server: try later"
+
+
+def test_an_answer_that_breaks_off_is_the_predictors_failure() -> None:
+    said = outcome(answering(http(200, ANSWER)[:-9], then_close=True))
+    assert type(said) is PredictorFailed
+    assert said.message == "the predictor of 'm' broke off its answer"
+
+
+def test_a_server_that_is_not_there_is_not_ready() -> None:
+    with socket.socket() as bound:  # bound but not listening: nobody else can take the port
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+        async def scene() -> None:
+            async with PredictorClient(url, "m") as client:
+                assert not await client.ready()
+                with pytest.raises(NotReady) as refused:
+                    await client.infer([Tensor.of("a", [1.5])])
+                assert refused.value.message.startswith("the predictor of 'm' cannot be reached, needs")
+
+        asyncio.run(scene())
+
+
+async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read and answer nothing, until the caller hangs up."""
+    await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize("left_s", [0.02, 0.0, -1.0])
+def test_the_deadline_ends_a_call(left_s: float) -> None:
+    said = outcome(never, left_s=left_s)
+    assert type(said) is DeadlinePassed
+    assert said.message == "the predictor of 'm' had no answer when the request's deadline passed"
+
+
+def test_questions_about_a_model_need_an_object() -> None:
+    said = outcome(answering(http(200, b"[]")), lambda client: client.config())
+    assert type(said) is PredictorFailed
+    assert said.message == "the predictor of 'm' answered no JSON object about its model"
+
+
+def test_a_closed_client_opens_again() -> None:
+    async def ask(client: PredictorClient) -> Any:
+        await client.metadata()
+        await client.close()
+        return await client.metadata()
+
+    assert outcome(answering(http(200, b"{}"), http(200, b"{}"), then_close=True), ask) == {}

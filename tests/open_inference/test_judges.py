@@ -1,0 +1,25 @@
+"""The independent clients of the protocol, each in a process of its own, against a running server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.open_inference.live import HERE, SURROUNDINGS, Live
+
+
+def verdict(script: str, *arguments: str) -> None:
+    command = [sys.executable, str(HERE / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=SURROUNDINGS)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["http", "http.aio", "grpc", "grpc.aio"])
+def test_tritonclient_is_answered_as_by_triton(echo: Live, kind: str) -> None:
+    verdict("judge_triton.py", kind, echo.http if kind.startswith("http") else echo.grpc)
+
+
+def test_typed_contents_and_standard_health_over_grpc(echo: Live) -> None:
+    verdict("judge_grpc.py", echo.grpc)
