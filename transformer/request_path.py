@@ -147,7 +147,7 @@ class RequestPath:
             ages = np.stack([block.age_ms for block in blocks.values()], axis=1)
             return Tensor(name, "FP64", np.where(np.isnan(ages), -1.0, ages))
         if name == "row_status":
-            return Tensor(name, "BYTES", status_of(self._view, rows, {g: block.found for g, block in blocks.items()}))
+            return Tensor(name, "BYTES", status_of(rows, blocks))
         return Tensor(name, "FP64", np.array(prepared.stage_ms))
 
     def _check_outputs(self, request: InferRequest) -> None:

@@ -16,6 +16,7 @@ from headrace.features.columns import Column
 from headrace.features.rows import Rows, RowsError, conform
 from headrace.open_inference.errors import InvalidRequest, TooLarge
 from headrace.open_inference.tensors import Tensor
+from headrace.stores.online import Block
 
 #: Which datatypes of the protocol a declared dtype may arrive as; the first is what metadata says.
 ACCEPTED: dict[str, tuple[str, ...]] = {
@@ -59,18 +60,20 @@ def tensors_of(view: FeatureView, instances: Any) -> dict[str, Tensor]:
     return {name: _instance_tensor(known.get(name), name, [row.get(name) for row in instances]) for name in names}
 
 
-def status_of(view: FeatureView, rows: Rows, found: Mapping[str, np.ndarray]) -> np.ndarray:
+def status_of(rows: Rows, blocks: Mapping[str, Block]) -> np.ndarray:
     """Return what was wrong with each row as text, `ok` where nothing was; object array of bytes [n].
 
-    `found[group]` tells which keys the store knew.
+    `amount invalid`: the value could not be used and is missing. `card_activity missing`: the store
+    has no such key. `card_activity approximate`: the row's instant is not after the key's newest event.
     """
     said: list[list[str]] = [[] for _ in range(rows.count)]
     for name, marks in rows.invalid.items():
         for at in np.flatnonzero(marks):
             said[at].append(f"{name} invalid")
-    for group, known in found.items():
-        for at in np.flatnonzero(~known):
-            said[at].append(f"{group} missing")
+    for name, block in blocks.items():
+        for word, marks in (("missing", ~block.found), ("approximate", ~block.exact)):
+            for at in np.flatnonzero(marks):
+                said[at].append(f"{name} {word}")
     out = np.empty(rows.count, dtype=object)
     out[:] = [", ".join(parts).encode() or b"ok" for parts in said]
     return out

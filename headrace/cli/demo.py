@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -29,6 +29,9 @@ from headrace.cli.stack import Server, StackError, stack
 from headrace.features.columns import DAY
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.offline import TrainingFrame, training_frame
+
+if TYPE_CHECKING:
+    from headrace.cli.replay import Client
 
 Events = dict[str, dict[str, np.ndarray]]
 
@@ -178,7 +181,7 @@ class Demo:
         app, held = self.app, slice(self.split.held, None)
         numbers = [column.name for column in app.view.request if column.dtype != "string" and column.name in self.rows]
         rows = {name: _sendable(self.rows[name][held]) for name in numbers}
-        clients = [
+        clients: list[tuple[str, Client]] = [
             ("http json", HttpClient(transformer.http, app.name, binary=False)),
             ("http binary", HttpClient(transformer.http, app.name, binary=True)),
             ("grpc", GrpcClient(transformer.grpc, app.name)),

@@ -51,6 +51,10 @@ def get(app: Application, store: Path, keys: tuple[str, ...], given: tuple[str, 
         }
         vector = Plan.of(app.view).compute(1, rows.columns, blocks)[0]
     console.print(_table(app, vector, found, at))
+    console.print("missing (x): the model reads x in its place", soft_wrap=True)
+    for name, block in found.items():
+        if not block.exact[0]:
+            console.print(f"{name} is approximate: {iso(at)} is not after its newest event", soft_wrap=True)
 
 
 async def _read(store: EmbeddedStore, groups: list, columns: dict, as_of: np.ndarray) -> dict[str, Block]:  # type: ignore[type-arg]
@@ -86,8 +90,8 @@ def _table(app: Application, vector: np.ndarray, found: dict[str, Block], at: in
         table.add_column(heading, justify="right" if heading in ("value", "age") else "left")
     for feature, value in zip(app.view.features, vector, strict=True):
         group = feature.source.partition(".")[0]
-        said = f"missing, {feature.missing:g} to the model" if math.isnan(value) else f"{value:.6g}"
-        table.add_row(feature.name, said, feature.unit, feature.source, _age(found.get(group)))
+        said = f"missing ({feature.missing:g})" if math.isnan(value) else f"{value:.6g}"
+        table.add_row(feature.name, said, feature.unit, group, _age(found.get(group)))
     return table
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from headrace.features.windows import WindowedGroup, merge
+from headrace.features.windows import WindowedGroup, merge, read_is_exact
 
 
 class StoreUnavailable(Exception):
@@ -56,6 +56,7 @@ class Block:
     values: np.ndarray  # float64 [n, columns], NaN where missing
     found: np.ndarray  # bool [n]
     age_ms: np.ndarray  # float64 [n]: as_of less the newest event, NaN where not found
+    exact: np.ndarray  # bool [n]: False where as_of is not after the newest event, the head then off by up to a tile
 
 
 class OnlineStore(Protocol):
@@ -117,7 +118,7 @@ def block_of(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> Bl
     """Merge records read for a request into a block."""
     found = group.layout.known(records) & (records["newest_ms"] != np.iinfo(np.int64).min)
     age = np.where(found, np.maximum(as_of - np.where(found, records["newest_ms"], 0), 0), np.nan)
-    return Block(merge(group, records, as_of), found, age)
+    return Block(merge(group, records, as_of), found, age, ~found | read_is_exact(records, as_of))
 
 
 def encode_keys(keys: np.ndarray) -> list[bytes]:
