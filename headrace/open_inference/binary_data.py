@@ -7,7 +7,6 @@ element is a little-endian u32 length followed by that many bytes.
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import numpy as np
 
@@ -49,7 +48,20 @@ def bytes_of(datatype: str, array: np.ndarray) -> bytes:
 def _elements(name: str, size: int, raw: bytes) -> np.ndarray:
     if size * _LENGTH.size > len(raw):
         raise InvalidRequest(f"tensor {name!r} has {len(raw)} bytes, needs 4 and more for each of {size} elements")
-    items: list[Any] = []
+    return _held(_equal_items(size, raw) or _items(name, size, raw))
+
+
+def _equal_items(size: int, raw: bytes) -> list[bytes] | None:
+    """Elements of one length, as keys often are, are cut at once; None where they are not."""
+    each, over = divmod(len(raw), size or 1)
+    if over or not size or each == _LENGTH.size:
+        return None
+    rows = np.frombuffer(raw, dtype=[("length", "<u4"), ("data", f"V{each - _LENGTH.size}")])
+    return rows["data"].tolist() if (rows["length"] == each - _LENGTH.size).all() else None
+
+
+def _items(name: str, size: int, raw: bytes) -> list[bytes]:
+    items: list[bytes] = []
     at = 0
     while len(items) < size and at + 4 <= len(raw):
         (length,) = _LENGTH.unpack_from(raw, at)
@@ -59,6 +71,10 @@ def _elements(name: str, size: int, raw: bytes) -> np.ndarray:
         raise InvalidRequest(
             f"tensor {name!r} has BYTES elements that end elsewhere than its {len(raw)} bytes, needs {size} elements"
         )
-    held = np.empty(size, dtype=object)
+    return items
+
+
+def _held(items: list[bytes]) -> np.ndarray:
+    held = np.empty(len(items), dtype=object)
     held[:] = items
     return held

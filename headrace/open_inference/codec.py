@@ -169,7 +169,7 @@ def _tensor(name: str, item: dict[str, Any], rest: memoryview) -> tuple[Tensor, 
     checked_datatype(name, item.get("datatype"))
     datatype = item["datatype"]
     shape, size = checked_shape(name, item.get("shape"))
-    used = _parameters(f"tensor {name!r}", item).get("binary_data_size")
+    used = _parameters(f"tensor {name!r}", item).get("binary_data_size") if "parameters" in item else None
     if used is None:
         return Tensor(name, datatype, json_data.array_of(name, datatype, shape, size, item.get("data"))), 0
     if type(used) is not int or not 0 <= used <= len(rest):

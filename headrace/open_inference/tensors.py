@@ -6,7 +6,6 @@ object arrays whose elements are `bytes`. Arrays that came from a request may be
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,15 +124,19 @@ def checked_shape(name: str, shape: Any) -> tuple[tuple[int, ...], int]:
 
     The bound counts empty dimensions as one, so that no shape can overflow what NumPy can address.
     """
-    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+    if not isinstance(shape, list) or not set(map(type, shape)) <= {int}:
         raise InvalidRequest(f"tensor {name!r} has no shape that is a list of integers, needs one such as [2, 1]")
     if len(shape) > MAX_DIMENSIONS:
         raise InvalidRequest(f"tensor {name!r} has {len(shape)} dimensions, needs at most {MAX_DIMENSIONS}")
-    if any(size < 0 for size in shape):
-        raise InvalidRequest(f"tensor {name!r} has a negative dimension, needs every dimension to be 0 or more")
-    if math.prod(size or 1 for size in shape) > MAX_ELEMENTS:
+    bound = size = 1
+    for length in shape:
+        if length < 0:
+            raise InvalidRequest(f"tensor {name!r} has a negative dimension, needs every dimension to be 0 or more")
+        bound *= length or 1
+        size *= length
+    if bound > MAX_ELEMENTS:
         raise InvalidRequest(f"tensor {name!r} has a shape of more than {MAX_ELEMENTS} elements, needs a smaller one")
-    return tuple(shape), math.prod(shape)
+    return tuple(shape), size
 
 
 def _as_bytes(name: str, array: np.ndarray) -> np.ndarray:

@@ -101,6 +101,13 @@ def test_every_bit_of_a_binary_answer_survives(given_tensors: list[Tensor]) -> N
         same(ours, theirs)
 
 
+@given(st.integers(0, 5).flatmap(lambda length: st.lists(st.binary(min_size=length, max_size=length), min_size=1)))
+def test_elements_of_one_length_are_read_as_they_were_written(items: list[bytes]) -> None:
+    tensor = Tensor.of("a", np.array([*items, None], dtype=object)[:-1])
+    body, length = encode_request(InferRequest("m", inputs={"a": tensor}))
+    assert decode_request(body, length, "m").inputs["a"].array.tolist() == items
+
+
 @given(st.binary(max_size=300), st.one_of(st.none(), st.integers(-1, 400)))
 def test_no_bytes_make_the_decoder_fault(body: bytes, length: int | None) -> None:
     with pytest.raises(InvalidRequest):
