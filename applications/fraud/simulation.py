@@ -3,6 +3,11 @@
 Large amounts; terminals that are compromised for four weeks; card numbers stolen and used
 from afar; cards stolen and emptied within a day. The place of a payment is the terminal's
 where the card was present, and the shipping address' where it was not.
+
+The simulator begins with no terminal compromised and ends a compromise after 28 days, which
+labels of a week's delay tell by day 35. A longer simulation whose last week is held out has
+fraud that ended after everything a model could learn from; from about 60 days on both
+periods are steady again, at twice the time to simulate.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ class Simulation:
 
     cards: int = 3_000
     terminals: int = 5_000
-    days: int = 40
+    days: int = 35
     start: str = "2026-01-01"
     seed: int = 42
 

@@ -5,10 +5,13 @@ A process of its own: tritonclient.grpc and kserve cannot be imported into one.
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import tritonclient.grpc
 import tritonclient.http
+from google.protobuf import json_format, text_format
+from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
 
@@ -57,6 +60,8 @@ def main():
     seen = {"http": judge(tritonclient.http, http, rows), "grpc": judge(tritonclient.grpc, grpc, rows)}
     seen["http"]["json"] = infer(tritonclient.http, http, rows, binary=False)
     seen["config"] = http.get_model_config("small")
+    written = text_format.Parse(Path(sys.argv[4]).read_text(), model_config_pb2.ModelConfig())
+    seen["config.pbtxt"] = json_format.MessageToDict(written, preserving_proto_field_name=True)
     seen["metadata"] = http.get_model_metadata("small")
     print(json.dumps(seen))
 

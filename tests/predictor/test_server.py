@@ -15,9 +15,10 @@ ROWS = [[12.5, 33.0, 2.0], [250.0, -1.0, 0.0]]
 
 
 @pytest.fixture(scope="module")
-def seen(server):
+def seen(server, published):
     judge = Path(__file__).with_name("judge.py")
-    asked = [sys.executable, str(judge), server.http, server.grpc, json.dumps(ROWS)]
+    config = published / "small" / "config.pbtxt"
+    asked = [sys.executable, str(judge), server.http, server.grpc, json.dumps(ROWS), str(config)]
     return json.loads(subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60).stdout)
 
 
@@ -64,6 +65,16 @@ def test_the_configuration_carries_fingerprint_and_columns(seen, view):
     assert json.loads(parameters["headrace_columns"]["string_value"]) == list(view.names)
     assert seen["metadata"]["inputs"] == [{"name": "features", "datatype": "FP32", "shape": [-1, 3]}]
     assert seen["metadata"]["outputs"] == [{"name": "p", "datatype": "FP32", "shape": [-1]}]
+
+
+def test_the_file_for_triton_says_what_the_server_says(seen):
+    said, written = seen["config"], seen["config.pbtxt"]
+    for key in ("name", "platform", "backend", "parameters"):
+        assert written[key] == said[key]
+    for key in ("input", "output"):
+        [tensor], [served] = written[key], said[key]
+        assert (tensor["name"], tensor["data_type"]) == (served["name"], served["data_type"])
+        assert [int(size) for size in tensor["dims"]] == served["dims"]
 
 
 def post_v1(server, body):
