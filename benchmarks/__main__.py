@@ -1,0 +1,56 @@
+"""`python -m benchmarks`: measure Headrace beside its peers, print tables, keep the figures as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.ground import FULL, QUICK, TINY, Ground, Scale
+from benchmarks.registry import benchmarks
+from benchmarks.report import show, write
+
+RESULTS = Path(__file__).parent / "results"
+SCALES = {scale.name: scale for scale in (FULL, QUICK, TINY)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks that are named, or all; return the exit code."""
+    known = benchmarks()
+    given = _parser(list(known)).parse_args(arguments)
+    unknown = [name for name in given.names if name not in known]
+    if unknown:
+        print(f"there is no benchmark {', '.join(unknown)}, needs one of {', '.join(known)}", file=sys.stderr)
+        return 2
+    scale: Scale = QUICK if given.quick else SCALES[given.scale]
+    folder = given.json or (RESULTS if scale is FULL else None)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    with tempfile.TemporaryDirectory(prefix="headrace-benchmarks-") as home:
+        ground = Ground(Path(home), scale)
+        for name in given.names or known:
+            began = time.monotonic()
+            result = known[name].run(ground)
+            show(console, known[name], result)
+            where = f", kept in {write(known[name], result, scale, folder).name}" if folder else ""
+            console.print(f"{name} took {time.monotonic() - began:.0f} s{where}\n")
+    return 0
+
+
+def _parser(known: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Headrace beside its peers.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones, of {', '.join(known)} (default all)")
+    parser.add_argument("--quick", action="store_true", help="fewer events, fewer and shorter rounds; keeps no figures")
+    parser.add_argument("--scale", choices=list(SCALES), default="full", help="how much is measured (default full)")
+    parser.add_argument(
+        "--json", type=Path, metavar="DIR", help="where to keep the figures (default benchmarks/results)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

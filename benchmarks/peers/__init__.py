@@ -1,0 +1,1 @@
+"""What Headrace is measured against, written as people write it."""

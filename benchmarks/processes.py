@@ -1,0 +1,58 @@
+"""Servers as processes of their own, each on the core it is given, and the CPU time they use."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headrace.cli.stack import Server, server, wait_ready
+
+#: The servers that are measured share the first core one after another; everything else runs on the last.
+CORES = sorted(os.sched_getaffinity(0))
+MEASURED, OTHERS = {CORES[0]}, {CORES[-1]}
+
+
+@contextmanager
+def pinned(cores: set[int]) -> Iterator[None]:
+    """Keep this thread, and the processes it starts, on these cores until the block ends."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def running(module: str, flags: list[str], logs: Path, cores: set[int]) -> Iterator[Server]:
+    """Run `python -m module` on these cores until the block ends; give it once it is ready."""
+    logs.mkdir(parents=True, exist_ok=True)
+    before = os.sched_getaffinity(0)
+    with pinned(cores), server(module, flags, logs) as started:
+        os.sched_setaffinity(0, before)
+        wait_ready(started)
+        yield started
+
+
+def cpu_s(of: Server) -> float:
+    """Return the CPU seconds that a server's threads have used since it started."""
+    fields = Path(f"/proc/{of.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mib(of: Server) -> float:
+    """Return the most memory a server has held, in MiB."""
+    for line in Path(f"/proc/{of.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,90 @@
+"""The benchmarks by their permanent ids, and what one measures.
+
+An id is never given to another benchmark and never changes its meaning: results of different
+commits are compared by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from benchmarks.ground import Ground
+from benchmarks.rounds import Samples
+
+OURS = "headrace"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One quantity, measured on every side in the same rounds.
+
+    `aim` is what is striven for: of the ratio to the peer, or of our own value.
+    """
+
+    case: str
+    measure: str
+    unit: str
+    samples: dict[str, Samples]
+    better: Literal["higher", "lower"] = "lower"
+    peer: str = ""
+    aim: float | None = None
+    aim_of: Literal["ratio", "value"] = "ratio"
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better than the peer: above 1 is better, whatever is measured; None without a peer."""
+        if self.peer not in self.samples or OURS not in self.samples:
+            return None
+        ours, theirs = self.samples[OURS].median, self.samples[self.peer].median
+        if not ours or not theirs:
+            return None
+        return ours / theirs if self.better == "higher" else theirs / ours
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the aim was reached; None without an aim."""
+        found = self.ratio if self.aim_of == "ratio" else self.samples[OURS].median
+        if self.aim is None or found is None:
+            return None
+        return found >= self.aim if self.aim_of == "ratio" or self.better == "higher" else found <= self.aim
+
+
+@dataclass(slots=True)
+class Result:
+    """What a benchmark found, and what must be said about it."""
+
+    notes: str = ""
+    figures: list[Figure] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A measurement with a permanent id."""
+
+    id: str
+    title: str
+    run: Callable[[Ground], Result]
+
+
+_REGISTRY: dict[str, Benchmark] = {}
+
+
+def benchmark(id: str, title: str) -> Callable[[Callable[[Ground], Result]], Callable[[Ground], Result]]:  # noqa: A002
+    """Register a function under a permanent id; ValueError where the id is taken."""
+
+    def register(run: Callable[[Ground], Result]) -> Callable[[Ground], Result]:
+        if id in _REGISTRY:
+            raise ValueError(f"benchmark id {id!r} is taken, needs one of its own")
+        _REGISTRY[id] = Benchmark(id, title, run)
+        return run
+
+    return register
+
+
+def benchmarks() -> dict[str, Benchmark]:
+    """Return every benchmark by id, in the order in which they run."""
+    from benchmarks import fetch, serve  # noqa: F401  importing registers them
+
+    return dict(_REGISTRY)
