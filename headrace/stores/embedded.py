@@ -27,8 +27,9 @@ from headrace.stores.online import (
     StoreUnavailable,
     block_of,
     declaration,
-    difference,
     encode_keys,
+    mismatch,
+    not_ready,
 )
 
 DATA_FILE = "data.mdb"
@@ -51,7 +52,8 @@ class EmbeddedStore:
         self._env: lmdb.Environment | None = None
         self._dbs: dict[str, Any] = {}
         self._meta: Any = None
-        self._empty: dict[str, bytes] = {}
+        self._empty: dict[np.uint64, bytes] = {}
+        self._called = f"the store at {self.path.name!r}"
         if not readonly:
             self._environment()
 
@@ -67,17 +69,9 @@ class EmbeddedStore:
     def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
         """Return None where every group holds keys under its declaration, else the reason why not."""
         try:
-            declared = self.declared()
-            for group in groups:
-                if unlike := difference(group, declared.get(group.name, group.describe())):
-                    return self._unlike(group, declared[group.name], unlike)
-                if group.name not in declared or not self.size(group):
-                    return (
-                        f"the store at {self.path.name!r} holds no key of group {group.name!r}: run its pipeline first"
-                    )
+            return not_ready(groups, self.declared(), lambda group: self.size(group) > 0, self._called)
         except StoreUnavailable as away:
             return str(away)
-        return None
 
     def size(self, group: WindowedGroup) -> int:
         """Return how many keys of a group are held."""
@@ -94,15 +88,15 @@ class EmbeddedStore:
         """Record the groups to be written; raises LayoutMismatch where one is held under another declaration."""
         declared = self.declared()
         for group in groups:
-            if unlike := difference(group, declared.get(group.name, group.describe())):
-                raise LayoutMismatch(self._unlike(group, declared[group.name], unlike))
+            if group.name in declared and (unlike := mismatch(group, declared[group.name], self._called)):
+                raise LayoutMismatch(unlike)
         env = self._environment()
-        about = env.open_db(_ABOUT)
-        with env.begin(write=True, db=about) as txn:
+        about = self._open(_ABOUT)
+        with self._begin(env, write=True) as txn:
             for group in groups:
-                txn.put(b"group\0" + group.name.encode(), json.dumps(declaration(group)).encode())
+                txn.put(b"group\0" + group.name.encode(), json.dumps(declaration(group)).encode(), db=about)
         for group in groups:
-            self._dbs[group.name] = env.open_db(_name(group.name))
+            self._dbs[group.name] = self._open(_name(group.name))
 
     def offsets(self, source: str) -> dict[str, int]:
         """Return where each partition of a source stands."""
@@ -115,7 +109,7 @@ class EmbeddedStore:
         env = self._environment()
         self._make_room(env)
         if self._meta is None:
-            self._meta = env.open_db(_ABOUT)
+            self._meta = self._open(_ABOUT)
         try:
             with self._begin(env, write=True) as txn:
                 stored = {p: int.from_bytes(txn.get(_offset(source, p), b"\0", db=self._meta), "big") for p in start}
@@ -149,9 +143,9 @@ class EmbeddedStore:
 
     def _rows(self, txn: lmdb.Transaction, db: Any, wanted: Lookup) -> np.ndarray:
         group = wanted.group
-        empty = self._empty.get(group.name)
+        empty = self._empty.get(group.layout.fingerprint)
         if empty is None:
-            empty = self._empty[group.name] = group.empty(1).tobytes()
+            empty = self._empty[group.layout.fingerprint] = group.empty(1).tobytes()
         if db is None:
             return group.layout.read(empty * len(wanted.keys))
         found = list(map(txn.get, encode_keys(wanted.keys), repeat(empty), repeat(db)))
@@ -192,21 +186,26 @@ class EmbeddedStore:
     def _db(self, name: str) -> Any:
         db = self._dbs.get(name)
         if db is None:
-            env = self._environment()
-            try:
-                db = self._dbs[name] = env.open_db(_name(name), create=not self._readonly)
-            except (lmdb.NotFoundError, lmdb.ReadonlyError):
-                return None
-            except lmdb.MapResizedError:
-                env.set_mapsize(0)
-                return self._db(name)
+            db = self._open(_name(name))
+            if db is not None:
+                self._dbs[name] = db
         return db
+
+    def _open(self, name: bytes) -> Any:
+        """Return a named database, None where there is none and this store may not make it."""
+        env = self._environment()
+        try:
+            return env.open_db(name, create=not self._readonly)
+        except (lmdb.NotFoundError, lmdb.ReadonlyError):
+            return None
+        except lmdb.MapResizedError:
+            env.set_mapsize(0)
+            return self._open(name)
 
     def _about(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
         env = self._environment()
-        try:
-            db = env.open_db(_ABOUT, create=not self._readonly)
-        except lmdb.NotFoundError:
+        db = self._open(_ABOUT)
+        if db is None:
             return []
         with self._begin(env) as txn:
             cursor = txn.cursor(db)
@@ -222,13 +221,6 @@ class EmbeddedStore:
         info = env.info()
         if info["map_size"] - info["last_pgno"] * env.stat()["psize"] < _HEADROOM:
             env.set_mapsize(info["map_size"] * 2)
-
-    def _unlike(self, group: WindowedGroup, stored: Mapping[str, Any], unlike: str) -> str:
-        return (
-            f"the store at {self.path.name!r} holds group {group.name!r} under another declaration ({unlike}): "
-            f"layout {stored.get('layout')} there, {group.layout.fingerprint:016x} here; "
-            "give the group a new name or use another store"
-        )
 
 
 class _Change:

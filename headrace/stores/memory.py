@@ -8,7 +8,17 @@ from contextlib import contextmanager
 import numpy as np
 
 from headrace.features.windows import WindowedGroup
-from headrace.stores.online import Block, LayoutMismatch, Lookup, OffsetMismatch, block_of, difference, encode_keys
+from headrace.stores.online import (
+    Block,
+    LayoutMismatch,
+    Lookup,
+    OffsetMismatch,
+    block_of,
+    declaration,
+    encode_keys,
+    mismatch,
+    not_ready,
+)
 
 
 class MemoryStore:
@@ -28,9 +38,8 @@ class MemoryStore:
         return [block_of(wanted.group, self._read(wanted.group, wanted.keys), as_of) for wanted in lookups]
 
     def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
-        """Return None where every group holds a key, else which does not."""
-        empty = [group.name for group in groups if not self._records.get(group.name)]
-        return f"the store holds no key of {', '.join(empty)}: run a pipeline first" if empty else None
+        """Return None where every group holds keys under its declaration, else the reason why not."""
+        return not_ready(groups, self._declared, lambda group: bool(self._records.get(group.name)))
 
     def offsets(self, source: str) -> dict[str, int]:
         """Return where each partition of a source stands."""
@@ -39,15 +48,16 @@ class MemoryStore:
     def declare(self, groups: Sequence[WindowedGroup]) -> None:
         """Record the groups to be written; raises LayoutMismatch."""
         for group in groups:
-            stored = self._declared.setdefault(group.name, group.describe())
-            if unlike := difference(group, stored):
-                raise LayoutMismatch(f"group {group.name!r} was declared otherwise: {unlike}")
+            if group.name in self._declared and (unlike := mismatch(group, self._declared[group.name])):
+                raise LayoutMismatch(unlike)
+        self._declared |= {group.name: declaration(group) for group in groups}
 
     @contextmanager
     def transaction(self, source: str, start: Mapping[str, int]) -> Iterator[_Change]:
         """Begin a change; see WritableStore."""
-        stored = self.offsets(source)
-        if any(stored.get(partition, 0) != at for partition, at in start.items()):
+        offsets = self.offsets(source)
+        stored = {partition: offsets.get(partition, 0) for partition in start}
+        if stored != dict(start):
             raise OffsetMismatch(stored)
         change = _Change(self)
         yield change

@@ -8,14 +8,17 @@ refused when the source did not start where the store stands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Protocol
 
 import numpy as np
 
 from headrace.features.windows import WindowedGroup, merge, read_is_exact
+
+_LONGEST_KEY = 511  # bytes; what LMDB takes
 
 
 class StoreUnavailable(Exception):
@@ -122,11 +125,21 @@ def block_of(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> Bl
 
 
 def encode_keys(keys: np.ndarray) -> list[bytes]:
-    """Return keys as bytes that sort as the keys do: int64 big-endian with the sign flipped, or UTF-8 text."""
+    """Return keys as 1 to 511 bytes that sort as the keys do: int64 big-endian with the sign flipped, or UTF-8 text.
+
+    Text is ended by a zero byte, so that no key is empty; of very long text the end is a digest.
+    """
     if keys.dtype.kind in "iu":
         flipped = keys.astype(np.int64) ^ np.int64(np.iinfo(np.int64).min)
         return flipped.astype(">i8").view("V8").tolist()
-    return [str(key).encode() for key in keys]
+    return [_encode_text(str(key).encode()) for key in keys]
+
+
+def _encode_text(key: bytes) -> bytes:
+    if len(key) < _LONGEST_KEY:
+        return key + b"\0"
+    digest = sha256(key).hexdigest().encode()
+    return key[: _LONGEST_KEY - 1 - len(digest)] + b"\0" + digest
 
 
 def declaration(group: WindowedGroup) -> dict[str, Any]:
@@ -134,8 +147,30 @@ def declaration(group: WindowedGroup) -> dict[str, Any]:
     return {**group.describe(), "layout": f"{group.layout.fingerprint:016x}"}
 
 
-def difference(group: WindowedGroup, stored: Mapping[str, Any]) -> str:
-    """Say how a stored declaration of a group differs from this one; empty where it does not."""
-    ours = group.describe()
+def mismatch(group: WindowedGroup, stored: Mapping[str, Any], store: str = "the store") -> str:
+    """Say that a store holds a group under another declaration, and how it differs; empty where it does not."""
+    ours = declaration(group)
     changed = [name for name in ours if stored.get(name) != ours[name]]
-    return "; ".join(f"{name} is {stored.get(name)!r} in the store and {ours[name]!r} here" for name in changed)
+    if not changed:
+        return ""
+    named = [f"{name} is {stored.get(name)!r} in the store and {ours[name]!r} here" for name in changed[:-1]]
+    return (
+        f"{store} holds group {group.name!r} under another declaration "
+        f"({'; '.join(named) or 'its records are laid out otherwise'}): "
+        f"layout {stored.get('layout')} there, {ours['layout']} here; give the group a new name or use another store"
+    )
+
+
+def not_ready(
+    groups: Sequence[WindowedGroup],
+    declared: Mapping[str, Mapping[str, Any]],
+    holds: Callable[[WindowedGroup], bool],
+    store: str = "the store",
+) -> str | None:
+    """Return why groups cannot be served, None where each holds keys under its declaration."""
+    for group in groups:
+        if group.name in declared and (unlike := mismatch(group, declared[group.name], store)):
+            return unlike
+        if group.name not in declared or not holds(group):
+            return f"{store} holds no key of group {group.name!r}: run its pipeline first"
+    return None
