@@ -64,6 +64,16 @@ def requests(ground: Ground, rows: int, *, binary: bool = False, count: int = _D
     return [_request(ground.app.name, tensors(ground, rows, turn), binary) for turn in range(count)]
 
 
+def post(model: str, body: bytes, json_length: int | None, *, deadline_ms: int) -> bytes:
+    """Return an HTTP request of a model; a length of the JSON part says that tensors follow it in binary."""
+    kind = "json" if json_length is None else "octet-stream"
+    head = [f"POST /v2/models/{model}/infer HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
+    head += [f"Content-Type: application/{kind}", f"headrace-deadline-ms: {deadline_ms}"]
+    if json_length is not None:
+        head.append(f"Inference-Header-Content-Length: {json_length}")
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
 def check_agreement(ground: Ground, addresses: Mapping[str, str]) -> None:
     """Raise ValueError unless every side gives the same answers: only then do their costs compare."""
     for rows in (1, 100):
@@ -87,10 +97,4 @@ def _stock(name: str, predictor: str) -> list[str]:
 
 
 def _request(model: str, inputs: dict[str, Tensor], binary: bool) -> bytes:
-    body, length = encode_request(InferRequest(model, inputs=inputs), binary=binary)
-    head = [f"POST /v2/models/{model}/infer HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
-    head.append(f"Content-Type: application/{'octet-stream' if binary else 'json'}")
-    head.append(f"headrace-deadline-ms: {PATIENT_MS}")
-    if length is not None:
-        head.append(f"Inference-Header-Content-Length: {length}")
-    return "\r\n".join([*head, "", ""]).encode() + body
+    return post(model, *encode_request(InferRequest(model, inputs=inputs), binary=binary), deadline_ms=PATIENT_MS)

@@ -1,0 +1,55 @@
+"""One side of the training-frame benchmark in a process of its own: `python -m benchmarks.frame_side SIDE FILE`.
+
+Prints the seconds it took and by how many MiB memory grew at most beyond the loaded events.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from applications.fraud.features import CARD_ACTIVITY, REQUEST, WINDOWED
+from feature_pipelines.files import as_numpy
+from headrace.features import FeatureView
+from headrace.stores.offline import training_frame
+
+COLUMNS = ["cc_num", "datetime", "amount", "latitude", "longitude"]
+
+
+def headrace(file: Path) -> Callable[[], object]:
+    """Return the work of making a frame of a file's events, which are loaded already."""
+    table = pq.read_table(file, columns=[*COLUMNS, "terminal_id"])
+    events = {name: as_numpy(table.column(name)) for name in table.column_names}
+    windows = tuple(source for source in WINDOWED if source.startswith(CARD_ACTIVITY.name))
+    view = FeatureView("card", 1, tuple(c for c in REQUEST if c.name in events), (CARD_ACTIVITY,), windows)
+    return lambda: training_frame(view, events, {"payments": events})
+
+
+def pandas(file: Path) -> Callable[[], object]:
+    """Return the work of rolling over a file's events, which are loaded already."""
+    from benchmarks.peers.pandas_windows import rolling
+
+    table = pq.read_table(file, columns=["cc_num", "datetime", "amount"]).to_pandas()
+    return lambda: rolling(table)
+
+
+def main() -> None:
+    """Run one side and print what it took."""
+    work = {"headrace": headrace, "pandas": pandas}[sys.argv[1]](Path(sys.argv[2]))
+    before = _most_mib()
+    began = time.perf_counter()
+    work()
+    print(time.perf_counter() - began, _most_mib() - before)
+
+
+def _most_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
