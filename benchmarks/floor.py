@@ -29,10 +29,8 @@ A ratio of 1.0x would mean that features cost nothing; the aim, 1.5 times the fl
 def floor(ground: Ground) -> Result:
     """Measure the median latency of whole requests and of each part of the floor."""
     result = Result(NOTES)
-    with (
-        transformers(ground) as (started, predictor),
-        running("benchmarks.peers.echo", [], _logs(ground), MEASURED) as echo,
-    ):
+    echoing = running("benchmarks.peers.echo", [], ground.home / "logs", MEASURED)
+    with transformers(ground) as (started, predictor), echoing as echo:
         for rows in ground.scale.sizes:
             asked = {
                 OURS: (started[OURS].http, requests(ground, rows)),

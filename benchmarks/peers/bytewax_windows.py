@@ -20,6 +20,7 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 from applications.fraud.features import CARD_ACTIVITY
 from headrace.features.windows import Window
 
+BATCH = 16_384  # as Headrace's pipeline reads
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Summary = tuple[float, float, float, float, float]  # count, mean, squared deviations, min, max
 
@@ -42,11 +43,20 @@ def merge(a: Summary, b: Summary) -> Summary:
 def flow_of(events: list[tuple[str, tuple[datetime, float]]], out: list[Any]) -> Dataflow:
     """Return a dataflow that folds keyed events into every window."""
     flow = Dataflow("windows")
-    keyed = op.input("events", flow, TestingSource(events, batch_size=1000))
-    clock = win.EventClock(lambda event: event[0], wait_for_system_duration=timedelta(0))
+    keyed = op.input("events", flow, TestingSource(events, batch_size=BATCH))
+    # History is replayed: nothing is to be woken up when the wall clock passes a window's end, long ago.
+    clock: Any = win.EventClock(_time, wait_for_system_duration=timedelta(0), to_system_utc=_never)
     for window in CARD_ACTIVITY.windows:
         op.output(f"out-{window.label}", _folded(window, keyed, clock), TestingSink(out))
     return flow
+
+
+def _time(event: tuple[datetime, float]) -> datetime:
+    return event[0]
+
+
+def _never(_: datetime) -> None:
+    return None
 
 
 def _folded(window: Window, keyed: Any, clock: Any) -> Any:
