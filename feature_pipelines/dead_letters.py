@@ -37,11 +37,15 @@ class DeadLetterFile:
         self.path = path
 
     def append(self, letters: Sequence[DeadLetter], at: int) -> int:
-        """Write letters at byte `at`, dropping what an interrupted batch left behind it; return the new length."""
+        """Write letters at byte `at`, dropping what an interrupted batch left behind it; return the new length.
+
+        A file that was taken away, or cut shorter, is continued at its end.
+        """
         if not letters and not self.path.exists():
             return at
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+            at = min(at, file.seek(0, os.SEEK_END))
             file.truncate(at)
             file.seek(at)
             file.write(b"".join(map(_line, letters)))

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from headrace.features.columns import NO_TIME, Column
-from headrace.features.instants import epochs_ms, iso
+from headrace.features.instants import epochs_ms
 from headrace.features.streams import Stream
 
 _NULL_TEXT = frozenset({"", "null", "NULL", "None", "nan", "NaN", "NA"})
-_TRUE, _FALSE = frozenset({"true", "True", "TRUE", "1"}), frozenset({"false", "False", "FALSE", "0"})
+_TRUE = frozenset({"true", "True", "TRUE", "1", "1.0"})
+_FALSE = frozenset({"false", "False", "FALSE", "0", "0.0"})
 
 
 @dataclass(slots=True)
@@ -40,11 +41,15 @@ def decode(stream: Stream, raw: Mapping[str, Sequence[Any] | np.ndarray], count:
         typed[column.name], bad, null = _typed(column, values, count)
         if bad.any():
             _refuse(reasons, bad, f"{column.name} is not {_kind(column)}")
-        if column.required and null.any():
+        if (column.required or column.name == stream.time) and null.any():
             _refuse(reasons, null, f"{column.name} is missing, an event of {stream.name} needs it")
     late = typed[stream.time] > now_ms + stream.tolerance_ms
     if late.any():
-        _refuse(reasons, late, f"{stream.time} is after {iso(now_ms + stream.tolerance_ms)}, too far in the future")
+        _refuse(
+            reasons,
+            late,
+            f"{stream.time} is too far in the future, more than {stream.tolerance_ms / 1000:g} s after the clock",
+        )
     accepted = np.ones(count, dtype=bool)
     accepted[list(reasons)] = False
     if reasons:
@@ -83,8 +88,6 @@ def _typed(column: Column, values: Any, count: int) -> tuple[np.ndarray, np.ndar
     if column.dtype == "string":
         text = np.array([None if value is None else str(value) for value in values], dtype=object)
         return text, nothing, _nulls(text, count)
-    if isinstance(values, np.ndarray) and values.dtype.kind in "iub":
-        return values.astype(np.int64 if column.dtype == "int64" else np.float64), nothing, nothing
     if column.dtype == "int64":
         return _whole(values, count)
     return _number(column, values, count)
@@ -107,6 +110,10 @@ def _is_null(value: Any) -> bool:
 
 
 def _whole(values: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iub":
+        # A truth value is no whole number, nor is what wraps to a negative one.
+        bad = np.full(count, values.dtype.kind == "b") | (values > np.iinfo(np.int64).max)
+        return np.where(bad, 0, values).astype(np.int64), bad, np.zeros(count, dtype=bool)
     if isinstance(values, np.ndarray) and values.dtype.kind == "f":
         null = np.isnan(values)
         bad = ~null & ((values != np.floor(values)) | (np.abs(values) > 2**53))
@@ -127,16 +134,20 @@ _WHOLE: dict[type, Any] = {int: int, str: int}
 
 
 def _whole_of(value: Any) -> int | None:
+    if isinstance(value, str):
+        digits, _, zeros = value.strip().partition(".")
+        value = digits if not zeros.strip("0") else None  # 12.0 is how a column with nulls is often written
     try:
-        whole = int(value) if not isinstance(value, float) else int(value) if value.is_integer() else None
+        whole = int(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return whole if whole is not None and -(2**63) <= whole < 2**63 and not isinstance(value, bool) else None
+    exact = isinstance(value, str) or (whole == value and not isinstance(value, bool))
+    low, high = (-(2**53), 2**53) if isinstance(value, float) else (-(2**63), 2**63 - 1)
+    return whole if exact and low <= whole <= high else None
 
 
 def _number(column: Column, values: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    null = np.zeros(count, dtype=bool)
-    if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
         out = values.astype(np.float64)
         null = np.isnan(out)
     elif column.dtype == "bool":
@@ -144,22 +155,29 @@ def _number(column: Column, values: Any, count: int) -> tuple[np.ndarray, np.nda
     else:
         out, null = _floats(values, count)
     bad = ~null & (np.isnan(out) | column.outside(out))
+    if column.dtype == "bool":
+        bad |= ~null & (out != 0) & (out != 1)
     return np.where(bad, np.nan, out), bad, null
 
 
 def _floats(values: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    null = np.zeros(count, dtype=bool)
-    try:
-        return np.fromiter(map(float, values), dtype=np.float64, count=count), null
-    except (TypeError, ValueError):
-        null = _nulls(values, count)
-        return np.fromiter(map(_float_of, values), dtype=np.float64, count=count), null
+    if set(map(type, values)) <= _PLAIN:
+        try:
+            out = np.fromiter(map(float, values), dtype=np.float64, count=count)
+        except (ValueError, OverflowError):  # at least one is no number: find which
+            out = np.full(count, np.nan)
+        if not np.isnan(out).any():
+            return out, np.zeros(count, dtype=bool)
+    return np.fromiter(map(_float_of, values), dtype=np.float64, count=count), _nulls(values, count)
+
+
+_PLAIN = frozenset({int, float, str})
 
 
 def _float_of(value: Any) -> float:
     try:
-        return float(value) if not isinstance(value, bool) else np.nan
-    except (TypeError, ValueError):
+        return float(value) if not isinstance(value, bool | np.bool_) else np.nan
+    except (TypeError, ValueError, OverflowError):
         return np.nan
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import mmap
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,6 +74,7 @@ class ParquetEvents:
 
     def __init__(self, path: Path, wanted: Sequence[str]) -> None:
         try:
+            self._name = path.name
             self._file = pq.ParquetFile(path, memory_map=True)
         except (pa.ArrowInvalid, OSError) as damaged:
             raise SourceError(f"{path.name!r} cannot be read as Parquet: {damaged}") from damaged
@@ -93,6 +95,8 @@ class ParquetEvents:
 
     def column(self, name: str) -> np.ndarray:
         """Return one column of the whole file."""
+        if name not in self.columns:
+            raise SourceError(f"{self._name!r} has columns {', '.join(self.columns)}, needs {name!r}")
         return as_numpy(self._file.read(columns=[name]).column(name))
 
     def original(self, row: int) -> bytes:
@@ -109,7 +113,7 @@ class ParquetEvents:
         self._file.close()
 
     def _take(self, index: np.ndarray) -> pa.Table:
-        if np.any(np.diff(index) != 1):  # in order of time: the wanted columns are held in memory
+        if not index.size or np.any(np.diff(index) != 1):  # in order of time: the wanted columns are held in memory
             if self._all is None:
                 self._all = self._file.read(columns=self._wanted)
             return self._all.take(pa.array(index))
@@ -134,7 +138,8 @@ class _Lines:
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         ends = _line_ends(self._map)
-        starts = np.concatenate(([0], ends[:-1] + 1))
+        # A byte order mark is no part of the first line.
+        starts = np.concatenate(([3 if self._map[:3] == BOM_UTF8 else 0], ends[:-1] + 1))
         self._starts, self._ends = starts, ends
 
     def _line(self, row: int) -> bytes:
@@ -150,10 +155,12 @@ class CsvEvents(_Lines):
     def __init__(self, path: Path, wanted: Sequence[str]) -> None:
         super().__init__(path)
         try:
-            header = self._line(0).decode("utf-8-sig")
-        except UnicodeDecodeError as binary:
-            raise SourceError(f"{path.name!r} is not UTF-8, needs a CSV file with a header") from binary
-        self.columns = tuple(name.strip() for name in next(csv.reader([header]), []))
+            header = next(csv.reader([self._line(0).decode()], strict=True), [])
+        except (UnicodeDecodeError, csv.Error) as damaged:
+            raise SourceError(
+                f"the first line of {path.name!r} cannot be read, needs a CSV header in UTF-8: {damaged}"
+            ) from damaged
+        self.columns = tuple(name.strip() for name in header)
         self._starts, self._ends = self._starts[1:], self._ends[1:]
         self.count = self._starts.size
         self._wanted = [name for name in wanted if name in self.columns]
@@ -171,8 +178,8 @@ class CsvEvents(_Lines):
                 rows[at] = fields
             elif at not in unreadable:
                 unreadable[at] = f"{len(fields)} values, needs {len(blank)} as in the header"
-        columns = dict(zip(self.columns, zip(*rows, strict=True), strict=True))
-        return {name: columns[name] for name in self._wanted}, unreadable
+        columns = dict(zip(self.columns, zip(*rows, strict=True), strict=True)) if rows else {}
+        return {name: columns.get(name, ()) for name in self._wanted}, unreadable
 
     def column(self, name: str) -> Sequence[Any] | np.ndarray:
         """Return one column of the whole file as text."""
@@ -191,10 +198,23 @@ class CsvEvents(_Lines):
         except UnicodeDecodeError:
             unreadable[at] = "the line is not UTF-8"
             return "\0"
-        if text.count('"') % 2 or "\0" in text or not text.strip():
-            unreadable[at] = "a quote is not closed" if '"' in text else "the line is blank or binary"
+        if why := _damage(text):
+            unreadable[at] = why
             return "\0"  # one line that the reader takes as one value
         return text
+
+
+def _damage(text: str) -> str:
+    """Say why a line of CSV cannot be read; empty where it can be, and then it is one row."""
+    if "\0" in text or not text.strip():
+        return "the line is blank or binary"
+    if '"' in text or "\r" in text or len(text) > csv.field_size_limit():
+        try:
+            if len(list(csv.reader([text, "\0"]))) != 2:  # it went on into the next line
+                return "a quote is not closed"
+        except csv.Error as wrong:
+            return f"the line is not CSV: {wrong}"
+    return ""
 
 
 class JsonEvents(_Lines):
@@ -241,6 +261,8 @@ class JsonEvents(_Lines):
 
 def as_numpy(column: pa.ChunkedArray) -> np.ndarray:
     """Return a column as NumPy: instants as int64 epoch milliseconds, whole numbers with nulls as objects."""
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("ms"), safe=False) if column.type.unit != "ms" else column
         column = column.cast(pa.int64())

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from feature_pipelines.files import EventFile, open_events
+from feature_pipelines.files import EventFile, SourceError, open_events
 from headrace.features.instants import epochs_ms
 from headrace.features.streams import Stream
 
+ORDERS = ("time", "file")
 _DIGESTED = 1 << 20
 
 
@@ -61,17 +62,27 @@ class FileSource:
     """
 
     def __init__(self, path: Path | str, stream: Stream, *, order: str = "time") -> None:
-        if order not in ("time", "file"):
+        if order not in ORDERS:
             raise ValueError(f"order is {order!r}, needs 'time' or 'file'")
         self._file = open_events(Path(path), stream.names)
         self.absent = tuple(name for name in stream.names if name not in self._file.columns)
         self._order = _by_time(self._file, stream.time) if order == "time" else None
-        self.partition = f"{Path(path).name}@{_digest(Path(path))}/{order}"
+        self._file_id = f"{Path(path).name}@{_digest(Path(path))}"
+        self.partition = f"{self._file_id}/{order}"
         self.total: int | None = self._file.count
         self.at = 0
 
     def seek(self, offsets: Mapping[str, int]) -> None:
-        """Go to the file's offset among `offsets`, to its beginning where it is not named."""
+        """Go to the file's offset among `offsets`, to its beginning where it is not named.
+
+        Raises SourceError where the file was begun in the other order: its events would be counted twice.
+        """
+        for other in ORDERS:
+            if offsets.get(f"{self._file_id}/{other}") and not offsets.get(self.partition):
+                raise SourceError(
+                    f"{self.partition.partition('@')[0]!r} was begun in {other} order, needs to be continued so: "
+                    "its events would be counted twice"
+                )
         self.at = offsets.get(self.partition, 0)
 
     def poll(self, limit: int) -> Batch | None:
@@ -99,7 +110,7 @@ class FileSource:
 
 def _by_time(file: EventFile, time: str) -> np.ndarray | None:
     at = epochs_ms(file.column(time))
-    if (np.diff(at) >= 0).all():
+    if (at[1:] >= at[:-1]).all():
         return None
     return np.argsort(at, kind="stable")
 
