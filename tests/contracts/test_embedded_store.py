@@ -36,6 +36,12 @@ def reader(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
+def elsewhere(script: str, path: Path) -> None:
+    """Run a script on a store in another process, to its end."""
+    ran = subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
 def began(process: subprocess.Popen[str]) -> str:
     """Wait for a process's first line."""
     assert process.stdout is not None
@@ -113,10 +119,7 @@ def test_another_process_growing_the_store_is_no_fault_for_who_has_it_open(tmp_p
         lambda: put(ours, [(1, 1_000, 1.0)]),
         lambda: ours.size(SHOPS),
     ):
-        filled = subprocess.run(
-            [sys.executable, "-c", FILL, str(path)], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert filled.returncode == 0, filled.stderr
+        elsewhere(FILL, path)
         call()
     assert read(ours, [1], 5_000).values[0, COUNT] == 2
     ours.close()
@@ -145,12 +148,9 @@ def test_a_store_may_be_opened_to_read_before_it_is_made(tmp_path):
     with pytest.raises(StoreUnavailable, match="there is no store at 'later': run a pipeline first"):
         read(ours, [1], 5_000)
     assert not path.exists()
-    filled = subprocess.run(
-        [sys.executable, "-c", MAKE, str(path)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert filled.returncode == 0, filled.stderr
+    elsewhere(MAKE, path)
     assert read(ours, [1], 5_000).values[0, SUM] == 5
-    assert "holds no key of group 'shops'" in ours.readiness([CARDS, SHOPS])
+    assert "holds no key of group 'shops'" in str(ours.readiness([CARDS, SHOPS]))
     assert not read(ours, [1], 5_000, SHOPS).found.any()  # a group that nobody has declared
     assert ours.size(SHOPS) == 0
     ours.close()

@@ -163,12 +163,18 @@ def test_a_change_sees_what_it_wrote_itself(store):
     assert read(store, [1], 5_000).values[0, SUM] == 11
 
 
-def test_a_change_that_fails_leaves_nothing_behind(store):
-    put(store, [(1, 1_000, 5.0)])
-    with pytest.raises(RuntimeError, match="in the middle"), store.transaction(SOURCE, {"0": 1}) as change:
+def fail_in_the_middle(store: WritableStore) -> None:
+    """Write, advance, and then fail."""
+    with store.transaction(SOURCE, {"0": 1}) as change:
         add(change, CARDS, [(1, 2_000, 6.0), (2, 2_000, 6.0)])
         change.advance({"0": 3})
-        raise RuntimeError("in the middle")
+        raise ValueError("in the middle")
+
+
+def test_a_change_that_fails_leaves_nothing_behind(store):
+    put(store, [(1, 1_000, 5.0)])
+    with pytest.raises(ValueError, match="in the middle"):
+        fail_in_the_middle(store)
     block = read(store, [1, 2], 5_000)
     assert block.values[:, SUM].tolist() == [5, 0]
     assert block.found.tolist() == [True, False]
