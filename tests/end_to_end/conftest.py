@@ -1,0 +1,25 @@
+"""One ground and one pair of servers for every test that only asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from headrace.cli.stack import Server
+from tests.end_to_end.ground import Ground, make, serving
+
+
+@pytest.fixture(scope="session")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    """A filled store and a published model, not to be changed."""
+    return make(tmp_path_factory.mktemp("ground"))
+
+
+@pytest.fixture(scope="session")
+def live(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running transformer with its predictor; both must still run at the end."""
+    with serving(ground, tmp_path_factory.mktemp("logs")) as (predictor, transformer):
+        yield transformer
+        transformer.check()
+        predictor.check()
