@@ -219,7 +219,7 @@ def test_an_event_has_one_reason_and_spoils_no_other():
     ],
 )
 def test_arrays_are_read_as_their_elements_are(name, array, refused):
-    raw = {key: [value] * array.size for key, value in PLAIN.items()}
+    raw: dict[str, Any] = {key: [value] * array.size for key, value in PLAIN.items()}
     together = decode(STREAM, {**raw, name: array}, array.size, NOW)
     assert sorted(together.reasons) == refused
     apart = [one(**{name: value}) for value in array.tolist()] if array.dtype.kind != "M" else []
