@@ -187,7 +187,7 @@ def test_the_future_is_believed_up_to_the_tolerance():
 
 
 def test_an_event_has_one_reason_and_spoils_no_other():
-    raw = {"card": [1, "x", 3, None], "at": [1, None, "?", 4], "amount": [1, -1, 2, 3]}
+    raw: dict[str, Any] = {"card": [1, "x", 3, None], "at": [1, None, "?", 4], "amount": [1, -1, 2, 3]}
     events = decode(STREAM, raw, 4, NOW)
     assert events.accepted.tolist() == [True, False, False, False]
     assert events.reasons == {
