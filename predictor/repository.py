@@ -17,7 +17,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -113,15 +114,15 @@ def read_model(directory: Path | str, view: FeatureView | None = None) -> tuple[
     """
     directory = Path(directory)
     while True:
-        before = _identity(directory)
-        try:
-            return _read(directory, view)
-        except (ModelRefused, OSError) as refused:
-            if _identity(directory) != before:
-                continue
-            if isinstance(refused, ModelRefused):
-                raise
-            raise ModelRefused(f"model {directory.name!r} cannot be read: {refused.strerror}") from refused
+        with _held(directory) as unchanged:
+            try:
+                return _read(directory, view)
+            except (ModelRefused, OSError) as refused:
+                if not unchanged():
+                    continue
+                if isinstance(refused, ModelRefused):
+                    raise
+                raise ModelRefused(f"model {directory.name!r} cannot be read: {refused.strerror}") from refused
 
 
 def _read(directory: Path, view: FeatureView | None) -> tuple[Manifest, bytes]:
@@ -197,11 +198,28 @@ def _checked(directory: Path, manifest: Manifest) -> dict[str, bytes]:
     return contents
 
 
-def _identity(directory: Path) -> int:
+@contextmanager
+def _held(directory: Path) -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether the path still names the directory it named at first.
+
+    The directory is held open meanwhile: once removed, its number must not be given to another.
+    """
     try:
-        return directory.stat().st_ino
+        handle = os.open(directory, os.O_RDONLY)
     except OSError:
-        return 0
+        yield lambda: True
+        return
+
+    def unchanged() -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle), directory.stat())
+        except OSError:
+            return False
+
+    try:
+        yield unchanged
+    finally:
+        os.close(handle)
 
 
 def _put(path: Path, content: bytes) -> None:

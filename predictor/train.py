@@ -1,8 +1,9 @@
 """A training loop for networks on feature matrices: early stopping, fixed seeds, no surprises.
 
-The module gives one logit per row. Early stopping watches average precision on rows held
-out, which must be later in time than those learnt from. The same seed, data and number of
-threads give the same weights; the process's own random state is left as it was.
+The module gives one logit per row; an ensemble gives each member's while training, [rows,
+members]. Early stopping watches average precision on rows held out, which must be later in
+time than those learnt from. The same seed, data and number of threads give the same weights;
+the process's own random state is left as it was.
 """
 
 from __future__ import annotations
@@ -116,7 +117,10 @@ class _Steps:
         self._module.train()
         for rows in torch.randperm(self._labels.numel()).split(self._batch):
             self._optimiser.zero_grad()
-            self._loss(self._module(self._matrix[rows]), self._labels[rows]).backward()
+            given, wanted = self._module(self._matrix[rows]), self._labels[rows]
+            if given.ndim == 2:  # an ensemble: every member learns the same rows by itself
+                wanted = wanted.unsqueeze(1).expand_as(given)
+            self._loss(given, wanted).backward()
             self._optimiser.step()
             self._schedule.step()
 

@@ -1,9 +1,11 @@
-"""The fraud model: a small network over the view's columns, and the regression it must beat.
+"""The fraud model: a few small networks over the view's columns, and the regression it must beat.
 
-Frauds are rare, so each counts several times while training. A network trained with
-positives counted w times answers logit(p) + log w where p is the probability asked for;
-log w is taken off again inside the graph, so that its answers remain probabilities.
-Thresholds and calibration therefore survive the weighting.
+Frauds are rare. The networks begin at the base rate, so that the first steps are not spent
+on learning that almost nothing is fraud, and judge themselves by average precision, which
+ignores the many easy negatives. Counting each fraud several times ranked worse here, for
+networks and regression alike; a recipe may still ask for it. Networks trained with positives
+counted w times answer logit(p) + log w where p is the probability asked for; log w is taken
+off again inside the graph, so that the answers remain probabilities.
 """
 
 from __future__ import annotations
@@ -32,31 +34,54 @@ __all__ = [
     "card_precision",
     "logistic_baseline",
     "metrics",
-    "positive_weight",
     "train",
 ]
 
 OUTPUT = "fraud_probability"
 HIDDEN = (64, 32)
 DROPOUT = 0.1
+MEMBERS = 4
+RECIPE = Recipe(epochs=16, batch=2048, learning_rate=6e-3)
 HELD_OUT = 0.2  # the last part of the training period, for early stopping
 
 
-class FraudNet(nn.Module):
-    """Gives one fraud logit per row while training, and the probability when it is exported."""
+class Members(nn.Module):
+    """A dense layer of every member at once: [rows, in] or [members, rows, in] to [members, rows, out]."""
 
-    def __init__(self, inputs: TabularInputs, positive_weight: float = 1.0) -> None:
+    def __init__(self, members: int, before: int, after: int) -> None:
         super().__init__()
-        widths = (inputs.width, *HIDDEN)
+        bound = before**-0.5  # as torch.nn.Linear begins
+        self.weight = nn.Parameter(torch.empty(members, before, after).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, 1, after).uniform_(-bound, bound))
+
+    def forward(self, given: Tensor) -> Tensor:
+        return torch.matmul(given, self.weight) + self.bias
+
+
+class FraudNet(nn.Module):
+    """An ensemble of small networks that differ in how they began.
+
+    While training it gives each member's logit, [rows, members], so that every member learns by
+    itself; otherwise their mean, [rows]. One network's ranking moves by a hundredth of average
+    precision with its seed; their mean does not.
+    """
+
+    def __init__(
+        self, inputs: TabularInputs, positive_weight: float = 1.0, base_rate: float = 0.5, members: int = MEMBERS
+    ) -> None:
+        super().__init__()
         layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.GELU(), nn.Dropout(DROPOUT)]
+        for before, after in pairwise((inputs.width, *HIDDEN)):
+            layers += [Members(members, before, after), nn.GELU(), nn.Dropout(DROPOUT)]
         self.inputs = inputs
-        self.network = nn.Sequential(*layers, nn.Linear(HIDDEN[-1], 1))
+        answer = Members(members, HIDDEN[-1], 1)
+        self.network = nn.Sequential(*layers, answer)
         self.correction: float = math.log(positive_weight)
+        nn.init.constant_(answer.bias, math.log(base_rate / (1 - base_rate)) + self.correction)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.network(self.inputs(features)).squeeze(1)
+        logits = self.network(self.inputs(features)).squeeze(2)
+        return logits.transpose(0, 1) if self.training else logits.mean(0)
 
 
 class Probability(nn.Module):
@@ -93,7 +118,7 @@ def train(
     cards: np.ndarray,
     *,
     seed: int = 0,
-    recipe: Recipe | None = None,
+    recipe: Recipe = RECIPE,
     progress: Callable[[str, float], None] | None = None,
 ) -> Trained:
     """Train on rows in time order: float32 [rows, columns of the view], labels 0 or 1, epoch milliseconds, cards.
@@ -103,9 +128,9 @@ def train(
     """
     _check(view, matrix, labels, times)
     split = int(labels.size * (1 - HELD_OUT))
-    recipe = recipe or Recipe(positive_weight=positive_weight(labels))
+    base_rate = float(np.clip(labels[:split].mean(), 1e-4, 0.5))
     with repeatable(seed):
-        network = FraudNet(TabularInputs.of(matrix[:split], view.missing), recipe.positive_weight)
+        network = FraudNet(TabularInputs.of(matrix[:split], view.missing), recipe.positive_weight, base_rate)
     how = fit(
         network,
         matrix[:split],
@@ -119,16 +144,6 @@ def train(
     module = Probability(network).eval()
     later = metrics(labels[split:], _score(module, matrix[split:]), times[split:] // DAY, cards[split:])
     return Trained(module, view.names, how, later, seen)
-
-
-def positive_weight(labels: np.ndarray) -> float:
-    """Return how often a fraud counts: the square root of what would balance the classes, at most 10.
-
-    >>> positive_weight(np.array([1, 0, 0, 0, 0]))
-    2.0
-    """
-    positive = max(int(labels.sum()), 1)
-    return float(np.clip(np.sqrt((labels.size - positive) / positive), 1.0, 10.0))
 
 
 def logistic_baseline(matrix: np.ndarray, labels: np.ndarray, *, balanced: bool = False) -> Pipeline:

@@ -6,11 +6,12 @@ import torch
 
 from applications.fraud.features import FRAUD_VIEW
 from applications.fraud.metrics import metrics
-from applications.fraud.model import OUTPUT, logistic_baseline, positive_weight, train
+from applications.fraud.model import OUTPUT, FraudNet, Probability, logistic_baseline, train
 from headrace.features import DAY
 from headrace.runtime import Runtime
 from predictor.export import export, parity
-from predictor.train import Recipe
+from predictor.inputs import TabularInputs
+from predictor.train import Recipe, repeatable
 
 SMALL = FRAUD_VIEW.without([name for name in FRAUD_VIEW.names if name not in ("amount", "card_present", "hour_sin")])
 RECIPE = Recipe(epochs=8, batch=128, learning_rate=1e-2, positive_weight=4.0)
@@ -87,7 +88,11 @@ def test_refusals():
         train(SMALL, matrix, labels, times, cards)
 
 
-def test_frauds_count_by_the_root_of_their_rarity_and_not_without_bound():
-    assert positive_weight(np.array([1] + [0] * 4)) == 2.0
-    assert positive_weight(np.array([1] + [0] * 100_000)) == 10.0
-    assert positive_weight(np.array([1, 1, 0])) == 1.0
+@pytest.mark.parametrize("weight", [1.0, 8.0])
+def test_a_network_begins_at_the_base_rate_however_frauds_are_weighted(weight):
+    matrix = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
+    inputs = TabularInputs.of(matrix, np.full(3, np.nan, dtype=np.float32))
+    with repeatable(0):
+        network = Probability(FraudNet(inputs, weight, base_rate=0.01)).eval()
+    with torch.inference_mode():
+        assert 0.005 < float(network(torch.from_numpy(matrix)).mean()) < 0.02
