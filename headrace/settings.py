@@ -7,6 +7,7 @@ controller or a runtime passes and that mean nothing here are ignored, and said.
 
 from __future__ import annotations
 
+import math
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ class TransformerSettings:
     http_port: int = 8080
     grpc_port: int = 8081
     deadline_ms: float = 50.0  # for a request that names none
+    drain_s: float = 0.0  # how long to answer on after SIGTERM, not ready any more
     max_rows: int = 10_000
     max_body_mib: int = 16
     unproved_predictor: bool = False  # accept a predictor that cannot tell its fingerprint
@@ -45,6 +47,8 @@ class TransformerSettings:
         for name in ("deadline_ms", "max_rows", "max_body_mib"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"setting {name} is {getattr(self, name)}, needs more than 0")
+        if not 0 <= self.drain_s < math.inf:
+            raise SettingsError(f"setting drain_s is {self.drain_s}, needs seconds, 0 or more")
         for name in ("http_port", "grpc_port"):
             if not 0 <= getattr(self, name) < 65536:
                 raise SettingsError(f"setting {name} is {getattr(self, name)}, needs a port from 0 to 65535")

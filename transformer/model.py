@@ -16,6 +16,7 @@ import numpy as np
 from kserve.errors import InferenceError, InvalidInput, ModelNotReady
 
 from headrace.open_inference.errors import InvalidRequest, NotReady, OpenInferenceError
+from headrace.open_inference.shield import shielded
 from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
 from transformer.readiness import reason_not_ready
 from transformer.request_path import EXTRAS, FEATURES, Prepared, RequestPath, deadline_in
@@ -42,13 +43,13 @@ class FeatureTransformer(kserve.Model):
         return self._reason
 
     async def check(self) -> str | None:
-        """Look at store and predictor again and remember the outcome."""
-        self._reason = await reason_not_ready(
-            self.path.app.view,
-            self.path.store,
-            self.path.predictor,
-            unproved=self._unproved,
-        )
+        """Look at store and predictor again and remember the outcome; a fault on the way is a reason too."""
+        path = self.path
+        try:
+            found = reason_not_ready(path.app.view, path.store, path.predictor, unproved=self._unproved)
+            self._reason = await shielded(found)
+        except OpenInferenceError as fault:
+            self._reason = f"store and predictor could not be checked: {fault}"
         return self._reason
 
     def metadata(self) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def differing(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
         ("only in the model", [name for name in other if name not in mine]),
         (
             "declared otherwise",
-            [name for name in mine if name in other and _meaning(mine[name]) != _meaning(other[name])],
+            [name for name in mine if name in other and _otherwise(mine[name], other[name])],
         ),
     ):
         if names:
@@ -73,8 +73,9 @@ def differing(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
     return "; ".join(said) or "the columns are the same, a window's parameters or a function's source differ"
 
 
-def _meaning(column: Mapping[str, Any]) -> tuple[Any, ...]:
-    return column.get("dtype"), column.get("missing"), column.get("source")
+def _otherwise(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Compare what is known of both: a model's configuration holds names alone."""
+    return any(key in theirs and theirs[key] != mine.get(key) for key in ("dtype", "missing", "source"))
 
 
 def _text(parameters: Mapping[str, Any], name: str) -> str:
@@ -83,9 +84,10 @@ def _text(parameters: Mapping[str, Any], name: str) -> str:
 
 def _columns(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     try:
-        return list(orjson.loads(_text(parameters, COLUMNS) or "[]"))
+        said = orjson.loads(_text(parameters, COLUMNS) or "[]")
     except orjson.JSONDecodeError:
         return []
+    return [{"name": column} if isinstance(column, str) else column for column in said]
 
 
 def _unlike_shape(view: FeatureView, metadata: Mapping[str, Any]) -> str | None:

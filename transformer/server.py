@@ -58,6 +58,7 @@ async def run(settings: TransformerSettings) -> None:
             host=settings.host,
             http_port=settings.http_port,
             grpc_port=settings.grpc_port,
+            drain_s=settings.drain_s,
         )
     finally:
         watching.cancel()
