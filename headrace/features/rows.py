@@ -133,7 +133,7 @@ def _put_time(rows: Rows, column: Column, values: np.ndarray | None, is_as_of: b
         rows.invalid[column.name] = bad
     if is_as_of:
         at = rows.as_of = np.where(bad, rows.as_of, at)
-        rows.columns[column.name] = at.astype(np.float64)
+        rows.columns[column.name] = np.where(at == NO_TIME, np.nan, at)
     else:
         rows.columns[column.name] = np.where(bad, np.nan, at)
 
