@@ -72,18 +72,26 @@ def read_history(app: Application, path: Path, now_ms: int, notes: list[str]) ->
         if lacking:
             groups = ", ".join(group.name for group in app.groups_of(stream.name))
             notes.append(f"{path.name} has no {', '.join(lacking)}: every value of {groups} is missing")
+            file.close()
             continue
+        if absent := [n for n in stream.names if n in _last_of(app, stream.name) and n not in file.columns]:
+            notes.append(f"{path.name} has no {', '.join(absent)}: null in every event of {stream.name}")
         history[stream.name] = _decoded(stream, file, now_ms, notes)
         file.close()
     return history
 
 
+def _last_of(app: Application, stream: str) -> set[str]:
+    return {name for group in app.groups_of(stream) for name in group.last}
+
+
 def _decoded(stream: Stream, file, now_ms: int, notes: list[str]) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
     raw, unreadable = file.read(np.arange(file.count))
     events = decode(stream, raw, file.count, now_ms)
-    if refused := len(events.reasons):
-        first = next(iter({**events.reasons, **unreadable}.values()))
-        notes.append(f"{refused} events of {stream.name} were not counted, the first because {first}")
+    if events.reasons:
+        reasons = {**events.reasons, **unreadable}
+        first = reasons[min(reasons)]
+        notes.append(f"{len(reasons)} events of {stream.name} were not counted, the first because {first}")
     return events.columns
 
 
