@@ -178,7 +178,7 @@ def _parse(directory: Path) -> Manifest:
 
 def _checked(directory: Path, manifest: Manifest) -> dict[str, bytes]:
     found = {p.relative_to(directory).as_posix(): p for p in sorted(directory.rglob("*")) if not p.is_dir()}
-    found.pop(MANIFEST)
+    found.pop(MANIFEST, None)  # gone where the directory is just being replaced
     for name, path in found.items():
         if path.suffix.lower() in CODE or path.read_bytes()[:1] == b"\x80":
             raise ModelRefused(
