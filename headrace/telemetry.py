@@ -1,6 +1,6 @@
-"""Every metric of the request path, with its labels and buckets. Payloads are never recorded.
+"""Every metric of the servers and the request path, with its labels and buckets. Payloads are never recorded.
 
-The first three names are KServe's own, so that existing dashboards keep working. Buckets are
+The names request_*_seconds are KServe's own, so that existing dashboards keep working. Buckets are
 in seconds and resolve what a request path of milliseconds is made of.
 """
 
@@ -14,8 +14,40 @@ BUCKETS = (
 AGES = (0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400)
 
 
-class RequestMetrics:
-    """The metrics of one served model, in a registry of their own.
+class ServerMetrics:
+    """Requests of every model of a server, by status, in a registry of their own.
+
+    >>> metrics = ServerMetrics()
+    >>> metrics.observe("fraud", 200, 0.002)
+    >>> b'headrace_requests_total{model_name="fraud",status="200"} 1.0' in metrics.text()
+    True
+    """
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = self._counter(
+            "headrace_requests", "Requests by status; an unknown model has no name", "status"
+        )
+        self._seconds = self._histogram("headrace_request_seconds", "From the first byte in to the answer", BUCKETS)
+
+    def observe(self, model: str, status: int, seconds: float) -> None:
+        """Count one request of a model."""
+        self._requests.labels(model_name=model, status=str(status)).inc()
+        self._seconds.labels(model_name=model).observe(seconds)
+
+    def text(self) -> bytes:
+        """Return every metric in the Prometheus text format."""
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, ["model_name", *labels], registry=self._registry)
+
+    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, meaning, ["model_name", *labels], buckets=buckets, registry=self._registry)
+
+
+class RequestMetrics(ServerMetrics):
+    """The metrics of one transformer: its server's, its stages' and its features'.
 
     >>> metrics = RequestMetrics("fraud", ("card_activity",))
     >>> metrics.rows.inc(25)
@@ -24,39 +56,21 @@ class RequestMetrics:
     """
 
     def __init__(self, model: str, groups: tuple[str, ...]) -> None:
-        self._registry = CollectorRegistry()
+        super().__init__()
 
         def seconds(name: str, meaning: str) -> Histogram:
-            made = Histogram(name, meaning, ["model_name"], buckets=BUCKETS, registry=self._registry)
-            return made.labels(model_name=model)
+            return self._histogram(name, meaning, BUCKETS).labels(model_name=model)
 
         def counter(name: str, meaning: str) -> Counter:
-            return Counter(name, meaning, ["model_name"], registry=self._registry).labels(model_name=model)
+            return self._counter(name, meaning).labels(model_name=model)
 
         self.preprocess = seconds("request_preprocess_seconds", "Decoding, reading features and assembling the matrix")
         self.predict = seconds("request_predict_seconds", "Waiting for the predictor")
         self.postprocess = seconds("request_postprocess_seconds", "Making the answer of the predictions")
         self.store = seconds("headrace_store_read_seconds", "Reading the features of a request from the online store")
-        self.requests = counter("headrace_requests", "Requests answered")
         self.rows = counter("headrace_rows", "Rows asked for")
         self.degraded = counter("headrace_rows_degraded", "Rows with an invalid value, answered with it missing")
-        failures = Counter(
-            "headrace_failures", "Requests refused, by status", ["model_name", "status"], registry=self._registry
-        )
-        self.failures = lambda status: failures.labels(model_name=model, status=str(status))
-        missing = Counter(
-            "headrace_rows_missing", "Rows whose key was not in a group", ["group"], registry=self._registry
-        )
-        age = Histogram(
-            "headrace_feature_age_seconds",
-            "Time since a row's newest event",
-            ["group"],
-            buckets=AGES,
-            registry=self._registry,
-        )
-        self.missing = {group: missing.labels(group=group) for group in groups}
-        self.age = {group: age.labels(group=group) for group in groups}
-
-    def text(self) -> bytes:
-        """Return every metric in the Prometheus text format."""
-        return generate_latest(self._registry)
+        missing = self._counter("headrace_rows_missing", "Rows whose key was not in a group", "group")
+        age = self._histogram("headrace_feature_age_seconds", "Time since a row's newest event", AGES, "group")
+        self.missing = {group: missing.labels(model_name=model, group=group) for group in groups}
+        self.age = {group: age.labels(model_name=model, group=group) for group in groups}

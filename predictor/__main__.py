@@ -9,8 +9,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+import headrace
 from headrace.open_inference import Servable, make_app
 from headrace.open_inference.server import run
+from headrace.telemetry import ServerMetrics
 from predictor.repository import ModelRefused
 from predictor.server import load
 
@@ -25,7 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModelRefused as refused:
         sys.stderr.write(f"predictor: {refused}\n")
         return 2
-    app = make_app(servables, default_deadline_s=given.deadline_ms / 1000, name="headrace-predictor")
+    metrics = ServerMetrics()
+    app = make_app(
+        servables,
+        default_deadline_s=given.deadline_ms / 1000,
+        metrics=metrics.text,
+        observe=metrics.observe,
+        name="headrace-predictor",
+        version=headrace.__version__,
+    )
     return run(
         app, servables, host=given.host, http_port=given.http_port, grpc_port=given.grpc_port, drain_s=given.drain_s
     )

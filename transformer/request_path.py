@@ -18,7 +18,7 @@ from headrace.application import Application
 from headrace.features import Plan
 from headrace.features.rows import Rows
 from headrace.open_inference.client import PredictorClient
-from headrace.open_inference.errors import FeaturesUnavailable, InvalidRequest, OpenInferenceError, PredictorFailed
+from headrace.open_inference.errors import FeaturesUnavailable, InvalidRequest, PredictorFailed
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.stores.online import Block, Lookup, OnlineStore, StoreUnavailable
 from headrace.telemetry import RequestMetrics
@@ -67,13 +67,9 @@ class RequestPath:
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Answer a request, or raise an OpenInferenceError."""
-        try:
-            prepared = await self.prepare(request)
-            predictions = await self.predict(prepared, deadline)
-            return self.respond(prepared, predictions)
-        except OpenInferenceError as refused:
-            self.metrics.failures(refused.http_status).inc()
-            raise
+        prepared = await self.prepare(request)
+        predictions = await self.predict(prepared, deadline)
+        return self.respond(prepared, predictions)
 
     async def prepare(self, request: InferRequest) -> Prepared:
         """Turn a request into the model's input, with one read of the online store."""
@@ -110,7 +106,6 @@ class RequestPath:
         outputs += [self._extra(asked.name, prepared) for asked in request.outputs if asked.name in EXTRAS]
         degraded = int(prepared.rows.spoiled().sum()) if prepared.rows.invalid else 0
         parameters = {"headrace_degraded_rows": degraded} if degraded else {}
-        self.metrics.requests.inc()
         self.metrics.postprocess.observe(time.perf_counter() - began)
         return InferResponse(self.name, request.version, request.id, outputs, parameters)
 

@@ -48,6 +48,7 @@ async def run(settings: TransformerSettings) -> None:
         default_deadline_s=settings.deadline_ms / 1000,
         max_body_bytes=settings.max_body_mib << 20,
         metrics=model.path.metrics.text,
+        observe=model.path.metrics.observe,
         name="headrace-transformer",
         version=headrace.__version__,
     )
