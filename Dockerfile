@@ -11,15 +11,18 @@ COPY feature_pipelines feature_pipelines
 COPY transformer transformer
 COPY predictor predictor
 COPY applications applications
-ARG EXTRAS=kserve
+# Further extras, such as "hopsworks" or "train"; serving needs none.
+ARG EXTRAS=
 RUN python -m venv /opt/headrace \
- && /opt/headrace/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt ".[${EXTRAS}]" \
+ && /opt/headrace/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt ".${EXTRAS:+[${EXTRAS}]}" \
  && /opt/headrace/bin/pip uninstall --yes pip
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="headrace" org.opencontainers.image.licenses="Apache-2.0"
 # Nothing is written below /opt or /home, so the root file system may be read-only; state goes to mounted volumes.
 ENV PATH=/opt/headrace/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp
+# A container is reached from outside; on a laptop the transformer listens on loopback only.
+ENV HEADRACE_HOST=0.0.0.0
 COPY --from=build /opt/headrace /opt/headrace
 WORKDIR /tmp
 USER 65532:65532
