@@ -18,8 +18,11 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
 
 @pytest.fixture(scope="session")
 def live(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running transformer with its predictor; both must still run at the end."""
+    """A running transformer with its predictor; at the end both still run, and have logged nothing of any request."""
     with serving(ground, tmp_path_factory.mktemp("logs")) as (predictor, transformer):
         yield transformer
         transformer.check()
         predictor.check()
+        for running in (transformer, predictor):
+            said = running.log.read_text().splitlines()
+            assert {line for line in said if not line.startswith("listening http=")} <= {"ready"}
