@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -84,12 +85,12 @@ def _application(name: str, store: Path, models: Path) -> Iterator[Finding]:
         yield "bad", "application", str(unknown)
         return
     yield "ok", "application", f"{app.name}, {len(app.view.names)} columns, fingerprint {app.view.fingerprint[:16]}"
-    kept = EmbeddedStore(store, readonly=True)
-    why = kept.readiness(app.groups)
-    try:
-        held = ", ".join(f"{kept.size(group):,} keys of {group.name}" for group in app.groups)
-    except StoreUnavailable:
-        held = ""
+    with closing(EmbeddedStore(store, readonly=True)) as kept:
+        why = kept.readiness(app.groups)
+        try:
+            held = ", ".join(f"{kept.size(group):,} keys of {group.name}" for group in app.groups)
+        except StoreUnavailable:
+            held = ""
     absent = not held
     yield "note" if absent else "bad" if why else "ok", "store", why or held
     yield from _model(app.name, app.view.fingerprint, models)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -44,7 +47,8 @@ def get(app: Application, store: Path, keys: tuple[str, ...], given: tuple[str, 
         groups = [group for group in app.groups if group.key in columns]
         if not groups:
             raise ValueError(f"no key was given, needs --key of {' or '.join(sorted({g.key for g in app.groups}))}")
-        found = asyncio.run(_read(EmbeddedStore(store, readonly=True), groups, columns, rows.as_of))
+        with closing(EmbeddedStore(store, readonly=True)) as kept:
+            found = asyncio.run(_read(kept, groups, columns, rows.as_of))
         blocks = {
             g.name: found[g.name].values if g.name in found else np.full((1, len(g.column_names)), np.nan)
             for g in app.groups
@@ -74,24 +78,31 @@ def _columns(app: Application, keys: tuple[str, ...], given: tuple[str, ...]) ->
             )
         kind = app.view.request_column(name).dtype
         try:
-            out[name] = (
-                np.array([value], dtype=object)
-                if kind == "string"
-                else np.array([{"int64": int}.get(kind, float)(value)])
-            )
-        except ValueError as wrong:
+            out[name] = np.array([_READ.get(kind, float)(value)], dtype=_HELD.get(kind, np.float64))
+        except (ValueError, OverflowError) as wrong:
             raise ValueError(f"{name} is {value!r}, needs {kind}") from wrong
     return out
+
+
+def _truth(text: str) -> float:
+    words = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
+
+
+_READ: dict[str, Callable[[str], Any]] = {"int64": int, "bool": _truth, "string": str}
+_HELD: dict[str, type] = {"int64": np.int64, "string": object}
 
 
 def _table(app: Application, vector: np.ndarray, found: dict[str, Block], at: int) -> Table:
     table = Table(title=f"{app.view.name} at {iso(at)}, fingerprint {app.view.fingerprint[:16]}", title_justify="left")
     for heading in ("feature", "value", "unit", "from", "age"):
-        table.add_column(heading, justify="right" if heading in ("value", "age") else "left")
+        table.add_column(heading, overflow="fold", justify="right" if heading in ("value", "age") else "left")
     for feature, value in zip(app.view.features, vector, strict=True):
         group = feature.source.partition(".")[0]
         said = f"missing ({feature.missing:g})" if math.isnan(value) else f"{value:.6g}"
-        table.add_row(feature.name, said, feature.unit, group, _age(found.get(group)))
+        table.add_row(feature.name, said, feature.unit, group.partition(":")[0], _age(found.get(group)))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -48,9 +49,9 @@ def run(
         if events.absent:
             console.print(f"{source.name} has no {', '.join(events.absent)}: null in every event")
         letters = DeadLetterFile(dead_letters or store / "dead_letters" / f"{stream.name}.jsonl")
-        kept = EmbeddedStore(store, durable=durable)
-        pipeline = Pipeline(stream, app.groups_of(stream.name), events, kept, letters, now_ms)
-        with step(f"{stream.name} into {', '.join(group.name for group in pipeline.groups)}") as doing:
+        title = f"{stream.name} into {', '.join(group.name for group in app.groups_of(stream.name))}"
+        with closing(EmbeddedStore(store, durable=durable)) as kept, step(title) as doing:
+            pipeline = Pipeline(stream, app.groups_of(stream.name), events, kept, letters, now_ms)
             doing.total(events.total or 0)
             doing.advance(pipeline.start().skipped)
             report = pipeline.run(batch, doing.advance)
@@ -62,4 +63,3 @@ def run(
         console.print(f"       {count:,} dead letters: {reason}")
     if report.dead:
         console.print(f"       see {letters.path}")
-    kept.close()
