@@ -66,6 +66,11 @@ class Application:
                     f"group {group.name!r} reads {', '.join(absent)}, "
                     f"stream {stream.name!r} has {', '.join(stream.names)}"
                 )
+            if not stream.column(group.key).required:
+                raise ValueError(
+                    f"group {group.name!r} is keyed by {group.key}, needs it in every event of stream {stream.name!r}: "
+                    "declare it as required"
+                )
 
     @property
     def groups(self) -> tuple[WindowedGroup, ...]:
@@ -97,7 +102,7 @@ class Application:
 def named(name: str) -> Any:
     """Return the object `module:attribute`; ValueError where it cannot be found."""
     module, _, attribute = name.partition(":")
-    if not module or not attribute:
+    if not module or module.startswith(".") or not attribute:
         raise ValueError(f"{name!r} is not a name to load, needs 'module:attribute'")
     try:
         return getattr(importlib.import_module(module), attribute)

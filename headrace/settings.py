@@ -128,6 +128,8 @@ def _typed(name: str, value: Any, wanted: type) -> Any:
         if value.lower() not in ("true", "false", "1", "0"):
             raise SettingsError(f"setting {name} is {value!r}, needs true or false")
         return value.lower() in ("true", "1")
+    if not isinstance(value, str) and not (type(value) is wanted or (wanted is float and type(value) is int)):
+        raise SettingsError(f"setting {name} is {value!r}, needs {wanted.__name__}")
     try:
         return wanted(value)
     except (TypeError, ValueError) as wrong:
