@@ -63,7 +63,10 @@ class EmbeddedStore:
         The read happens where it is called: pages in memory are found in microseconds,
         less than a thread would take to be told.
         """
-        found = self._fetch(lookups)
+        try:
+            found = self._fetch(lookups)
+        except lmdb.Error as away:
+            raise StoreUnavailable(f"{self._called} cannot be read: {away}") from away
         return [block_of(wanted.group, records, as_of) for wanted, records in zip(lookups, found, strict=True)]
 
     def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
@@ -72,6 +75,8 @@ class EmbeddedStore:
             return not_ready(groups, self.declared(), lambda group: self.size(group) > 0, self._called)
         except StoreUnavailable as away:
             return str(away)
+        except lmdb.Error as away:
+            return f"{self._called} cannot be read: {away}"
 
     def size(self, group: WindowedGroup) -> int:
         """Return how many keys of a group are held."""
