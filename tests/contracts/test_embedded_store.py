@@ -172,6 +172,15 @@ def test_a_file_that_is_no_store_is_unavailable(tmp_path):
     assert "cannot be opened" in str(EmbeddedStore(tmp_path / "s", readonly=True).readiness([CARDS]))
 
 
+def test_a_store_that_can_no_longer_be_read_is_unavailable(tmp_path):
+    store = EmbeddedStore(tmp_path / "s", durable=False)
+    put(store, [(1, 1_000, 5.0)])
+    store._environment().close()  # as after a fault of the disk: what was open answers no more
+    with pytest.raises(StoreUnavailable, match="the store at 's' cannot be read: "):
+        read(store, [1], 5_000)
+    assert "the store at 's' cannot be read: " in str(store.readiness([CARDS]))
+
+
 def test_the_slot_of_a_killed_reader_is_free_again_at_the_next_start(tmp_path):
     path = tmp_path / "s"
     store = EmbeddedStore(path, durable=False)

@@ -74,6 +74,26 @@ def everything(path: Path) -> dict[str, dict[bytes, bytes]]:
     return found
 
 
+def letters(store: Path) -> bytes:
+    """Return a store's dead letters."""
+    return (store / "dead_letters" / f"{PAYMENTS.name}.jsonl").read_bytes()
+
+
+def test_three_pipelines_at_once_count_every_event_once(tmp_path):
+    source = tmp_path / "payments.csv"
+    source.write_bytes(payments(random.Random("together")))
+
+    def run(store: str) -> subprocess.Popen[bytes]:
+        return start(["--source", str(source), "--store", str(tmp_path / store), "--batch", "25", "--fast"])
+
+    for store, processes in (("alone", 1), ("together", 3)):
+        for process in [run(store) for _ in range(processes)]:
+            said, _ = process.communicate(timeout=WAIT_S)
+            assert process.returncode == 0, said.decode()
+    assert everything(tmp_path / "together") == everything(tmp_path / "alone")
+    assert letters(tmp_path / "together") == letters(tmp_path / "alone")
+
+
 @pytest.mark.parametrize("order", ["time", "file"])
 def test_a_pipeline_that_is_killed_loses_nothing_and_counts_nothing_twice(tmp_path, order):
     chance = random.Random(f"kill {order}")
@@ -95,12 +115,11 @@ def test_a_pipeline_that_is_killed_loses_nothing_and_counts_nothing_twice(tmp_pa
         process = start(arguments(store))
         said, _ = process.communicate(timeout=WAIT_S)
         assert process.returncode == 0, said.decode()
-    one, other = everything(tmp_path / "killed"), everything(tmp_path / "undisturbed")
-    assert one == other
+    one = everything(tmp_path / "killed")
+    assert one == everything(tmp_path / "undisturbed")
     assert len(one["group:card_activity"]) == 60
-    letters = [tmp_path / store / "dead_letters" / f"{PAYMENTS.name}.jsonl" for store in ("killed", "undisturbed")]
-    assert letters[0].read_bytes() == letters[1].read_bytes()
-    refused = letters[0].read_bytes()
+    refused = letters(tmp_path / "killed")
+    assert refused == letters(tmp_path / "undisturbed")
     assert refused.count(b"\n") >= EVENTS // 30
     assert b'"base64"' in refused
     assert (b"too late" in refused) == (order == "file")
