@@ -57,7 +57,12 @@ def tensors_of(view: FeatureView, instances: Any) -> dict[str, Tensor]:
         )
     names = list(dict.fromkeys(name for row in instances for name in row))
     known = {column.name: column for column in view.request}
-    return {name: _instance_tensor(known.get(name), name, [row.get(name) for row in instances]) for name in names}
+    columns = {name: [row.get(name) for row in instances] for name in names}
+    return {
+        name: _instance_tensor(known.get(name), name, values)
+        for name, values in columns.items()
+        if not _all_null(known.get(name), values)
+    }
 
 
 def status_of(rows: Rows, blocks: Mapping[str, Block]) -> np.ndarray:
@@ -101,20 +106,39 @@ def _column(view: FeatureView, tensor: Tensor, most: int) -> np.ndarray:
     return flat
 
 
+def _all_null(column: Column | None, values: Sequence[Any]) -> bool:
+    return column is not None and not column.required and all(value is None for value in values)
+
+
 def _instance_tensor(column: Column | None, name: str, values: Sequence[Any]) -> Tensor:
     if column is None:
         return Tensor(name, "FP64", np.zeros(len(values)))  # refused by name with its neighbours
-    if column.dtype in ("timestamp", "string"):
-        texts = ["" if value is None else value if isinstance(value, str) else str(value) for value in values]
-        return Tensor.of(name, np.array(texts, dtype=object))
-    wrong = [value for value in values if value is not None and not isinstance(value, bool | int | float)]
-    if wrong:
-        raise InvalidRequest(f"{name!r} holds a {type(wrong[0]).__name__} in an instance, needs {column.dtype}")
-    if column.dtype == "int64" and all(type(value) is int and abs(value) < 2**63 for value in values):
+    textual = column.dtype in ("timestamp", "string")
+    for value in values:
+        if value is not None and not isinstance(value, str | int | float if textual else int | float):
+            raise InvalidRequest(f"{name!r} holds a {type(value).__name__} in an instance, needs {column.dtype}")
+    if textual:
+        texts = np.empty(len(values), dtype=object)
+        texts[:] = [_text(value) for value in values]
+        return Tensor(name, "BYTES", texts)
+    if column.dtype != "int64":
+        return Tensor(name, "FP64", np.array([_number(value) for value in values]))
+    if all(type(value) is int and abs(value) < 2**63 for value in values):
         return Tensor(name, "INT64", np.array(values, dtype=np.int64))
-    if column.dtype == "int64":
-        raise InvalidRequest(f"{name!r} is null or not whole in an instance, needs int64 in every one")
-    return Tensor(name, "FP64", np.array([np.nan if value is None else float(value) for value in values]))
+    raise InvalidRequest(f"{name!r} is null or not whole in an instance, needs int64 in every one")
+
+
+def _text(value: Any) -> bytes:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # many a program writes an instant, or an id, as 1700000000000.0
+    return ("" if value is None else str(value)).encode("utf-8", "replace")
+
+
+def _number(value: Any) -> float:
+    try:
+        return np.nan if value is None else float(value)
+    except OverflowError:
+        return np.inf  # marks its row, as any other infinity
 
 
 def _invalid(view: FeatureView, rows: Rows) -> list[Column]:
@@ -124,5 +148,7 @@ def _invalid(view: FeatureView, rows: Rows) -> list[Column]:
 def _needs(column: Column) -> str:
     if column.dtype == "timestamp":
         return f"{column.name} is not an instant, needs epoch milliseconds or ISO 8601"
+    if column.dtype == "string":
+        return f"{column.name} is empty, needs a key"
     bounds = f" from {column.low:g} to {column.high:g}" if np.isfinite(column.low) else ""
     return f"{column.name} is missing, infinite or out of range, needs a number{bounds}"

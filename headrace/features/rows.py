@@ -128,14 +128,20 @@ def _put_time(rows: Rows, column: Column, values: np.ndarray | None, is_as_of: b
         rows.columns[column.name] = rows.as_of.astype(np.float64) if is_as_of else np.full(rows.count, np.nan)
         return
     at = epochs_ms(values)
-    bad = at == NO_TIME
+    bad = unread = at == NO_TIME
+    if is_as_of:
+        at = rows.as_of = np.where(unread, rows.as_of, at)
+    if unread.any() and not column.required:  # what is optional may be null, but a time must be known in the end
+        bad = unread & (~_null(values) | (is_as_of & (at == NO_TIME)))
     if bad.any():
         rows.invalid[column.name] = bad
-    if is_as_of:
-        at = rows.as_of = np.where(bad, rows.as_of, at)
-        rows.columns[column.name] = np.where(at == NO_TIME, np.nan, at)
-    else:
-        rows.columns[column.name] = np.where(bad, np.nan, at)
+    rows.columns[column.name] = np.where(at == NO_TIME, np.nan, at)
+
+
+def _null(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "M":
+        return np.isnat(values)
+    return np.fromiter((value is None or value in ("", b"") for value in values), dtype=bool, count=len(values))
 
 
 def _floats(column: Column, values: np.ndarray) -> np.ndarray:
