@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 Raw = Mapping[str, Sequence[Any] | np.ndarray]
 _BLOCK = 1 << 26
+_NAMED = 1000  # lines of JSON that name the columns, more only where a wanted one is not among them
 
 
 class SourceError(Exception):
@@ -243,7 +244,9 @@ class JsonEvents(_Lines):
 
     def _named(self) -> tuple[str, ...]:
         names: dict[str, None] = {}
-        for row in range(min(self.count, 1000)):
+        for row in range(self.count):
+            if row >= _NAMED and names.keys() >= set(self._wanted):
+                break
             names.update(dict.fromkeys(self._object(row, row, {})))
         return tuple(names)
 

@@ -153,6 +153,13 @@ def test_a_json_line_that_is_no_event_is_a_dead_letter(tmp_path, line, reason):
     np.testing.assert_array_equal(streamed(path), streamed(file_of(tmp_path, "b.jsonl", jsonl_of(ROWS))))
 
 
+def test_a_column_that_only_a_late_line_of_json_has_is_a_column(tmp_path):
+    rows = [{"card": 1, "at": 2}] * 1500
+    path = file_of(tmp_path, "a.jsonl", jsonl_of([*rows, {"card": 1, "at": 2, "amount": 5, "other": 0}]))
+    assert open_events(path, WANTED).columns == ("card", "at", "amount", "other")
+    assert open_events(path, WANTED[:2]).columns == ("card", "at")
+
+
 def test_parquet_nulls_are_null_and_a_refused_row_is_kept_as_json(tmp_path):
     rows = [
         {"card": None, "at": 5, "amount": 1.0, "note": None},
