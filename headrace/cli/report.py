@@ -57,7 +57,7 @@ class Report:
         self.parity_rows, self.parity_difference = len(frame), float(relative.max())
         for (mode, size), seconds in sorted(replayed.seconds.items()):
             p50, p99 = np.percentile(np.array(seconds) * 1e3, (50, 99))
-            name = f"{mode}, {'single' if size == 1 else f'up to {size} rows'}"
+            name = f"{mode}, {'1 row' if size == 1 else f'<= {size}'}"
             self.latency_ms[name] = {"requests": len(seconds), "p50": float(p50), "p99": float(p99)}
         if self.parity_difference > TOLERANCE:
             differing = int((relative > TOLERANCE).any(axis=1).sum())
@@ -88,7 +88,7 @@ def print_report(report: Report) -> None:
     """Print the one table."""
     console.print()
     table = Table(title=f"{report.rows:,} held-out rows, {report.positive_share:.2%} positive", title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for title in MEASURES.values():
         table.add_column(title, justify="right")
     for name, measured in report.scores.items():
