@@ -65,6 +65,12 @@ class Pipeline:
                 on_batch(done)
         return self.report
 
+    def run_to(self, offset: int, on_batch: Callable[[int], None] | None = None) -> None:
+        """Commit events until the source stands at `offset`, or has no more; for replays, after `start`."""
+        while (left := offset - self.source.at) > 0 and (done := self.step(min(left, BATCH))):
+            if on_batch:
+                on_batch(done)
+
     def step(self, limit: int = BATCH) -> int:
         """Commit up to `limit` further events; return how many, 0 where there are none now."""
         while (batch := self.source.poll(limit)) is not None:

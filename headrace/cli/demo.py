@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -26,6 +26,7 @@ from headrace.cli.console import APP, DIRECTORY, FILE, console, now_ms, refusals
 from headrace.cli.report import Report, curl, print_report
 from headrace.cli.split import Split
 from headrace.cli.stack import Server, StackError, stack
+from headrace.cli.train import train_and_publish
 from headrace.features.columns import DAY
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.offline import TrainingFrame, training_frame
@@ -111,7 +112,7 @@ class Demo:
             doing.total(sum(until.values()))
             for name, pipeline in self.pipelines.items():
                 pipeline.start()
-                _advance(pipeline, until[name], doing.advance)
+                pipeline.run_to(until[name], doing.advance)
                 total += pipeline.report.events
             self.report.events_per_second = total / doing.seconds
             keys = ", ".join(f"{store.size(group):,} {group.key}" for group in self.app.groups)
@@ -129,25 +130,13 @@ class Demo:
 
     def train(self) -> dict[str, np.ndarray]:
         """Train and export the model; return the held-out scores of what it is compared with."""
-        from predictor.export import publish
-
         app, part, held = self.app, self.split.train, slice(self.split.held, None)
         matrix, labels = self.matrix[part], self.rows[app.label][part]
         times, entities = self.rows[app.view.time][part], self.rows[app.groups[0].key][part]
         with step("train and export the model") as doing:
-            trained = app.load("train")(app.view, matrix, labels, times, entities, progress=doing.share)
-            outputs = [output.name for output in app.outputs]
-            _, apart = publish(
-                self.home / "models",
-                trained.module,
-                app.view,
-                matrix,
-                outputs=outputs,
-                metrics=trained.held_out,
-                trained_on=trained.trained_on,
+            _, self.report.onnx_parity = train_and_publish(
+                app, matrix, labels, times, entities, self.home / "models", doing
             )
-            self.report.onnx_parity = apart
-            doing.result = f"{labels.size:,} rows, {int(labels.sum()):,} positive; torch and ONNX within {apart:.0e}"
         scores: dict[str, np.ndarray] = {}
         with step("train what it is compared with") as doing:
             doing.total(1 + len(app.ablations))
@@ -197,8 +186,8 @@ class Demo:
                 self.rows[app.groups[0].key][held],
                 clients,
                 app.outputs[0].name,
-                before=lambda end: _advance(label_stream, self._known(label_stream.stream.name, times[held][end - 1])),
-                after=lambda end: _advance(own, self.split.held + end),
+                before=lambda end: label_stream.run_to(self._known(label_stream.stream.name, times[held][end - 1])),
+                after=lambda end: own.run_to(self.split.held + end),
                 on_rows=doing.advance,
             )
             self.report.measure(app, self.rows, self.split, {"model": replayed.scores, **scores})
@@ -225,15 +214,6 @@ class Demo:
         for name in ("store", "models", "logs", "dead_letters"):
             shutil.rmtree(self.home / name, ignore_errors=True)
         self.home.mkdir(parents=True, exist_ok=True)
-
-
-def _advance(pipeline: Pipeline, to: int, on_batch: Any = None) -> None:
-    while (left := to - pipeline.source.at) > 0:
-        done = pipeline.step(min(left, 16_384))
-        if on_batch:
-            on_batch(done)
-        if not done:
-            return
 
 
 def _sendable(values: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def command(name: str, store: Path | None, models: Path | None) -> None:
         *_application(name, store or home / "store", models or home / "models"),
     ]
     for level, what, found in findings:
-        console.print(f"{_SIGNS[level]} {what}: {found}")
+        console.print(f"{_SIGNS[level]} {what}: {found}", soft_wrap=True)
     if any(level == "bad" for level, _, _ in findings):
         raise SystemExit(1)
 

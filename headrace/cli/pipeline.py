@@ -47,7 +47,7 @@ def run(
         stream = app.stream(topic or app.streams[0].name)
         events = FileSource(source, stream, order=order)
         if events.absent:
-            console.print(f"{source.name} has no {', '.join(events.absent)}: null in every event")
+            console.print(f"{source.name} has no {', '.join(events.absent)}: null in every event", soft_wrap=True)
         letters = DeadLetterFile(dead_letters or store / "dead_letters" / f"{stream.name}.jsonl")
         title = f"{stream.name} into {', '.join(group.name for group in app.groups_of(stream.name))}"
         with closing(EmbeddedStore(store, durable=durable)) as kept, step(title) as doing:
@@ -60,6 +60,6 @@ def run(
                 f"{report.events:,} events, {rate:,.0f}/s; {report.skipped:,} were there; {report.dead:,} dead"
             )
     for reason, count in sorted(report.reasons.items(), key=lambda item: -item[1]):
-        console.print(f"       {count:,} dead letters: {reason}")
+        console.print(f"       {count:,} dead letters: {reason}", soft_wrap=True)
     if report.dead:
-        console.print(f"       see {letters.path}")
+        console.print(f"       see {letters.path}", soft_wrap=True)

@@ -15,7 +15,6 @@ import numpy as np
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
-from feature_pipelines.runner import Pipeline
 from headrace.features import FeatureView
 from headrace.features.columns import DTYPES, Column
 
@@ -101,16 +100,6 @@ def tensor_of(column: Column, values: np.ndarray) -> tuple[str, np.ndarray]:
     if column.dtype == "string":
         return "BYTES", values
     return "FP64", values.astype(DTYPES[column.dtype], copy=False)
-
-
-def advance(pipeline: Pipeline, to: int, on_batch: Callable[[int], None] | None = None) -> None:
-    """Commit events until the pipeline's source stands at `to`."""
-    while (left := to - pipeline.source.at) > 0:
-        done = pipeline.step(min(left, 16_384))
-        if on_batch:
-            on_batch(done)
-        if not done:
-            return
 
 
 class HttpClient:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from feature_pipelines.backfill import read_table
 from feature_pipelines.files import as_numpy
 from headrace.application import Application
-from headrace.cli.console import APP, DIRECTORY, FILE, console, refusals, step
+from headrace.cli.console import APP, DIRECTORY, FILE, Step, console, refusals, step
 from headrace.features.instants import epochs_ms
 from headrace.features.rows import RowsError
 
@@ -26,23 +26,40 @@ from headrace.features.rows import RowsError
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same model.")
 def command(app: Application, frame: Path, out: Path, seed: int) -> None:
     """Train APP's model on a frame, export it to ONNX and prove that both answer alike."""
+    with refusals(), step(f"train {app.name}") as doing:
+        rows = training_rows(app, read_table(frame))
+        directory, _ = train_and_publish(app, *rows, out, doing, seed)
+    console.print(f"       {directory}, fingerprint {app.view.fingerprint[:16]}", soft_wrap=True)
+
+
+def train_and_publish(
+    app: Application,
+    matrix: np.ndarray,
+    labels: np.ndarray,
+    times: np.ndarray,
+    entities: np.ndarray,
+    out: Path,
+    doing: Step,
+    seed: int = 0,
+) -> tuple[Path, float]:
+    """Train on rows in order of time and write the model to the repository `out`.
+
+    Returns the model's directory and how far torch and ONNX lie apart.
+    """
     from predictor.export import publish
 
-    with refusals(), step(f"train {app.name}") as doing:
-        matrix, labels, times, entities = training_rows(app, read_table(frame))
-        trained = app.load("train")(app.view, matrix, labels, times, entities, seed=seed, progress=doing.share)
-        outputs = [output.name for output in app.outputs]
-        directory, apart = publish(
-            out,
-            trained.module,
-            app.view,
-            matrix,
-            outputs=outputs,
-            metrics=trained.held_out,
-            trained_on=trained.trained_on,
-        )
-        doing.result = f"{len(labels):,} rows, {int(labels.sum()):,} positive; torch and ONNX within {apart:.1e}"
-    console.print(f"       {directory}, fingerprint {app.view.fingerprint[:16]}")
+    trained = app.load("train")(app.view, matrix, labels, times, entities, seed=seed, progress=doing.share)
+    directory, apart = publish(
+        out,
+        trained.module,
+        app.view,
+        matrix,
+        outputs=[output.name for output in app.outputs],
+        metrics=trained.held_out,
+        trained_on=trained.trained_on,
+    )
+    doing.result = f"{len(labels):,} rows, {int(labels.sum()):,} positive; torch and ONNX within {apart:.0e}"
+    return directory, apart
 
 
 def training_rows(app: Application, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
