@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from headrace.cli import main
+from headrace.cli.console import console
 
 START, DAY = 1_767_225_600_000, 86_400_000
 Headrace = Callable[..., Result]
@@ -20,9 +21,9 @@ Headrace = Callable[..., Result]
 
 @pytest.fixture
 def headrace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Headrace:
-    """Run the command in an empty folder, on a wide terminal."""
+    """Run the command in an empty folder, on a terminal of eighty columns."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 80)
 
     def run(*arguments: Any, code: int = 0) -> Result:
         result = CliRunner().invoke(main, [str(argument) for argument in arguments])
