@@ -44,9 +44,11 @@ def disagreement(view: FeatureView, parameters: Mapping[str, Any]) -> str | None
     theirs = _text(parameters, FINGERPRINT)
     if theirs == view.fingerprint:
         return None
+    columns = _columns(parameters)
+    how = differing(view.describe(), columns) if columns else "it does not tell its columns"
     return (
         f"view {view.name!r} has fingerprint {view.fingerprint[:16]}, the model was trained on {theirs[:16]}: "
-        f"{differing(view.describe(), _columns(parameters))}; train and export the model again"
+        f"{how}; train and export the model again"
     )
 
 
@@ -87,7 +89,10 @@ def _columns(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         said = orjson.loads(_text(parameters, COLUMNS) or "[]")
     except orjson.JSONDecodeError:
         return []
-    return [{"name": column} if isinstance(column, str) else column for column in said]
+    if not isinstance(said, list):
+        return []
+    columns = [{"name": column} if isinstance(column, str) else column for column in said]
+    return columns if all(isinstance(column, dict) and "name" in column for column in columns) else []
 
 
 def _unlike_shape(view: FeatureView, metadata: Mapping[str, Any]) -> str | None:

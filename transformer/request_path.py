@@ -130,6 +130,8 @@ class RequestPath:
             raise PredictorFailed(f"the predictor gave no {name!r}, needs it") from absent
         if values.size != rows:
             raise PredictorFailed(f"the predictor gave {values.size} values of {name!r}, needs {rows}")
+        if values.dtype.kind not in "fiub":
+            raise PredictorFailed(f"the predictor gave {name!r} that is not numbers, needs them")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise PredictorFailed(f"the predictor gave {name!r} that is not finite, needs numbers")
         return values.reshape(rows)
@@ -139,7 +141,7 @@ class RequestPath:
         if name == FEATURES:
             return Tensor(name, "FP32", prepared.matrix)
         if name == "feature_age_ms":  # -1 where the store has no event of the key: the wire has no missing number
-            ages = np.stack([block.age_ms for block in blocks.values()], axis=1)
+            ages = np.array([block.age_ms for block in blocks.values()]).reshape(len(blocks), rows.count).T
             return Tensor(name, "FP64", np.where(np.isnan(ages), -1.0, ages))
         if name == "row_status":
             return Tensor(name, "BYTES", status_of(rows, blocks))

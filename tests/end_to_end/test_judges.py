@@ -131,7 +131,7 @@ def test_health_and_metadata_in_plain_words(live: Server) -> None:
     assert ask(live.http, "GET", "/v2/models").json == {"models": [MODEL]}
     counted = ask(live.http, "GET", "/metrics").body.decode()
     assert 'request_predict_seconds_count{model_name="fraud"}' in counted
-    assert 'headrace_rows_missing_total{group="card_activity"}' in counted
+    assert 'headrace_rows_missing_total{group="card_activity",model_name="fraud"}' in counted
 
 
 def read_answer(reader: BinaryIO) -> Said:

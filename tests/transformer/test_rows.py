@@ -13,7 +13,6 @@ from headrace.stores.online import Block
 from tests.transformer.small import NOW, VIEW, row
 from transformer.rows import ACCEPTED, rows_of, status_of, tensors_of
 
-
 NONE, INSTANT = "no row can be answered: ", "is not an instant, needs epoch milliseconds or ISO 8601"
 AMOUNT = "amount is missing, infinite or out of range, needs a number from 0 to 1000"
 WHOLE = "INT64, INT32, INT16, INT8, UINT64, UINT32, UINT16, UINT8"

@@ -1,0 +1,125 @@
+"""Why a transformer cannot answer: what differs, what is missing, what cannot be asked."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from headrace.features import FeatureView
+from headrace.open_inference.client import PredictorClient
+from headrace.stores.embedded import EmbeddedStore
+from headrace.stores.memory import MemoryStore
+from headrace.stores.online import OnlineStore
+from tests.transformer.small import NOW, SHARE, USERS, VIEW, Tiny, served, stored
+from transformer.readiness import differing, disagreement, reason_not_ready
+
+FILLED = stored([("ann", NOW - 1000, 5.0)])
+WIDTH = len(VIEW.names)
+
+
+def parameters(view: FeatureView, columns: Any = None) -> dict[str, Any]:
+    """Return what our predictor and Triton tell of a model of this view."""
+    told = orjson.dumps(list(view.names) if columns is None else columns).decode()
+    return {"headrace_fingerprint": {"string_value": view.fingerprint}, "headrace_columns": {"string_value": told}}
+
+
+def reason(model: Tiny | None, store: OnlineStore = FILLED, unproved: bool = False) -> str | None:
+    """Return why a transformer is not ready in front of a model; None is a predictor that is not there."""
+
+    async def scene() -> str | None:
+        if model is None:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                url = f"http://127.0.0.1:{free.getsockname()[1]}"
+            async with PredictorClient(url, "small") as predictor:
+                return await reason_not_ready(VIEW, store, predictor, unproved=unproved)
+        async with served(model) as url, PredictorClient(url, "small") as predictor:
+            return await reason_not_ready(VIEW, store, predictor, unproved=unproved)
+
+    return asyncio.run(scene())
+
+
+def test_ready_when_store_model_and_view_belong_together() -> None:
+    assert reason(Tiny()) is None
+    assert reason(Tiny(parameters=parameters(VIEW))) is None
+
+
+def test_the_store_is_looked_at_first(tmp_path: Path) -> None:
+    assert reason(None, MemoryStore()) == "the store holds no key of group 'users': run its pipeline first"
+    absent = reason(None, EmbeddedStore(tmp_path / "store", readonly=True))
+    assert absent == "there is no store at 'store': run a pipeline first"
+    other = MemoryStore()
+    other.declare((dataclasses.replace(USERS, version=2),))
+    assert "holds group 'users' under another declaration" in (reason(None, other) or "")
+
+
+@pytest.mark.parametrize("model", [None, Tiny(reason="it warms up"), Tiny(name="other")])
+def test_a_predictor_that_is_not_ready(model: Tiny | None) -> None:
+    assert reason(model) == "the predictor is not ready"
+
+
+@pytest.mark.parametrize("told", [{}, {"headrace_fingerprint": {"string_value": ""}}, None])
+def test_a_model_without_a_fingerprint_is_refused_unless_that_is_allowed(told: Any) -> None:
+    said = "the predictor tells no fingerprint of its model, needs one: set unproved_predictor to do without"
+    assert reason(Tiny(parameters=told)) == said
+    assert reason(Tiny(parameters=told), unproved=True) is None
+
+
+def test_a_model_without_a_fingerprint_must_be_as_wide_at_least() -> None:
+    said = f"the predictor reads FP32 of shape [-1, 3], needs FP32 of shape [-1, {WIDTH}]"
+    assert reason(Tiny(parameters={}, input_shape=(-1, 3)), unproved=True) == said
+
+
+def test_a_fingerprint_that_differs_is_a_reason_whatever_is_allowed() -> None:
+    other = dataclasses.replace(VIEW, columns=VIEW.columns[1:])
+    for unproved in (False, True):
+        said = reason(Tiny(parameters=parameters(other)), unproved=unproved)
+        assert said == (
+            f"view 'small' has fingerprint {VIEW.fingerprint[:16]}, the model was trained on "
+            f"{other.fingerprint[:16]}: amount only in the view; train and export the model again"
+        )
+
+
+@pytest.mark.parametrize("columns", [None, VIEW.describe()])
+def test_there_is_no_disagreement_with_itself(columns: Any) -> None:
+    assert disagreement(VIEW, parameters(VIEW, columns)) is None
+
+
+@pytest.mark.parametrize("columns", ["{", "7", "null", '{"amount": 1}', "[1, null, {}]", "[{}]", ""])
+def test_columns_that_cannot_be_read_hide_no_disagreement(columns: str) -> None:
+    told = {"headrace_fingerprint": {"string_value": "f" * 64}, "headrace_columns": {"string_value": columns}}
+    said = disagreement(VIEW, told)
+    assert said is not None
+    assert said.startswith(f"view 'small' has fingerprint {VIEW.fingerprint[:16]}, the model was trained on ffff")
+    assert said.endswith(": it does not tell its columns; train and export the model again")
+
+
+def names(view: FeatureView) -> list[dict[str, Any]]:
+    return [{"name": name} for name in view.names]
+
+
+FURTHER = dataclasses.replace(SHARE, name="share")
+
+
+@pytest.mark.parametrize(
+    ("columns", "known", "said"),
+    [
+        (VIEW.columns[:-1], True, "amount_share only in the view"),
+        ((*VIEW.columns, FURTHER), True, "share only in the model"),
+        ((FURTHER, *VIEW.columns[1:]), True, "amount only in the view; share only in the model"),
+        (VIEW.columns[::-1], True, "the columns stand in another order"),
+        (VIEW.columns[::-1], False, "the columns stand in another order"),
+        ((*VIEW.columns[:-1], dataclasses.replace(SHARE, missing=0.0)), True, "amount_share declared otherwise"),
+        ((*VIEW.columns[:-1], dataclasses.replace(SHARE, missing=0.0)), False, "the columns are the same, a window's"),
+        (VIEW.columns, True, "the columns are the same, a window's parameters or a function's source differ"),
+    ],
+)
+def test_what_differs_is_named(columns: Any, known: bool, said: str) -> None:
+    """A model says its columns' names at least; a manifest describes them."""
+    theirs = dataclasses.replace(VIEW, columns=tuple(columns))
+    assert differing(VIEW.describe(), theirs.describe() if known else names(theirs)).startswith(said)
