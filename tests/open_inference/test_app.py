@@ -298,48 +298,6 @@ def test_an_unforeseen_fault_is_an_id_for_the_caller_and_a_trace_without_its_wor
     assert "4711" not in logged
 
 
-def test_a_model_that_is_not_ready_is_not_asked() -> None:
-    away = make_app({"echo": Echo("echo", "no features yet")})
-    said = ask(away, "POST", INFER, AMOUNT)
-    assert (said.status, said.error) == (503, "model 'echo' is not ready: no features yet")
-    said = ask(away, "GET", "/v2/health/ready")
-    expected = {"live": True, "ready": False, "error": "model 'echo' is not ready: no features yet"}
-    assert (said.status, said.json) == (503, expected)
-    assert ask(away, "GET", "/v2/models/echo/ready").status == 503
-    assert ask(away, "GET", "/v2/health/live").status == 200
-
-
-def test_a_draining_server_is_not_ready_and_answers_still() -> None:
-    draining = app()
-    draining.gate.draining = True
-    assert ask(draining, "GET", "/readyz").json["error"] == "the server is about to stop"
-    said = ask(draining, "POST", INFER, AMOUNT)
-    assert (said.status, said.headers["connection"]) == (200, "close")
-
-
-def test_more_requests_than_there_is_room_for_are_refused() -> None:
-    async def both() -> tuple[Any, Any]:
-        begun = asyncio.Event()
-
-        class Busy(Echo):
-            async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
-                begun.set()
-                return await super().infer(request, deadline)
-
-        full = make_app({"echo": Busy("echo")}, max_in_flight=1)
-        wait = orjson.dumps(with_input("wait"))
-        waiting = asyncio.create_task(asked(full, "POST", INFER, {"headrace-deadline-ms": "30"}, wait))
-        await begun.wait()
-        refused = await asked(full, "POST", INFER, {}, orjson.dumps(AMOUNT))
-        assert (await waiting).status == 504  # type: ignore[union-attr]
-        return refused, await asked(full, "POST", INFER, {}, orjson.dumps(AMOUNT))
-
-    refused, answered = asyncio.run(both())
-    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
-    assert refused.error == "1 requests are under way, needs fewer than 1: try later"
-    assert answered.status == 200
-
-
 def test_every_inference_is_observed() -> None:
     seen: list[tuple[str, int]] = []
     watched = app(observe=lambda model, status, seconds: seen.append((model, status)))
