@@ -142,7 +142,7 @@ def _response_of(answer: InferResponse) -> kserve.InferResponse:
         output = kserve.InferOutput(tensor.name, list(tensor.array.shape), tensor.datatype)
         output.set_data_from_numpy(tensor.array, binary_data=False)
         outputs.append(output)
-    return kserve.InferResponse(answer.id, answer.model, outputs)
+    return kserve.InferResponse(answer.id, answer.model, outputs, parameters=answer.parameters or None)
 
 
 def _deadline_s(headers: Mapping[str, str]) -> float | None:

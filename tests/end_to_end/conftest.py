@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.cli.stack import Server
-from tests.end_to_end.ground import Ground, make, serving
+from tests.end_to_end.ground import Ground, made, serving
 
 
 @pytest.fixture(scope="session")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     """A filled store and a published model, not to be changed."""
-    return make(tmp_path_factory.mktemp("ground"))
+    return made(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")

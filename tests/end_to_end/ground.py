@@ -6,6 +6,7 @@ asked directly.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,13 +55,19 @@ class Ground:
         return np.where(then < 0, -1.0, columns["datetime"][:, None] - then)
 
 
-def make(folder: Path) -> Ground:
-    """Stream seeded payments into a store, and publish an untrained network whose weights have a seed."""
+@functools.cache
+def made(base: Path) -> Ground:
+    """Stream seeded payments into a store, and publish an untrained network whose weights have a seed.
+
+    Once per folder: what is made is not to be changed.
+    """
     from applications.fraud.model import FraudNet, Probability
     from predictor.export import publish
     from predictor.inputs import TabularInputs
     from predictor.train import repeatable
 
+    folder = base / "ground"
+    folder.mkdir()
     ground = Ground(payments(EVENTS), folder / "store", folder / "models")
     store = EmbeddedStore(ground.store, durable=False)
     fill(store, ground.events, folder)
