@@ -31,10 +31,28 @@ class DeadLetter:
 
 
 class DeadLetterFile:
-    """An append-only file whose valid length the store knows."""
+    """An append-only file whose valid length the store knows, as the offset of `partition`.
 
-    def __init__(self, path: Path) -> None:
+    A file elsewhere than where a store keeps its own goes by its path, so that a store
+    that wrote to one file does not take its length for that of another.
+    """
+
+    def __init__(self, path: Path, partition: str = "") -> None:
         self.path = path
+        self.partition = partition or f"{PARTITION}:{path}"
+
+    @classmethod
+    def beside(cls, store: Path, stream: str) -> DeadLetterFile:
+        """Return the file that a store's directory keeps for a stream."""
+        return cls(store / "dead_letters" / f"{stream}.jsonl", PARTITION)
+
+    def check_new(self) -> None:
+        """Raise ValueError where a file that the store never wrote to already holds letters."""
+        if self.path.exists() and self.path.stat().st_size:
+            raise ValueError(
+                f"the dead letters {self.path.name!r} are not empty and this store never wrote to them, "
+                "needs a file of its own: name another or move this one away"
+            )
 
     def append(self, letters: Sequence[DeadLetter], at: int) -> int:
         """Write letters at byte `at`, dropping what an interrupted batch left behind it; return the new length.

@@ -8,11 +8,12 @@ is lost and none is counted twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from feature_pipelines.dead_letters import PARTITION, DeadLetter, DeadLetterFile
+from feature_pipelines.dead_letters import DeadLetter, DeadLetterFile
 from feature_pipelines.engines import local
 from feature_pipelines.events import Events, decode
 from feature_pipelines.sources import Batch, Source
@@ -50,9 +51,14 @@ class Pipeline:
     report: Report = field(default_factory=Report)
 
     def start(self) -> Report:
-        """Declare the groups and go to where the store stands. Raises LayoutMismatch."""
+        """Declare the groups and go to where the store stands.
+
+        Raises LayoutMismatch, and ValueError for dead letters that are not this store's.
+        """
         self.store.declare(self.groups)
         stored = self.store.offsets(self.stream.name)
+        if self.letters.partition not in stored:
+            self._claim_letters()
         self.source.seek(stored)
         self.report.skipped = self.source.at
         return self.report
@@ -83,14 +89,23 @@ class Pipeline:
                 self.source.seek(self.store.offsets(self.stream.name))
         return 0
 
+    def _claim_letters(self) -> None:
+        """Record in the store that the dead letters are its own, before any is written."""
+        self.letters.check_new()
+        name = self.letters.partition
+        # Where another process was faster, or the store had to grow, the first batch claims them.
+        with suppress(StoreGrew, OffsetMismatch), self.store.transaction(self.stream.name, {name: 0}) as change:
+            change.advance({name: 0})
+
     def _commit(self, batch: Batch, events: Events) -> bool:
         """Commit one batch; False where the store had to grow and the batch must be run again."""
-        at = self.store.offsets(self.stream.name).get(PARTITION, 0)
+        letters_at = self.letters.partition
+        at = self.store.offsets(self.stream.name).get(letters_at, 0)
         try:
-            with self.store.transaction(self.stream.name, {**batch.start, PARTITION: at}) as change:
+            with self.store.transaction(self.stream.name, {**batch.start, letters_at: at}) as change:
                 late = local.add(change, self.groups, events.columns, int(events.accepted.sum()))
                 letters = _letters(self.stream, batch, events, late)
-                change.advance({**batch.end, PARTITION: self.letters.append(letters, at)})
+                change.advance({**batch.end, letters_at: self.letters.append(letters, at)})
         except StoreGrew:
             return False
         self.report.events += batch.count

@@ -198,7 +198,7 @@ class Demo:
         """Write a stream's events to a file, as a topic would hold them, and read it back."""
         path, stream = self.home / f"{name}.parquet", self.app.stream(name)
         pq.write_table(self.table.select([c for c in stream.names if c in self.table.column_names]), path)
-        letters = DeadLetterFile(self.home / "dead_letters" / f"{name}.jsonl")
+        letters = DeadLetterFile.beside(self.home / "store", name)
         return Pipeline(stream, self.app.groups_of(name), FileSource(path, stream), store, letters, now_ms)
 
     def _known(self, stream: str, at_ms: int) -> int:
@@ -211,7 +211,7 @@ class Demo:
         return {stream.name: columns for stream in self.app.streams}
 
     def _clean(self) -> None:
-        for name in ("store", "models", "logs", "dead_letters"):
+        for name in ("store", "models", "logs"):
             shutil.rmtree(self.home / name, ignore_errors=True)
         self.home.mkdir(parents=True, exist_ok=True)
 

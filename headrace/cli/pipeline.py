@@ -48,7 +48,7 @@ def run(
         events = FileSource(source, stream, order=order)
         if events.absent:
             console.print(f"{source.name} has no {', '.join(events.absent)}: null in every event", soft_wrap=True)
-        letters = DeadLetterFile(dead_letters or store / "dead_letters" / f"{stream.name}.jsonl")
+        letters = DeadLetterFile(dead_letters) if dead_letters else DeadLetterFile.beside(store, stream.name)
         title = f"{stream.name} into {', '.join(group.name for group in app.groups_of(stream.name))}"
         with closing(EmbeddedStore(store, durable=durable)) as kept, step(title) as doing:
             pipeline = Pipeline(stream, app.groups_of(stream.name), events, kept, letters, now_ms)

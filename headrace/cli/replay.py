@@ -61,7 +61,7 @@ def replay(
     for turn, (start, end) in enumerate(batches(times, keys, SIZES)):
         mode, client = clients[turn // len(SIZES) % len(clients)]
         before(end)
-        columns = {name: tensor_of(view.request_column(name), values[start:end]) for name, values in rows.items()}
+        columns = columns_of(view, {name: values[start:end] for name, values in rows.items()})
         began = time.perf_counter()
         scores, features = client.ask(columns, [output, "features"])
         done.seconds.setdefault((mode, SIZES[turn % len(SIZES)]), []).append(time.perf_counter() - began)
@@ -69,6 +69,12 @@ def replay(
         after(end)
         on_rows(end - start)
     return done
+
+
+def columns_of(view: FeatureView, rows: Mapping[str, np.ndarray]) -> dict[str, tuple[str, np.ndarray]]:
+    """Return request columns as tensors, without those that are missing in every row, as a caller would leave them out."""
+    columns = {name: tensor_of(view.request_column(name), values) for name, values in rows.items()}
+    return {name: held for name, held in columns.items() if held[0] != "FP64" or not np.isnan(held[1]).all()}
 
 
 def batches(times: np.ndarray, keys: np.ndarray, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -114,7 +120,9 @@ class HttpClient:
         inputs = []
         for name, (datatype, values) in columns.items():
             inputs.append(triton_http.InferInput(name, list(values.shape), datatype))
-            inputs[-1].set_data_from_numpy(values, binary_data=self._binary)
+            # This client writes NaN into JSON, where there is no such thing: a missing value travels in binary.
+            binary = self._binary or (datatype == "FP64" and bool(np.isnan(values).any()))
+            inputs[-1].set_data_from_numpy(values, binary_data=binary)
         asked = [triton_http.InferRequestedOutput(name, binary_data=self._binary) for name in outputs]
         headers = {"headrace-deadline-ms": str(DEADLINE_MS)}
         answer = self._client.infer(self._model, inputs, outputs=asked, headers=headers)

@@ -77,9 +77,13 @@ def file_of(folder: Path, name: str, data: bytes) -> Path:
     return folder / name
 
 
+#: Where each store's dead letters go: a file belongs to one store.
+_LETTERS: dict[WritableStore, Path] = {}
+
+
 def pipeline(path: Path, store: WritableStore, order: str = "time", letters: Path | None = None) -> Pipeline:
-    """Return a pipeline from a file into a store; dead letters go beside the file unless said otherwise."""
-    kept = DeadLetterFile(letters or path.parent / "dead" / "letters.jsonl")
+    """Return a pipeline from a file into a store; its dead letters go beside the first file unless said otherwise."""
+    kept = DeadLetterFile(letters or _LETTERS.setdefault(store, path.parent / "dead" / f"{len(_LETTERS)}.jsonl"))
     return Pipeline(STREAM, (GROUP,), FileSource(path, STREAM, order=order), store, kept, lambda: NOW)
 
 

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_pipelines.dead_letters import DeadLetter, DeadLetterFile
+from headrace.stores.memory import MemoryStore
+from tests.feature_pipelines.small import file_of, jsonl_of, pipeline
 
 letters = st.lists(
     st.builds(DeadLetter, st.text(max_size=5), st.integers(0, 2**62), st.text(), st.binary()), max_size=5
@@ -58,3 +60,22 @@ def test_a_file_that_was_taken_away_is_begun_anew(tmp_path):
     file.path.unlink()
     assert file.append([letter], at) == at
     assert file.read() == [letter]
+
+
+def test_a_store_writes_to_two_files_in_turn_and_keeps_the_letters_of_both(tmp_path):
+    store = MemoryStore()
+    files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    for turn in range(4):
+        row = {"card": None, "at": turn, "amount": 1.0, "note": ""}
+        path = file_of(tmp_path, f"{turn}.jsonl", jsonl_of([row]))
+        pipeline(path, store, letters=files[turn % 2]).run()
+    assert [len(DeadLetterFile(path).read()) for path in files] == [2, 2]
+
+
+def test_another_stores_letters_are_not_written_over(tmp_path):
+    letters = tmp_path / "letters.jsonl"
+    path = file_of(tmp_path, "a.jsonl", jsonl_of([{"card": None, "at": 1, "amount": 1.0, "note": ""}]))
+    pipeline(path, MemoryStore(), letters=letters).run()
+    with pytest.raises(ValueError, match=r"'letters\.jsonl' are not empty and this store never wrote to them"):
+        pipeline(path, MemoryStore(), letters=letters).run()
+    assert len(DeadLetterFile(letters).read()) == 1
