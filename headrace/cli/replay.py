@@ -72,7 +72,7 @@ def replay(
 
 
 def columns_of(view: FeatureView, rows: Mapping[str, np.ndarray]) -> dict[str, tuple[str, np.ndarray]]:
-    """Return request columns as tensors, without those that are missing in every row, as a caller would leave them out."""
+    """Return request columns as tensors; one that is missing in every row is left out, as callers do."""
     columns = {name: tensor_of(view.request_column(name), values) for name, values in rows.items()}
     return {name: held for name, held in columns.items() if held[0] != "FP64" or not np.isnan(held[1]).all()}
 
