@@ -133,7 +133,8 @@ class GrpcClient:
     """tritonclient over gRPC."""
 
     def __init__(self, address: str, model: str) -> None:
-        self._client = triton_grpc.InferenceServerClient(address)
+        # Not by way of a proxy that the environment names: the server is on this machine.
+        self._client = triton_grpc.InferenceServerClient(address, channel_args=[("grpc.enable_http_proxy", 0)])
         self._model = model
 
     def ask(self, columns: Mapping[str, tuple[str, np.ndarray]], outputs: Sequence[str]) -> list[np.ndarray]:
