@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import http.client
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -24,6 +26,7 @@ from predictor.repository import write_model
 from tests.end_to_end.asking import INFER, ask, infer, request
 from tests.end_to_end.ground import OUTPUT, Ground, predictor_flags, serving, transformer_flags
 from tests.end_to_end.payments import asked, fill
+from tests.transformer.small import Tiny, served
 
 WAIT_S = 30.0
 
@@ -128,6 +131,37 @@ def test_a_model_of_another_view(ground: Ground, tmp_path: Path) -> None:
         predictor.process.wait(20)
         with server("predictor", predictor_flags(ground.models, predictor.http.rpartition(":")[2]), tmp_path):
             wait_ready(transformer)
+
+
+@contextmanager
+def in_a_thread(model: Tiny) -> Iterator[str]:
+    """Serve a model from this process; give the address."""
+    stop, address = threading.Event(), Future[str]()
+
+    async def serve() -> None:
+        async with served(model) as url:
+            address.set_result(url.removeprefix("http://"))
+            await asyncio.to_thread(stop.wait)
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(asyncio.run, serve())
+        try:
+            yield address.result(WAIT_S)
+        finally:
+            stop.set()
+            running.result(WAIT_S)
+
+
+def test_a_predictor_that_tells_nonsense_ends_no_check(ground: Ground, tmp_path: Path) -> None:
+    model = Tiny(name=APP.name, parameters={"headrace_fingerprint": "f"})
+    with (
+        in_a_thread(model) as address,
+        server("transformer", transformer_flags(ground.store, address), tmp_path) as transformer,
+    ):
+        said = unready(transformer, "store and predictor could not be checked: internal error, id ")
+        assert "AttributeError" not in said
+        model.parameters = {"headrace_fingerprint": {"string_value": APP.view.fingerprint}}
+        wait_ready(transformer)
 
 
 def test_a_store_of_another_layout(ground: Ground, tmp_path: Path) -> None:
