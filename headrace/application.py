@@ -38,15 +38,17 @@ def as_predicted(predictions: Arrays) -> Arrays:
 class Application:
     """A view, the streams behind its groups, and how a prediction becomes an answer.
 
-    `label` names the column of a training spine that is learnt, `label_delay_ms` how long
-    after a row its label is known. `ablations` names columns to leave out, to see what they
-    are worth. `data`, `train`, `baseline` and `measure` are `module:function` names.
+    `predicted` names the model's outputs that `respond` makes the application's outputs of; they
+    are the same where it is empty. `label` names the column of a training spine that is learnt,
+    `label_delay_ms` how long after a row its label is known. `ablations` names columns to leave
+    out, to see what they are worth. `data`, `train`, `baseline` and `measure` are `module:function` names.
     """
 
     name: str
     view: FeatureView
     streams: tuple[Stream, ...]
     outputs: tuple[Output, ...]
+    predicted: tuple[str, ...] = ()
     respond: Callable[[Arrays], Arrays] = as_predicted
     label: str = ""
     label_stream: str = ""
@@ -76,6 +78,11 @@ class Application:
     def groups(self) -> tuple[WindowedGroup, ...]:
         """The groups that pipelines compute."""
         return self.view.groups
+
+    @property
+    def model_outputs(self) -> tuple[str, ...]:
+        """What the predictor is asked for."""
+        return self.predicted or tuple(output.name for output in self.outputs)
 
     def stream(self, name: str) -> Stream:
         """Return a declared stream; ValueError where there is none of this name."""

@@ -8,6 +8,7 @@ controller or a runtime passes and that mean nothing here are ignored, and said.
 from __future__ import annotations
 
 import math
+import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from typing import Any, TypeVar, get_type_hints
 from headrace.features.rows import nearest
 
 PREFIX = "HEADRACE_"
+#: What Kubernetes puts into every container for a Service whose name begins with `headrace`.
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 FILE = "HEADRACE_SETTINGS"
 
 
@@ -100,7 +103,15 @@ def _of_file(path: str | None) -> dict[str, Any]:
 
 def _of_environment(environment: Mapping[str, str]) -> dict[str, str]:
     names = (name for name in environment if name.startswith(PREFIX) and name != FILE)
-    return {name.removeprefix(PREFIX).lower(): environment[name] for name in names}
+    return {
+        name.removeprefix(PREFIX).lower(): environment[name]
+        for name in names
+        if not _is_service_link(name, environment[name])
+    }
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return bool(_SERVICE_LINK.search(name)) or (name.endswith("_PORT") and value.startswith(("tcp://", "udp://")))
 
 
 def _of_flags(flags: Sequence[str], known: list[str]) -> dict[str, Any]:

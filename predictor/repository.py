@@ -78,8 +78,7 @@ def write_model(
     _sweep(repository, name)
     fresh = Path(tempfile.mkdtemp(dir=repository, prefix=f".{name}."))
     fresh.chmod(0o755)
-    names = [column["name"] for column in columns]
-    config = model_config(name, names, outputs, fingerprint)
+    config = model_config(name, columns, outputs, fingerprint)
     contents = {MODEL: model, CONFIG: config.encode()}
     for path, content in contents.items():
         _put(fresh / path, content)

@@ -36,7 +36,7 @@ class OnnxServable:
         self.fingerprint = manifest.fingerprint
         self._runtime, self._pool = runtime, pool
         outputs = [output["name"] for output in manifest.outputs]
-        self._config = model_config_json(self.name, manifest.column_names, outputs, manifest.fingerprint)
+        self._config = model_config_json(self.name, manifest.columns, outputs, manifest.fingerprint)
         self._metadata = {
             "name": self.name,
             "versions": list(self.versions),

@@ -7,8 +7,11 @@ instead of [rows, 1]. Requests for ranking come as batches already.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+Columns = Sequence[Mapping[str, Any]]
+COMPARED = ("name", "dtype", "missing", "source")
 
 _TEMPLATE = """\
 name: {name}
@@ -36,7 +39,7 @@ parameters {{
 """
 
 
-def model_config(name: str, columns: Sequence[str], outputs: Sequence[str], fingerprint: str) -> str:
+def model_config(name: str, columns: Columns, outputs: Sequence[str], fingerprint: str) -> str:
     """Return config.pbtxt of an ONNX model `features` FP32 [-1, columns] -> outputs FP32 [-1]."""
     rows = ",\n".join(
         f"  {{\n    name: {_text(output)}\n    data_type: TYPE_FP32\n    dims: [ -1 ]\n  }}" for output in outputs
@@ -46,11 +49,11 @@ def model_config(name: str, columns: Sequence[str], outputs: Sequence[str], fing
         width=len(columns),
         outputs=rows,
         fingerprint=_text(fingerprint),
-        columns=_text(json.dumps(list(columns))),
+        columns=_text(told(columns)),
     )
 
 
-def model_config_json(name: str, columns: Sequence[str], outputs: Sequence[str], fingerprint: str) -> dict[str, Any]:
+def model_config_json(name: str, columns: Columns, outputs: Sequence[str], fingerprint: str) -> dict[str, Any]:
     """Return the same configuration as Triton's HTTP server would give it."""
     return {
         "name": name,
@@ -61,9 +64,18 @@ def model_config_json(name: str, columns: Sequence[str], outputs: Sequence[str],
         "output": [{"name": output, "data_type": "TYPE_FP32", "dims": [-1]} for output in outputs],
         "parameters": {
             "headrace_fingerprint": {"string_value": fingerprint},
-            "headrace_columns": {"string_value": json.dumps(list(columns))},
+            "headrace_columns": {"string_value": told(columns)},
         },
     }
+
+
+def told(columns: Columns) -> str:
+    """Return what a transformer compares with its view, as JSON: each column's name, dtype, missing value and source.
+
+    >>> told([{"name": "amount", "unit": "euro"}])
+    '[{"name": "amount"}]'
+    """
+    return json.dumps([{key: column[key] for key in COMPARED if key in column} for column in columns])
 
 
 def _text(value: str) -> str:

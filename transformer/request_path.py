@@ -60,6 +60,7 @@ class RequestPath:
         self.app, self.store, self.predictor, self.metrics = app, store, predictor, metrics
         self.name = name or app.name
         self.outputs = tuple(output.name for output in app.outputs)
+        self._predicted = app.model_outputs
         self._view = app.view
         self._plan = Plan.of(app.view)
         self._clock = clock
@@ -89,13 +90,13 @@ class RequestPath:
         )
 
     async def predict(self, prepared: Prepared, deadline: float) -> dict[str, np.ndarray]:
-        """Ask the predictor for its outputs, one value per row each."""
+        """Ask the predictor for the model's outputs, one value per row each."""
         began = time.perf_counter()
-        answer = await self.predictor.infer([Tensor(FEATURES, "FP32", prepared.matrix)], self.outputs, deadline)
+        answer = await self.predictor.infer([Tensor(FEATURES, "FP32", prepared.matrix)], self._predicted, deadline)
         took = time.perf_counter() - began
         self.metrics.predict.observe(took)
         prepared.stage_ms.append(took * 1e3)
-        return {name: self._prediction(answer, name, prepared.rows.count) for name in self.outputs}
+        return {name: self._prediction(answer, name, prepared.rows.count) for name in self._predicted}
 
     def respond(self, prepared: Prepared, predictions: dict[str, np.ndarray]) -> InferResponse:
         """Make the answer: the application's outputs, and the extras that were asked for by name."""

@@ -54,7 +54,7 @@ def train_and_publish(
         trained.module,
         app.view,
         matrix,
-        outputs=[output.name for output in app.outputs],
+        outputs=app.model_outputs,
         metrics=trained.held_out,
         trained_on=trained.trained_on,
     )

@@ -120,3 +120,16 @@ def test_the_flags_that_a_controller_passes_are_taken(capsys):
 
 def test_every_setting_says_what_it_is():
     assert all(field.name.islower() for field in dataclasses.fields(TransformerSettings))
+
+
+def test_what_kubernetes_says_of_its_services_is_no_setting():
+    links = {
+        "HEADRACE_SERVICE_HOST": "10.0.0.7",
+        "HEADRACE_SERVICE_PORT_HTTP": "80",
+        "HEADRACE_PORT": "tcp://10.0.0.7:80",
+        "HEADRACE_PORT_80_TCP_ADDR": "10.0.0.7",
+        "HEADRACE_HTTP_PORT": "9000",
+    }
+    assert read_settings(TransformerSettings, [], links).http_port == 9000
+    with pytest.raises(SettingsError, match="'htp_port', which is unknown; did you mean 'http_port'"):
+        read_settings(TransformerSettings, [], {"HEADRACE_HTP_PORT": "9000"})

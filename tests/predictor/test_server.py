@@ -62,7 +62,7 @@ def test_what_cannot_be_scored_is_refused_as_the_callers_fault(seen, client, ask
 def test_the_configuration_carries_fingerprint_and_columns(seen, view):
     parameters = seen["config"]["parameters"]
     assert parameters["headrace_fingerprint"]["string_value"] == view.fingerprint
-    assert json.loads(parameters["headrace_columns"]["string_value"]) == list(view.names)
+    assert [column["name"] for column in json.loads(parameters["headrace_columns"]["string_value"])] == list(view.names)
     assert seen["metadata"]["inputs"] == [{"name": "features", "datatype": "FP32", "shape": [-1, 3]}]
     assert seen["metadata"]["outputs"] == [{"name": "p", "datatype": "FP32", "shape": [-1]}]
 
