@@ -30,7 +30,7 @@ def floor(ground: Ground) -> Result:
     """Measure the median latency of whole requests and of each part of the floor."""
     result = Result(NOTES)
     echoing = running("benchmarks.peers.echo", [], ground.home / "logs", MEASURED)
-    with transformers(ground) as (started, predictor), echoing as echo:
+    with transformers(ground, (OURS,)) as (started, predictor), echoing as echo:
         for rows in ground.scale.sizes:
             asked = {
                 OURS: (started[OURS].http, requests(ground, rows)),
@@ -42,7 +42,7 @@ def floor(ground: Ground) -> Result:
                 with pinned(OTHERS):
                     for side, (address, bodies) in asked.items():
                         put_load(address, bodies, 1, ground.scale.seconds / 10)
-                        found = put_load(address, bodies, 1, ground.scale.seconds / 2)
+                        found = put_load(address, bodies, 1, ground.scale.seconds / 3)
                         taken[side].values.append(found.percentile_ms(50))
                 with pinned(MEASURED):
                     taken["store get"].values.append(cpu_us(_gets(ground, rows), ground.scale.seconds / 10) / 1e3)

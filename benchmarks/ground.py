@@ -45,7 +45,7 @@ class Scale:
         return self.name != "full"
 
 
-FULL = Scale(200_000, 5, 1.5, (1, 25, 100, 500), "full")
+FULL = Scale(200_000, 5, 1.0, (1, 25, 100, 500), "full")
 QUICK = Scale(50_000, 3, 0.6, (1, 25, 100, 500), "quick")
 TINY = Scale(3_000, 1, 0.05, (1, 3), "tiny")
 

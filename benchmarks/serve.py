@@ -41,13 +41,12 @@ def serve_binary(ground: Ground) -> Result:
 
 def _served(ground: Ground, binary: bool, sides: tuple[str, ...]) -> Result:
     result = Result(NOTES)
-    with transformers(ground) as (started, _), pinned(OTHERS):
-        chosen = {side: started[side] for side in sides}
+    with transformers(ground, sides) as (started, _), pinned(OTHERS):
         for connections in CONNECTIONS:
             for rows in ground.scale.sizes:
-                cell = _cell(ground, chosen, requests(ground, rows, binary=binary), connections)
+                cell = _cell(ground, started, requests(ground, rows, binary=binary), connections)
                 result.figures += _figures(rows, connections, cell)
-        held = {side: Samples([memory_mib(each)]) for side, each in chosen.items()}
+        held = {side: Samples([memory_mib(each)]) for side, each in started.items()}
     result.figures.append(Figure("all of the above", "most memory", "MiB", held, "lower", PLAIN))
     return result
 

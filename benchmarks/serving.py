@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -23,8 +23,8 @@ _DIFFERENT = 32  # requests with other entities, sent in turn
 
 
 @contextmanager
-def transformers(ground: Ground) -> Iterator[tuple[dict[str, Server], Server]]:
-    """Run one predictor and every transformer in front of it; give the transformers by side, and the predictor."""
+def transformers(ground: Ground, wanted: Sequence[str]) -> Iterator[tuple[dict[str, Server], Server]]:
+    """Run one predictor and some transformers in front of it; give the transformers by side, and the predictor."""
     name, logs = ground.app.name, ground.home / "logs"
     values = plain_values(ground)
     with ExitStack() as stack:
@@ -36,9 +36,7 @@ def transformers(ground: Ground) -> Iterator[tuple[dict[str, Server], Server]]:
         ours = [*_stock(name, predictor.http), "--store", str(ground.store)]
         sides = {LEAN: ("transformer", lean), PLAIN: ("benchmarks.peers.stock_plain", plain)}
         sides[UNDER_STOCK] = ("benchmarks.peers.stock_headrace", ours)
-        started = {
-            side: stack.enter_context(running(module, flags, logs, MEASURED)) for side, (module, flags) in sides.items()
-        }
+        started = {side: stack.enter_context(running(*sides[side], logs, MEASURED)) for side in wanted}
         check_agreement(ground, {side: each.http for side, each in started.items()})
         yield started, predictor
 

@@ -25,9 +25,9 @@ Five windows of ten minutes to thirty days, five statistics, 3,000 cards, one co
 folds, and commits tiles and offsets to LMDB in batches of 16,384, with fsync and without. The plain peer reads the same
 file and folds into a dict; bytewax folds events that are decoded already into tumbling windows of the same lengths
 (sliding ones, closer to what is read here, cost it more). Neither keeps anything: no store, no offsets, no recovery.
-Peers run over the first 50,000 events.
+Peers run over the first 20,000 events.
 """
-_FEW = 50_000
+_FEW = 20_000
 _READ = ["cc_num", "datetime", "amount", "latitude", "longitude"]
 
 
