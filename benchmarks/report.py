@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.ground import Scale
 from benchmarks.registry import Benchmark, Figure, Result
 
-VERSIONS = ("numpy", "kserve", "uvicorn", "uvloop", "aiohttp", "onnxruntime", "lmdb", "pandas", "pyarrow")
+VERSIONS = ("numpy", "kserve", "uvicorn", "uvloop", "aiohttp", "onnxruntime", "lmdb", "pandas", "pyarrow", "bytewax")
 
 
 def show(console: Console, of: Benchmark, result: Result) -> None:
@@ -94,10 +94,9 @@ def _now() -> str:
 
 
 def _commit() -> str:
-    here = Path(__file__).parent
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=False
-    )
+    # Says so where tracked files differ from the commit: such figures are of no commit.
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return found.stdout.strip()
 
 
