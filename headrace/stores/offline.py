@@ -22,10 +22,10 @@ from headrace.features.assemble import Plan
 from headrace.features.columns import NO_TIME
 from headrace.features.rows import Rows, conform
 from headrace.features.view import FeatureView
-from headrace.features.windows import NO_TILE, WindowedGroup, merge
+from headrace.features.windows import WindowedGroup, merge
 
 Columns = Mapping[str, np.ndarray]
-_CHUNK = 8192  # rows of a spine whose tiles are in memory together: about 30 MiB for a wide group
+_CHUNK = 2048  # rows of a spine whose tiles are in memory together: about 7 MiB for a wide group
 
 
 @dataclass(slots=True)
@@ -84,8 +84,9 @@ def training_frame(
     history = {group.name: _History.of(group, events[group.stream]) for group in view.groups if group.stream in events}
     plan = Plan.of(view)
     out = np.empty((rows.count, plan.width), dtype=np.float32)
+    order = _by_entity(view, rows)
     for start in range(0, rows.count, _CHUNK):
-        part = slice(start, min(start + _CHUNK, rows.count))
+        part = order[start : start + _CHUNK]
         as_of = rows.as_of[part]
         blocks = {group.name: _block(group, history.get(group.name), rows, part, as_of) for group in view.groups}
         request = {name: values[part] for name, values in rows.columns.items()}
@@ -95,7 +96,15 @@ def training_frame(
     return TrainingFrame(view, rows, out)
 
 
-def _block(group: WindowedGroup, history: _History | None, rows: Rows, part: slice, as_of: np.ndarray) -> np.ndarray:
+def _by_entity(view: FeatureView, rows: Rows) -> np.ndarray:
+    """Return the order in which rows are computed: those of an entity together, whose events lie together."""
+    keys = rows.columns.get(view.groups[0].key) if view.groups else None
+    return np.arange(rows.count) if keys is None else np.argsort(keys, kind="stable")
+
+
+def _block(
+    group: WindowedGroup, history: _History | None, rows: Rows, part: np.ndarray, as_of: np.ndarray
+) -> np.ndarray:
     keys = rows.columns.get(group.key)
     if history is None or keys is None:
         return merge(group, group.empty(as_of.size), as_of)
@@ -110,8 +119,8 @@ def _block(group: WindowedGroup, history: _History | None, rows: Rows, part: sli
 class _Tiles:
     """The tiles of one window over all history, in order of key and time."""
 
-    starts: np.ndarray  # [tiles] index of each tile's first event
     tile: np.ndarray  # [tiles] its tile index
+    of_event: np.ndarray  # [events] which tile, by its place in `tile`, an event is in
     whole: aggregates.Summary  # [tiles]
     running: aggregates.Summary  # [events] from the tile's first event up to and with this one
 
@@ -124,7 +133,7 @@ class _Tiles:
         new[1:] = (np.diff(tile) != 0) | (np.diff(key) != 0)
         starts = np.flatnonzero(new)
         whole = aggregates.of(fields, values, times, starts) if starts.size else {}
-        return cls(starts, tile[starts], whole, _running(fields, values, times, starts))
+        return cls(tile[starts], np.cumsum(new) - 1, whole, _running(fields, values, times, starts))
 
 
 @dataclass(slots=True)
@@ -167,8 +176,9 @@ class _History:
         self._newest(out, seen, np.searchsorted(self.place, bottom), np.searchsorted(self.place, top))
         low, high = np.searchsorted(self.counted_place, bottom), np.searchsorted(self.counted_place, top)
         low = np.where(seen, low, high)  # a key without history has no events in between
-        for window, start, tiles in zip(group.windows, group.plan.starts, self.tiles, strict=True):
-            _fill(out, slice(start, start + window.slots), group.fields, tiles, low, high)
+        oldest, _ = group.plan.bounds(as_of)
+        for at, (window, start, tiles) in enumerate(zip(group.windows, group.plan.starts, self.tiles, strict=True)):
+            _fill(out, slice(start, start + window.slots), group.fields, tiles, low, high, oldest[:, at])
         return out
 
     def _newest(self, out: np.ndarray, seen: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
@@ -179,22 +189,34 @@ class _History:
 
 
 def _fill(
-    out: np.ndarray, slots: slice, fields: tuple[str, ...], tiles: _Tiles, low: np.ndarray, high: np.ndarray
+    out: np.ndarray,
+    slots: slice,
+    fields: tuple[str, ...],
+    tiles: _Tiles,
+    low: np.ndarray,
+    high: np.ndarray,
+    oldest: np.ndarray,
 ) -> None:
-    """Put the newest tiles of events [low, high) of each row into its slots, the newest first."""
-    if not tiles.starts.size:
+    """Put the tiles from `oldest` on of events [low, high) of each row into its slots, the newest first.
+
+    Most rows have events in few of a window's tiles, so only these are touched.
+    """
+    some = np.flatnonzero(high > low)
+    if not some.size:
         return
-    head = np.searchsorted(tiles.starts, high) - 1
-    tail = np.searchsorted(tiles.starts, low)
-    index = head[:, None] - np.arange(slots.stop - slots.start)
-    there = (index >= tail[:, None]) & (high > low)[:, None]
-    index = np.where(there, index, 0)
-    out["tile"][:, slots] = np.where(there, tiles.tile[index], NO_TILE)
-    some = high > low
+    head, tail = tiles.of_event[high[some] - 1], tiles.of_event[low[some]]
+    count = np.minimum(head - tail + 1, slots.stop - slots.start)
+    row = np.repeat(some, count)
+    back = np.arange(row.size) - np.repeat(np.cumsum(count) - count, count)  # 0 is the tile the row is in
+    index = np.repeat(head, count) - back
+    kept = np.flatnonzero(tiles.tile[index] >= oldest[row])
+    row, back, index = row[kept], back[kept], index[kept]
+    slot, own = slots.start + back, np.flatnonzero(back == 0)
+    out["tile"][row, slot] = tiles.tile[index]
     for name in fields:
-        filled = tiles.whole[name][index]
-        filled[some, 0] = tiles.running[name][high[some] - 1]
-        out[name][:, slots] = np.where(there, filled, aggregates.FIELDS[name][1])
+        values = tiles.whole[name][index]
+        values[own] = tiles.running[name][high[row[own]] - 1]
+        out[name][row, slot] = values
 
 
 def _running(fields: tuple[str, ...], values: np.ndarray, times: np.ndarray, starts: np.ndarray) -> aggregates.Summary:
