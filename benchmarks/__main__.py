@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.ground import FULL, QUICK, TINY, Ground, Scale
 from benchmarks.registry import benchmarks
-from benchmarks.report import show, write
+from benchmarks.report import machine, show, write
 
 RESULTS = Path(__file__).parent / "results"
 SCALES = {scale.name: scale for scale in (FULL, QUICK, TINY)}
@@ -30,13 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scale: Scale = QUICK if given.quick else SCALES[given.scale]
     folder = given.json or (RESULTS if scale is FULL else None)
     console = Console(width=None if sys.stdout.isatty() else 140)
+    on = machine()  # before figures are kept: they are tracked files too
     with tempfile.TemporaryDirectory(prefix="headrace-benchmarks-") as home:
         ground = Ground(Path(home), scale)
         for name in given.names or known:
             began = time.monotonic()
             result = known[name].run(ground)
             show(console, known[name], result)
-            where = f", kept in {write(known[name], result, scale, folder).name}" if folder else ""
+            where = f", kept in {write(known[name], result, scale, on, folder).name}" if folder else ""
             console.print(f"{name} took {time.monotonic() - began:.0f} s{where}\n")
     return 0
 

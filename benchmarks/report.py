@@ -36,11 +36,11 @@ def show(console: Console, of: Benchmark, result: Result) -> None:
     console.print(result.notes.strip() + "\n", soft_wrap=True, style="dim")
 
 
-def write(of: Benchmark, result: Result, scale: Scale, to: Path) -> Path:
+def write(of: Benchmark, result: Result, scale: Scale, on: dict[str, Any], to: Path) -> Path:
     """Write a benchmark's result to a file named after its id, and return it."""
     to.mkdir(parents=True, exist_ok=True)
     file = to / f"{of.id}.json"
-    about = {"id": of.id, "title": of.title, "scale": scale.name, "measured": _now(), **machine()}
+    about = {"id": of.id, "title": of.title, "scale": scale.name, "measured": _now(), **on}
     figures = [_plain(figure) for figure in result.figures]
     whole = {**about, "notes": " ".join(result.notes.split()), "figures": figures}
     file.write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
