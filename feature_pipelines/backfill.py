@@ -135,11 +135,14 @@ def frame_of(
 
 
 def write_frame(frame: TrainingFrame, table: pa.Table, out: Path, fill: bool) -> None:
-    """Write a table's columns followed by the features that it does not hold already."""
+    """Write a table's columns followed by the features; one computed before is replaced, the request's are kept."""
     values = frame.matrix() if fill else frame.features
-    for at, name in enumerate(frame.view.names):
-        if name not in table.column_names:
-            table = table.append_column(name, pa.array(values[:, at], from_pandas=True))
+    for at, feature in enumerate(frame.view.features):
+        column = pa.array(values[:, at], from_pandas=True)
+        if feature.name not in table.column_names:
+            table = table.append_column(feature.name, column)
+        elif not feature.source.startswith("request."):
+            table = table.set_column(table.column_names.index(feature.name), feature.name, column)
     if out.suffix.lower() == ".parquet":
         meta = {**(table.schema.metadata or {}), b"headrace_fingerprint": frame.view.fingerprint.encode()}
         pq.write_table(table.replace_schema_metadata(meta), out)

@@ -39,7 +39,7 @@ class DeadLetterFile:
 
     def __init__(self, path: Path, partition: str = "") -> None:
         self.path = path
-        self.partition = partition or f"{PARTITION}:{path}"
+        self.partition = partition or f"{PARTITION}:{path.resolve()}"
 
     @classmethod
     def beside(cls, store: Path, stream: str) -> DeadLetterFile:

@@ -67,7 +67,8 @@ class FileSource:
         self._file = open_events(Path(path), stream.names)
         self.absent = tuple(name for name in stream.names if name not in self._file.columns)
         self._order = _by_time(self._file, stream.time) if order == "time" else None
-        self._file_id = f"{Path(path).name}@{_digest(Path(path))}"
+        self._name = Path(path).name
+        self._file_id = f"{self._name}@{_digest(Path(path))}"
         self.partition = f"{self._file_id}/{order}"
         self.total: int | None = self._file.count
         self.at = 0
@@ -75,7 +76,8 @@ class FileSource:
     def seek(self, offsets: Mapping[str, int]) -> None:
         """Go to the file's offset among `offsets`, to its beginning where it is not named.
 
-        Raises SourceError where the file was begun in the other order: its events would be counted twice.
+        Raises SourceError where events would be counted twice: the file was begun in the other
+        order, or a file of its name but other contents (such as itself before it grew) was begun.
         """
         for other in ORDERS:
             if offsets.get(f"{self._file_id}/{other}") and not offsets.get(self.partition):
@@ -83,6 +85,12 @@ class FileSource:
                     f"{self.partition.partition('@')[0]!r} was begun in {other} order, needs to be continued so: "
                     "its events would be counted twice"
                 )
+        begun = [name for name, at in offsets.items() if at and name.startswith(f"{self._name}@")]
+        if begun and not any(name.startswith(f"{self._file_id}/") for name in begun):
+            raise SourceError(
+                f"{self._name!r} was streamed into this store with other contents, and would be counted from its "
+                "beginning: name it otherwise if all its events are new, or stream the new ones from another file"
+            )
         self.at = offsets.get(self.partition, 0)
 
     def poll(self, limit: int) -> Batch | None:

@@ -6,6 +6,7 @@ Exit code 2 means that a model was refused, or an argument; the reason is one li
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -45,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m predictor", description="Serve models of a model repository.")
     parser.add_argument("--repository", required=True, help="the model repository's directory")
     parser.add_argument("--model", required=True, action="append", help="a model of it; may be given several times")
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    parser.add_argument(
+        "--host", default=os.environ.get("HEADRACE_HOST", "127.0.0.1"), help="the address to listen on (%(default)s)"
+    )
     parser.add_argument("--http-port", type=int, default=8080, help="REST port, 0 for any free one (%(default)s)")
     parser.add_argument("--grpc-port", type=int, default=8081, help="gRPC port, 0 for any free one (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of one run (%(default)s)")

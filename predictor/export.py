@@ -78,11 +78,12 @@ def publish(
     sample: np.ndarray,
     *,
     outputs: Sequence[str],
+    name: str = "",
     version: str = "1",
     metrics: Mapping[str, Any] | None = None,
     trained_on: Mapping[str, Any] | None = None,
 ) -> tuple[Path, float]:
-    """Export, prove parity on `sample`, and write the model to the repository.
+    """Export, prove parity on `sample`, and write the model to the repository, under the view's name or another.
 
     `sample` is the training matrix or a part of it; the reference histograms are made of
     it. Returns the model's directory and the parity. Raises ModelRefused where the exported
@@ -100,7 +101,7 @@ def publish(
         raise ModelRefused(f"the exported model differs from the trained one by {apart:.2g}, needs at most {PARITY:g}")
     directory = write_model(
         repository,
-        view.name,
+        name or view.name,
         content,
         fingerprint=view.fingerprint,
         columns=view.describe(),

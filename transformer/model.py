@@ -115,7 +115,7 @@ class FeatureTransformer(kserve.Model):
         return _response_of(answer)
 
     def _v1_request(self, body: dict[str, Any]) -> InferRequest:
-        inputs = tensors_of(self.path.app.view, body.get("instances"))
+        inputs = tensors_of(self.path.app.view, body.get("instances"), self.path.max_rows)
         return InferRequest(self.name, inputs=inputs, parameters={"v1": True})
 
 

@@ -64,7 +64,7 @@ class RequestPath:
         self._view = app.view
         self._plan = Plan.of(app.view)
         self._clock = clock
-        self._max_rows = max_rows
+        self.max_rows = max_rows
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Answer a request, or raise an OpenInferenceError."""
@@ -76,7 +76,7 @@ class RequestPath:
         """Turn a request into the model's input, with one read of the online store."""
         began = time.perf_counter()
         self._check_outputs(request)
-        rows = rows_of(self._view, request.inputs, self._clock(), self._max_rows)
+        rows = rows_of(self._view, request.inputs, self._clock(), self.max_rows)
         decoded = time.perf_counter()
         blocks = await self._read(rows)
         read = time.perf_counter()

@@ -13,10 +13,13 @@ import numpy as np
 
 from headrace.features import FeatureView
 from headrace.features.columns import Column
-from headrace.features.rows import Rows, RowsError, conform
+from headrace.features.rows import Rows, RowsError, conform, nearest
 from headrace.open_inference.errors import InvalidRequest, TooLarge
 from headrace.open_inference.tensors import Tensor
 from headrace.stores.online import Block
+
+#: How much of an unknown name is said back.
+LONGEST_NAME = 100
 
 #: Which datatypes of the protocol a declared dtype may arrive as; the first is what metadata says.
 ACCEPTED: dict[str, tuple[str, ...]] = {
@@ -46,23 +49,37 @@ def rows_of(view: FeatureView, inputs: Mapping[str, Tensor], now_ms: int, most: 
     return rows
 
 
-def tensors_of(view: FeatureView, instances: Any) -> dict[str, Tensor]:
+def tensors_of(view: FeatureView, instances: Any, most: int = 10_000) -> dict[str, Tensor]:
     """Return v1 instances, a list of objects, as one tensor per column; null is missing.
 
-    Raises InvalidRequest where they are not a list of objects or a value is not of its column's kind.
+    Raises InvalidRequest where they are not a list of objects, name an unknown column, or hold a
+    value that is not of its column's kind, and TooLarge for more than `most` of them. Nothing is
+    built before the names and the number of rows are known to fit.
     """
     if not isinstance(instances, list) or not instances or not all(isinstance(row, dict) for row in instances):
         raise InvalidRequest(
             "'instances' is not a list of objects, needs one object per row such as {\"amount\": 12.5}"
         )
-    names = list(dict.fromkeys(name for row in instances for name in row))
+    if len(instances) > most:
+        raise TooLarge(f"'instances' has {len(instances)} rows, needs at most {most}")
     known = {column.name: column for column in view.request}
+    names: dict[str, None] = {}
+    for row in instances:
+        if not row.keys() <= known.keys():
+            raise _unknown(next(name for name in row if name not in known), view)
+        names.update(dict.fromkeys(row))
     columns = {name: [row.get(name) for row in instances] for name in names}
     return {
         name: _instance_tensor(known.get(name), name, values)
         for name, values in columns.items()
         if not _all_null(known.get(name), values)
     }
+
+
+def _unknown(name: str, view: FeatureView) -> InvalidRequest:
+    shown = name[:LONGEST_NAME]
+    known = view.request_names
+    return InvalidRequest(f"input {shown!r} is unknown, needs one of {', '.join(known)}{nearest(shown, known)}")
 
 
 def status_of(rows: Rows, blocks: Mapping[str, Block]) -> np.ndarray:

@@ -38,14 +38,26 @@ def refusals() -> Iterator[None]:
         raise click.ClickException(str(refused)) from refused
 
 
+TARGET = "headrace.application"
+
+
 class _App(click.ParamType):
     name = "app"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Application:
         try:
-            return load_application(value)
+            app = load_application(value)
         except ValueError as unknown:
             self.fail(str(unknown), param, ctx)
+        if ctx is not None:
+            ctx.meta[TARGET] = value
+        return app
+
+
+def target() -> str:
+    """Return the name that the running command's application was given by, for processes that load it too."""
+    name: str = click.get_current_context().meta[TARGET]
+    return name
 
 
 APP = _App()

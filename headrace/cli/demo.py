@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,10 +21,10 @@ from feature_pipelines.files import as_numpy
 from feature_pipelines.runner import Pipeline
 from feature_pipelines.sources import FileSource
 from headrace.application import Application
-from headrace.cli.console import APP, DIRECTORY, FILE, console, now_ms, refusals, step
+from headrace.cli.console import APP, DIRECTORY, FILE, console, now_ms, refusals, step, target
 from headrace.cli.report import Report, curl, print_report
 from headrace.cli.split import Split
-from headrace.cli.stack import Server, StackError, stack
+from headrace.cli.stack import Server, stack, terminated
 from headrace.cli.train import train_and_publish
 from headrace.features.columns import DAY
 from headrace.stores.embedded import EmbeddedStore
@@ -34,6 +33,7 @@ from headrace.stores.offline import TrainingFrame, training_frame
 if TYPE_CHECKING:
     from headrace.cli.replay import Client
 
+MARKER = ".headrace-demo"  # says that a folder's contents are a demo's to remove
 Events = dict[str, dict[str, np.ndarray]]
 
 
@@ -48,8 +48,10 @@ def command(app: Application, data: Path | None, home: Path | None, json_file: P
 
     It ends by itself, stops what it started, and exits non-zero if a step failed.
     """
-    home = home or Path(".headrace") / app.name
-    with refusals(), _terminated(), Demo(app, home, data).running(keep) as report:
+    home = home or default_home(app)
+    if json_file and not json_file.parent.is_dir():
+        raise click.ClickException(f"there is no folder {str(json_file.parent)!r} to write {json_file.name!r} to")
+    with refusals(), terminated(), Demo(app, home, data).running(keep) as report:
         print_report(report)
         if json_file:
             json_file.write_bytes(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))
@@ -75,6 +77,7 @@ class Demo:
     @contextmanager
     def running(self, keep: bool) -> Iterator[Report]:
         """Run every step; give the report while the servers still run, and wait for Ctrl-C if `keep`."""
+        self._clean()
         self.get_payments()
         self.stream_training_period()
         self.build_frame()
@@ -103,7 +106,6 @@ class Demo:
 
     def stream_training_period(self) -> None:
         """Fold all that was known when the held-out time began into an empty store."""
-        self._clean()
         total = 0
         with step("stream the training period") as doing:
             store = EmbeddedStore(self.home / "store", durable=False)
@@ -155,7 +157,7 @@ class Demo:
     def serve(self) -> Iterator[tuple[Server, Server]]:
         """Run predictor and transformer as processes of their own."""
         with step("start predictor and transformer") as doing:
-            running = stack(self.app.name, self.app.name, self.home / "models", self.home / "store", self.home / "logs")
+            running = stack(target(), self.app.name, self.home / "models", self.home / "store", self.home / "logs")
             predictor, transformer = running.__enter__()
             doing.result = f"http {transformer.http}, grpc {transformer.grpc}"
         try:
@@ -211,23 +213,29 @@ class Demo:
         return {stream.name: columns for stream in self.app.streams}
 
     def _clean(self) -> None:
+        """Remove what an earlier demo left; refuse a folder that is not a demo's."""
+        marker = self.home / MARKER
+        if (
+            self.home.exists()
+            and any(self.home.iterdir())
+            and not marker.exists()
+            and self.home != default_home(self.app)
+        ):
+            raise ValueError(f"{str(self.home)!r} holds files that no demo made, needs an empty or a new folder")
+        streams = [self.home / f"{stream.name}.parquet" for stream in self.app.streams]
+        if self.data is not None and self.data.resolve() in [path.resolve() for path in streams]:
+            raise ValueError(f"the demo would write over {self.data.name!r} in its own folder, needs it elsewhere")
         for name in ("store", "models", "logs"):
             shutil.rmtree(self.home / name, ignore_errors=True)
         self.home.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+
+
+def default_home(app: Application) -> Path:
+    """Return where a demo keeps its files unless told otherwise."""
+    return Path(".headrace") / app.name
 
 
 def _sendable(values: np.ndarray) -> np.ndarray:
     """Return numbers where a column holds Python objects, because of its nulls."""
     return values.astype(np.float64) if values.dtype == object else values
-
-
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does, so that its processes are stopped."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        yield
-    except StackError as failed:
-        raise click.ClickException(str(failed)) from failed
-    finally:
-        signal.signal(signal.SIGTERM, before)

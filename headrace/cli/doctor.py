@@ -15,7 +15,7 @@ import click
 
 from headrace.application import load_application
 from headrace.cli.console import DIRECTORY, console
-from headrace.stores.embedded import EmbeddedStore
+from headrace.stores.embedded import DATA_FILE, EmbeddedStore
 from headrace.stores.online import StoreUnavailable
 
 NEEDED = ("numpy", "pyarrow", "lmdb", "onnxruntime", "aiohttp", "uvicorn", "grpcio", "kserve")
@@ -91,7 +91,7 @@ def _application(name: str, store: Path, models: Path) -> Iterator[Finding]:
             held = ", ".join(f"{kept.size(group):,} keys of {group.name}" for group in app.groups)
         except StoreUnavailable:
             held = ""
-    absent = not held
+    absent = not (store / DATA_FILE).exists()
     yield "note" if absent else "bad" if why else "ok", "store", why or held
     yield from _model(app.name, app.view.fingerprint, models)
 

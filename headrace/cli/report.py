@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +60,8 @@ class Report:
             p50, p99 = np.percentile(np.array(seconds) * 1e3, (50, 99))
             name = f"{mode}, {'1 row' if size == 1 else f'<= {size}'}"
             self.latency_ms[name] = {"requests": len(seconds), "p50": float(p50), "p99": float(p99)}
-        if self.parity_difference > TOLERANCE:
-            differing = int((relative > TOLERANCE).any(axis=1).sum())
+        if not self.parity_difference <= TOLERANCE:  # so that NaN is a difference too
+            differing = int((~(relative <= TOLERANCE)).any(axis=1).sum())
             raise ParityFailed(
                 f"{differing} of {len(frame)} rows were served features that differ from the training frame by up to "
                 f"{self.parity_difference:.1e}, needs at most {TOLERANCE:.0e}"
@@ -107,4 +108,6 @@ def curl(app: Application, address: str, rows: pa.Table) -> str:
     last = rows.slice(rows.num_rows - 1).to_pylist()[0]
     instance = {name: last[name] for name in app.view.request_names if last.get(name) is not None}
     body = orjson.dumps({"instances": [instance]}).decode()
-    return f"curl -s http://{address}/v1/models/{app.name}:predict -H 'headrace-deadline-ms: 500' -d '{body}'"
+    return (
+        f"curl -s http://{address}/v1/models/{app.name}:predict -H 'headrace-deadline-ms: 500' -d {shlex.quote(body)}"
+    )

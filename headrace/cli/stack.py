@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import click
 
 START_S = 60.0
 STOP_S = 10.0
@@ -72,6 +75,20 @@ def stack(
 
 
 @contextmanager
+def terminated() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, so that the processes it started are stopped."""
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, lambda caught, _: sys.exit(128 + caught)) for number in signals]
+    try:
+        yield
+    except StackError as failed:
+        raise click.ClickException(str(failed)) from failed
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
 def server(module: str, flags: list[str], logs: Path) -> Iterator[Server]:
     """Run `python -m module` until the block ends; give it once it listens."""
     log = logs / f"{module}.log"
@@ -124,7 +141,9 @@ def _addresses(module: str, process: subprocess.Popen[bytes], log: Path) -> tupl
                 said = dict(part.split("=", 1) for part in line.removeprefix(_LISTENING).split())
                 return said["http"], said["grpc"]
         if process.poll() is not None:
-            raise StackError(f"the {module} did not start: {last_words(log)}")
+            raise StackError(
+                f"the {module} did not start: {last_words(log).removeprefix(f'the {module} did not start: ')}"
+            )
         time.sleep(0.05)
     raise StackError(f"the {module} did not listen within {START_S:.0f} s: {last_words(log)}")
 

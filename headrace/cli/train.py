@@ -55,6 +55,7 @@ def train_and_publish(
         app.view,
         matrix,
         outputs=app.model_outputs,
+        name=app.name,
         metrics=trained.held_out,
         trained_on=trained.trained_on,
     )

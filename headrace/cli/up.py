@@ -9,8 +9,8 @@ import click
 
 from headrace.application import Application
 from headrace.cli.console import APP as APPLICATION
-from headrace.cli.console import DIRECTORY, console
-from headrace.cli.stack import StackError, stack
+from headrace.cli.console import DIRECTORY, console, target
+from headrace.cli.stack import StackError, stack, terminated
 
 
 @click.command("up")
@@ -29,7 +29,10 @@ def command(app: Application, store: Path | None, models: Path | None, http_port
                 f"there is no {what} at {path}: run `headrace demo {app.name}` first, or name one"
             )
     try:
-        with stack(app.name, app.name, models, store, home / "logs", http_port, grpc_port) as (predictor, transformer):
+        with (
+            terminated(),
+            stack(target(), app.name, models, store, home / "logs", http_port, grpc_port) as (predictor, transformer),
+        ):
             console.print(f"transformer  http {transformer.http}  grpc {transformer.grpc}")
             console.print(f"predictor    http {predictor.http}  grpc {predictor.grpc}")
             console.print(f"logs         {home / 'logs'}; Ctrl-C stops both")

@@ -21,7 +21,7 @@ class Stream:
     name: str
     columns: tuple[Column, ...]
     time: str = "datetime"
-    tolerance_ms: int = 10 * MINUTE
+    tolerance_ms: int = MINUTE
 
     def __post_init__(self) -> None:
         if self.time not in self.names or self.column(self.time).dtype != "timestamp":

@@ -8,7 +8,8 @@ tail is rounded down to a tile, the head is exact. A window delayed by D covers
 Each window has a ring of slots; the tile with index i lives in slot `i mod slots`, and
 a slot holds the newest tile that maps to it. An event whose tile has been replaced in
 every window is too late. The rings are long enough that no tile a window can still
-cover is ever replaced, so a dropped tile was never going to be read again.
+cover is replaced by an event of now or before; an event from the future, within its
+stream's tolerance, takes the places of the oldest tiles, as many as it is ahead.
 """
 
 from __future__ import annotations

@@ -20,7 +20,11 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > limit:
         raise TooLarge(f"the body has {int(announced)} bytes, needs at most {limit}")
-    message = await receive()
+    try:
+        async with asyncio.timeout(ARRIVAL_S):
+            message = await receive()
+    except TimeoutError:
+        raise InvalidRequest(f"the body did not begin, needs it within {ARRIVAL_S:g} s") from None
     if message["type"] == "http.disconnect":
         raise Disconnected("the caller hung up before its body was complete")
     body = message["body"]

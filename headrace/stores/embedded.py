@@ -52,6 +52,7 @@ class EmbeddedStore:
         self._env: lmdb.Environment | None = None
         self._dbs: dict[str, Any] = {}
         self._meta: Any = None
+        self._inode = 0
         self._empty: dict[np.uint64, bytes] = {}
         self._called = f"the store at {self.path.name!r}"
         if not readonly:
@@ -70,7 +71,14 @@ class EmbeddedStore:
         return [block_of(wanted.group, records, as_of) for wanted, records in zip(lookups, found, strict=True)]
 
     def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
-        """Return None where every group holds keys under its declaration, else the reason why not."""
+        """Return None where every group holds keys under its declaration, else the reason why not.
+
+        A store that was removed or made anew under a reader is opened again.
+        """
+        if self._readonly and self._env is not None and _inode(self.path) != self._inode:
+            self.close()
+            self._dbs.clear()
+            self._meta = None
         try:
             return not_ready(groups, self.declared(), lambda group: self.size(group) > 0, self._called)
         except StoreUnavailable as away:
@@ -177,6 +185,7 @@ class EmbeddedStore:
                 )
             except lmdb.Error as away:
                 raise StoreUnavailable(f"the store at {self.path.name!r} cannot be opened: {away}") from away
+            self._inode = _inode(self.path)
             with suppress(lmdb.Error):  # slots of readers that died; a read-only file system cannot be cleaned
                 self._env.reader_check()
         return self._env
@@ -265,3 +274,10 @@ def _offset(source: str, partition: str) -> bytes:
 def _used(path: Path) -> int:
     data = path / DATA_FILE
     return data.stat().st_size if data.exists() else 0
+
+
+def _inode(path: Path) -> int:
+    try:
+        return (path / DATA_FILE).stat().st_ino
+    except OSError:
+        return 0

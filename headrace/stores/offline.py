@@ -9,7 +9,10 @@ at or after a row's time is ever in its tiles.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,10 +54,13 @@ class OfflineStore:
         """Write events as one more file of the stream and return it; the file appears whole or not at all."""
         folder = self.path / stream
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"part-{len(list(folder.glob('part-*.parquet'))):05d}.parquet"
-        partial = target.with_suffix(".partial")
+        handle, partial = tempfile.mkstemp(dir=folder, suffix=".partial")
+        os.close(handle)
         pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), partial)
-        return partial.rename(target)
+        try:
+            return _linked(Path(partial), folder)
+        finally:
+            Path(partial).unlink()
 
     def events(self, stream: str) -> dict[str, np.ndarray]:
         """Return a stream's whole history in order of arrival; LookupError where there is none."""
@@ -63,6 +69,16 @@ class OfflineStore:
             raise LookupError(f"the offline store has no events of stream {stream!r}: append some first")
         table = pa.concat_tables([pq.read_table(part) for part in parts], promote_options="default")
         return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def _linked(partial: Path, folder: Path) -> Path:
+    """Name a file after the last part of a folder; another writer that was faster took its name."""
+    while True:
+        last = max((int(part.stem.partition("-")[2]) for part in folder.glob("part-*.parquet")), default=-1)
+        target = folder / f"part-{last + 1:05d}.parquet"
+        with suppress(FileExistsError):
+            os.link(partial, target)
+            return target
 
 
 def training_frame(

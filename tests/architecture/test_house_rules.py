@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.architecture.code import PACKAGES, ROOT, files, is_ours, module_of, name_of, tree_of
+from tests.architecture.code import PACKAGES, ROOT, files, imports, is_ours, module_of, name_of, tree_of
 
 CODE = files(*PACKAGES)
 TESTS = [path for path in files("tests") if "architecture" not in path.parts]
@@ -55,12 +55,7 @@ def defined(node: ast.AST) -> str:
 
 @pytest.mark.parametrize("path", files("headrace/features"), ids=name_of)
 def test_features_are_pure(path):
-    loaded = {
-        alias.name.partition(".")[0]
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    }
+    loaded = {name.partition(".")[0] for name in imports(path)}
     assert loaded.isdisjoint(IMPURE)
     called = {ast.unparse(node.func) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)}
     assert called.isdisjoint({"open", "print", "input", "datetime.now", "datetime.utcnow", "np.random.default_rng"})
@@ -68,12 +63,7 @@ def test_features_are_pure(path):
 
 @pytest.mark.parametrize("path", CODE, ids=name_of)
 def test_no_load_path_runs_what_it_reads(path):
-    names = {
-        name
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Import)
-        for name in (a.name for a in node.names)
-    }
+    names = {name.partition(".")[0] for name in imports(path)}
     assert names.isdisjoint({"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"})
     called = {ast.unparse(node.func) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)}
     assert called.isdisjoint({"eval", "exec", "torch.load", "pd.read_pickle", "yaml.load", "__import__"})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,17 @@ def test_what_was_committed_is_there_after_the_store_is_opened_again(tmp_path):
     assert again.offsets(SOURCE) == {"0": 2}
     assert again.declared()["cards"]["layout"] == f"{CARDS.layout.fingerprint:016x}"
     again.close()
+
+
+def test_a_store_made_anew_under_a_reader_is_opened_again(tmp_path):
+    path = tmp_path / "store"
+    with closing(EmbeddedStore(path, durable=False)) as first:
+        commit(first, one_of_each(range(3)), CARDS)
+    with closing(EmbeddedStore(path, readonly=True)) as serving:
+        assert serving.readiness([CARDS]) is None
+        shutil.rmtree(path)
+        assert "there is no store at 'store'" in str(serving.readiness([CARDS]))
+        with closing(EmbeddedStore(path, durable=False)) as second:
+            commit(second, one_of_each(range(7)), CARDS)
+        assert serving.readiness([CARDS]) is None
+        assert serving.size(CARDS) == 7

@@ -251,3 +251,14 @@ def test_what_cannot_be_backfilled_says_what_it_needs(tmp_path, events):
         with pytest.raises(refused, match=message):
             backfill(APP, *arguments, now_ms=NOW)
     assert not (tmp_path / "o.csv").exists()
+
+
+def test_a_feature_computed_before_is_computed_again(tmp_path, events):
+    history = write(tmp_path / "events.parquet", events)
+    fresh, _ = run(history, history, tmp_path / "once.parquet")
+    at = fresh.column_names.index("amount_mean_30d")
+    stale = fresh.set_column(at, "amount_mean_30d", pa.array(np.full(fresh.num_rows, 12345.0)))
+    pq.write_table(stale, tmp_path / "stale.parquet")
+    again, _ = run(history, tmp_path / "stale.parquet", tmp_path / "twice.parquet")
+    assert again.column("amount_mean_30d").equals(fresh.column("amount_mean_30d"))
+    assert again.column_names == fresh.column_names

@@ -110,8 +110,16 @@ def test_another_file_of_the_stream_is_counted_from_its_beginning(tmp_path):
     assert pipeline(one, store).run().events == pipeline(two, store).run().events == 10
     pipeline(file_of(tmp_path, "c.csv", csv_of(ROWS)), whole).run(4)
     np.testing.assert_array_equal(contents(store), contents(whole))
-    rewritten = file_of(tmp_path, "a.csv", csv_of(ROWS[:11]))  # of the same name, and another file
-    assert pipeline(rewritten, store).run().skipped == 0
+
+
+def test_a_file_that_grew_is_refused_rather_than_counted_again(tmp_path):
+    store = MemoryStore()
+    pipeline(file_of(tmp_path, "a.csv", csv_of(ROWS[:10])), store).run()
+    before = contents(store)
+    grown = file_of(tmp_path, "a.csv", csv_of(ROWS[:11]))
+    with pytest.raises(SourceError, match=r"'a\.csv' was streamed into this store with other contents"):
+        pipeline(grown, store).run()
+    np.testing.assert_array_equal(contents(store), before)
 
 
 def test_a_file_that_was_begun_in_one_order_is_not_counted_again_in_the_other(path):

@@ -331,10 +331,19 @@ def test_a_caller_that_hangs_up_gets_nothing(chunks: tuple[bytes | None, ...]) -
     assert asyncio.run(asked(app(), "POST", INFER, {}, *chunks)) is None
 
 
-def test_a_body_that_stops_coming_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        ([{"type": "http.request", "body": b"{", "more_body": True}], "stopped after 1 bytes, needs the rest"),
+        ([], "did not begin, needs it"),
+    ],
+)
+def test_a_body_that_stops_coming_is_refused(
+    monkeypatch: pytest.MonkeyPatch, first: list[dict[str, Any]], reason: str
+) -> None:
     monkeypatch.setattr("headrace.open_inference.body.ARRIVAL_S", 0.01)
     sent: list[dict[str, Any]] = []
-    first = [{"type": "http.request", "body": b"{", "more_body": True}]
+    first = list(first)
 
     async def receive() -> Any:
         return first.pop() if first else await asyncio.Event().wait()
@@ -344,7 +353,7 @@ def test_a_body_that_stops_coming_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
     asyncio.run(app()({"type": "http", "method": "POST", "path": INFER, "headers": []}, receive, send))
     assert sent[0]["status"] == 400
-    assert orjson.loads(sent[1]["body"]) == {"error": "the body stopped after 1 bytes, needs the rest within 0.01 s"}
+    assert orjson.loads(sent[1]["body"]) == {"error": f"the body {reason} within 0.01 s"}
 
 
 def test_what_is_not_http_is_left_alone() -> None:

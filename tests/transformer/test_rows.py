@@ -249,3 +249,11 @@ def test_numbers_beyond_a_double_are_infinite() -> None:
 def test_an_unknown_name_in_an_instance_is_refused_as_in_a_tensor() -> None:
     with pytest.raises(InvalidRequest, match=r"input 'ammount' is unknown, needs one of .*; did you mean 'amount'"):
         rows(tensors_of(VIEW, [{"user": "ann", "ammount": "much"}]))
+
+
+def test_instances_are_refused_before_anything_is_built_of_them() -> None:
+    with pytest.raises(TooLarge, match="'instances' has 11 rows, needs at most 10"):
+        tensors_of(VIEW, [{"amount": 1.0}] * 11, 10)
+    with pytest.raises(InvalidRequest) as refused:
+        tensors_of(VIEW, [{"x" * 100_000: 1}], 10)
+    assert len(refused.value.message) < 300
