@@ -70,9 +70,9 @@ def tensors_of(view: FeatureView, instances: Any, most: int = 10_000) -> dict[st
         names.update(dict.fromkeys(row))
     columns = {name: [row.get(name) for row in instances] for name in names}
     return {
-        name: _instance_tensor(known.get(name), name, values)
+        name: _instance_tensor(known[name], values)
         for name, values in columns.items()
-        if not _all_null(known.get(name), values)
+        if not _all_null(known[name], values)
     }
 
 
@@ -123,13 +123,12 @@ def _column(view: FeatureView, tensor: Tensor, most: int) -> np.ndarray:
     return flat
 
 
-def _all_null(column: Column | None, values: Sequence[Any]) -> bool:
-    return column is not None and not column.required and all(value is None for value in values)
+def _all_null(column: Column, values: Sequence[Any]) -> bool:
+    return not column.required and all(value is None for value in values)
 
 
-def _instance_tensor(column: Column | None, name: str, values: Sequence[Any]) -> Tensor:
-    if column is None:
-        return Tensor(name, "FP64", np.zeros(len(values)))  # refused by name with its neighbours
+def _instance_tensor(column: Column, values: Sequence[Any]) -> Tensor:
+    name = column.name
     textual = column.dtype in ("timestamp", "string")
     for value in values:
         if value is not None and not isinstance(value, str | int | float if textual else int | float):

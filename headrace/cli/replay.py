@@ -20,7 +20,6 @@ from headrace.features.columns import DTYPES, Column
 
 SIZES = (1, 25, 100)  # the largest batch asked for, in turn
 DEADLINE_MS = 5_000  # a busy laptop may pause for longer than a service may; a late answer would fail the replay
-MODES = ("http json", "http binary", "grpc")
 
 
 class Client(Protocol):

@@ -141,9 +141,8 @@ def _addresses(module: str, process: subprocess.Popen[bytes], log: Path) -> tupl
                 said = dict(part.split("=", 1) for part in line.removeprefix(_LISTENING).split())
                 return said["http"], said["grpc"]
         if process.poll() is not None:
-            raise StackError(
-                f"the {module} did not start: {last_words(log).removeprefix(f'the {module} did not start: ')}"
-            )
+            refusal = f"the {module} did not start: "  # which a module of ours says itself
+            raise StackError(refusal + last_words(log).removeprefix(refusal))
         time.sleep(0.05)
     raise StackError(f"the {module} did not listen within {START_S:.0f} s: {last_words(log)}")
 

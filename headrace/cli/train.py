@@ -13,6 +13,7 @@ from feature_pipelines.backfill import read_table
 from feature_pipelines.files import as_numpy
 from headrace.application import Application
 from headrace.cli.console import APP, DIRECTORY, FILE, Step, console, refusals, step
+from headrace.features import Plan
 from headrace.features.instants import epochs_ms
 from headrace.features.rows import RowsError
 
@@ -80,7 +81,7 @@ def training_rows(app: Application, table: pa.Table) -> tuple[np.ndarray, np.nda
         )
     columns: dict[str, Any] = {name: as_numpy(table.column(name)) for name in (*view.names, app.label, view.time, key)}
     matrix = np.stack([np.asarray(columns[name], dtype=np.float32) for name in view.names], axis=1)
-    np.copyto(matrix, view.missing, where=np.isnan(matrix))
+    Plan.of(view).fill(matrix)
     labels, times = np.asarray(columns[app.label], dtype=np.float64), epochs_ms(columns[view.time])
     kept = np.flatnonzero(~np.isnan(labels) & (times > 0))
     order = kept[np.argsort(times[kept], kind="stable")]

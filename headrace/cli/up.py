@@ -10,7 +10,7 @@ import click
 from headrace.application import Application
 from headrace.cli.console import APP as APPLICATION
 from headrace.cli.console import DIRECTORY, console, target
-from headrace.cli.stack import StackError, stack, terminated
+from headrace.cli.stack import stack, terminated
 
 
 @click.command("up")
@@ -40,7 +40,5 @@ def command(app: Application, store: Path | None, models: Path | None, http_port
                 transformer.check()
                 predictor.check()
                 time.sleep(0.5)
-    except StackError as failed:
-        raise click.ClickException(str(failed)) from failed
     except KeyboardInterrupt:
         console.print("stopped")

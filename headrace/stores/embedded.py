@@ -77,8 +77,6 @@ class EmbeddedStore:
         """
         if self._readonly and self._env is not None and _inode(self.path) != self._inode:
             self.close()
-            self._dbs.clear()
-            self._meta = None
         try:
             return not_ready(groups, self.declared(), lambda group: self.size(group) > 0, self._called)
         except StoreUnavailable as away:
@@ -135,10 +133,11 @@ class EmbeddedStore:
             raise StoreGrew(size) from full
 
     def close(self) -> None:
-        """Close the environment; the object may not be used afterwards."""
+        """Close the environment and forget what belonged to it; the next use opens it again."""
         if self._env is not None:
             self._env.close()
-            self._env = None
+            self._env, self._meta = None, None
+            self._dbs.clear()
 
     def opened(self, group: WindowedGroup) -> Any:
         """Return the database of a group that has been declared; LookupError otherwise."""

@@ -16,8 +16,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from headrace.features.columns import NO_TIME
 from headrace.features.windows import WindowedGroup, merge, read_is_exact
 
+_SIGN = np.int64(-(2**63))
 _LONGEST_KEY = 511  # bytes; what LMDB takes
 
 
@@ -119,7 +121,7 @@ class WritableStore(OnlineStore, Protocol):
 
 def block_of(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> Block:
     """Merge records read for a request into a block."""
-    found = group.layout.known(records) & (records["newest_ms"] != np.iinfo(np.int64).min)
+    found = group.layout.known(records) & (records["newest_ms"] != NO_TIME)
     age = np.where(found, np.maximum(as_of - np.where(found, records["newest_ms"], 0), 0), np.nan)
     return Block(merge(group, records, as_of), found, age, ~found | read_is_exact(records, as_of))
 
@@ -130,7 +132,7 @@ def encode_keys(keys: np.ndarray) -> list[bytes]:
     Text is ended by a zero byte, so that no key is empty; of very long text the end is a digest.
     """
     if keys.dtype.kind in "iu":
-        flipped = keys.astype(np.int64) ^ np.int64(np.iinfo(np.int64).min)
+        flipped = keys.astype(np.int64) ^ _SIGN
         return flipped.astype(">i8").view("V8").tolist()
     return [_encode_text(str(key).encode()) for key in keys]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import orjson
 
 from headrace.open_inference.codec import encode_request
 from headrace.open_inference.tensors import InferRequest, Tensor
+from tests.open_inference import asking
 
 MODEL = "fraud"
 INFER = f"/v2/models/{MODEL}/infer"
@@ -20,24 +20,13 @@ PREDICT = f"/v1/models/{MODEL}:predict"
 _INSIDE = re.compile(r"Traceback|\.py\b|site-packages|File \"|/tmp|0x[0-9a-f]{6,}|/[a-z]+/[a-z]+/[a-z]+")
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(asking.Said):
     """What a server answered."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The body."""
-        return orjson.loads(self.body)
 
     @property
     def error(self) -> str:
         """The reason of a refusal, whose body says nothing but that, and nothing of the server's inside."""
-        assert list(self.json) == ["error"]
-        said = self.json["error"]
+        said = super().error
         assert not _INSIDE.search(said), said
         return said
 
