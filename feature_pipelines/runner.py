@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from feature_pipelines.dead_letters import DeadLetter, DeadLetterFile
-from feature_pipelines.engines import local
+from feature_pipelines.engines import Report, local
 from feature_pipelines.events import Events, decode
 from feature_pipelines.sources import Batch, Source
 from headrace.features.streams import Stream
@@ -23,16 +23,6 @@ from headrace.stores.online import OffsetMismatch, StoreGrew, WritableStore
 
 Clock = Callable[[], int]
 BATCH = 16_384
-
-
-@dataclass(slots=True)
-class Report:
-    """What a run did."""
-
-    events: int = 0
-    dead: int = 0
-    skipped: int = 0  # events the store had counted before this run
-    reasons: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

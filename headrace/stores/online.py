@@ -98,12 +98,36 @@ class Transaction(Protocol):
         """Say where the source's partitions stand once this change is committed."""
         ...
 
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add to the source's counters, by reason or kind; see WritableStore.counts."""
+        ...
+
+    def journal(self, name: str, after: int) -> list[tuple[int, bytes]]:
+        """Return the entries of a journal whose numbers are above `after`, in ascending order of number."""
+        ...
+
+    def append(self, name: str, entry: bytes) -> int:
+        """Add an entry to a journal and return its number, above every number given out before, from 1 on."""
+        ...
+
+    def forget(self, name: str, numbers: Sequence[int]) -> None:
+        """Remove entries from a journal; their numbers are not given out again."""
+        ...
+
 
 class WritableStore(OnlineStore, Protocol):
     """A store that a pipeline on this machine writes to."""
 
     def offsets(self, source: str) -> dict[str, int]:
         """Return where each partition of a source stands."""
+        ...
+
+    def counts(self, source: str) -> dict[str, int]:
+        """Return the counters of a source: how often each reason or kind was counted by all runs so far."""
+        ...
+
+    def flush(self) -> None:
+        """Return once everything committed so far survives a loss of power."""
         ...
 
     def transaction(self, source: str, start: Mapping[str, int]) -> AbstractContextManager[Transaction]:
