@@ -1,0 +1,263 @@
+"""What every distributed engine does between its source and its sink: split, fold per bucket, remember.
+
+Keys are spread over buckets; a bucket holds the records of its keys and the ids of their recent
+events, and folds the events of all its keys at once. An engine sends every event of a
+bucket to one place, in order of arrival, keeps the bucket in its own recoverable state,
+and puts the records that changed. An event belongs to one bucket of each group: a group
+is a flow of its own, keyed by its own key.
+
+Time is epoch milliseconds. Of the events of an id only the first counts, by the rule of
+`headrace.features.duplicates` with the newest event of the *key* in place of the stream's, so
+that what counts depends neither on how keys are spread nor on how partitions are interleaved. An
+id is remembered at least as long as by the rule for streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+
+from feature_pipelines.dead_letters import DeadLetter
+from feature_pipelines.engines import frames
+from feature_pipelines.events import decode
+from feature_pipelines.sources import Batch
+from headrace.features.columns import NO_TIME
+from headrace.features.streams import Stream
+from headrace.features.windows import WindowedGroup, fold
+
+#: How many buckets a group's keys are spread over where nobody says otherwise: more allow more workers and
+#: smaller pieces of state, fewer fold more events at once.
+BUCKETS = 32
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio, as in Fibonacci hashing
+_FORGET_AT = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Accepted events of one partition for one bucket of a group, in order of arrival.
+
+    `columns` are the group's own and the stream's id, [n] each; `originals` are the events'
+    bytes, empty where the source can be asked for them again.
+    """
+
+    group: str
+    bucket: int
+    partition: str
+    offsets: np.ndarray  # int64 [n]
+    columns: Mapping[str, np.ndarray]
+    originals: tuple[bytes, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name of the bucket, by which an engine routes and keeps state."""
+        return f"{self.group}/{self.bucket}"
+
+    def to_bytes(self) -> bytes:
+        """Return the chunk as bytes; see `of_bytes`."""
+        own = {"offset ": self.offsets, **self.columns}  # no column of a stream is named with a space at its end
+        if self.originals:
+            own["original "] = np.array(self.originals, dtype=object)
+        return frames.to_bytes(own, f"{self.bucket} {self.group} {self.partition}")
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Chunk:
+        """Return the chunk that `to_bytes` made bytes of."""
+        columns, about = frames.of_bytes(data)
+        bucket, group, partition = about.split(" ", 2)
+        offsets, originals = columns.pop("offset "), columns.pop("original ", ())
+        return cls(group, int(bucket), partition, offsets, columns, tuple(originals))
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What changed in a bucket: whole records of distinct keys, and the events that were not counted."""
+
+    group: str
+    keys: np.ndarray
+    records: np.ndarray
+    late: list[DeadLetter]  # too late for every window of this group; no bytes where the chunk had none
+    events: int
+    duplicates: int
+
+
+def split(
+    stream: Stream,
+    groups: Sequence[WindowedGroup],
+    batch: Batch,
+    now_ms: int,
+    *,
+    buckets: int = BUCKETS,
+    originals: bool = False,
+) -> tuple[list[Chunk], list[DeadLetter]]:
+    """Decode a batch of one partition; return its events by bucket of each group, and those that cannot be decoded.
+
+    With `originals` the events carry their bytes with them, for sources that cannot go back.
+    """
+    events = decode(stream, batch.raw, batch.count, now_ms)
+    events.reasons.update(batch.unreadable)
+    letters = [
+        DeadLetter(*batch.origin(at), reason, batch.original(at)) for at, reason in sorted(events.reasons.items())
+    ]
+    read = np.flatnonzero(events.accepted).tolist()
+    if not read:
+        return [], letters
+    whole = Chunk(
+        group="",
+        bucket=0,
+        partition=batch.origin(0)[0],
+        offsets=np.array([batch.origin(at)[1] for at in read], dtype=np.int64),
+        columns=events.columns,
+        originals=tuple(batch.original(at) for at in read) if originals else (),
+    )
+    return [part for group in groups for part in spread(stream, group, whole, buckets)], letters
+
+
+def spread(stream: Stream, group: WindowedGroup, chunk: Chunk, buckets: int) -> list[Chunk]:
+    """Return one chunk for each bucket of a group that events of `chunk` belong to, each in order of arrival."""
+    place = bucket_of(chunk.columns[group.key], buckets)
+    order = np.argsort(place, kind="stable")
+    names = dict.fromkeys((group.key, group.time, group.value, *group.last, *([stream.id] if stream.id else [])))
+    parts = []
+    for mine in np.split(order, np.flatnonzero(np.diff(place[order])) + 1):
+        parts.append(
+            Chunk(
+                group=group.name,
+                bucket=int(place[mine[0]]),
+                partition=chunk.partition,
+                offsets=chunk.offsets[mine],
+                columns={name: chunk.columns[name][mine] for name in names},
+                originals=tuple(chunk.originals[at] for at in mine.tolist()) if chunk.originals else (),
+            )
+        )
+    return parts
+
+
+def bucket_of(keys: np.ndarray, buckets: int) -> np.ndarray:
+    """Return the bucket of each key, int64 [n]; the same key is always in the same one of so many."""
+    if keys.dtype.kind in "iu":
+        mixed = (keys.astype(np.uint64) * _GOLDEN) >> np.uint64(32)
+        return (mixed % np.uint64(buckets)).astype(np.int64)
+    distinct, of = np.unique(keys, return_inverse=True)
+    return np.array([crc32(str(key).encode()) % buckets for key in distinct], dtype=np.int64)[of]
+
+
+class Bucket:
+    """The records of some keys of a group, and which ids they have counted lately.
+
+    It is rebuilt from `to_bytes()`; records of another declaration of the group are refused.
+    """
+
+    def __init__(self, stream: Stream, group: WindowedGroup, state: bytes = b"") -> None:
+        self._stream, self._group = stream, group
+        self._rows: dict[int | str, int] = {}
+        self._records = group.empty(16)
+        self._times: dict[tuple[int, int | str], int] = {}  # row and id -> the time of the event that counted
+        self._forget_at = _FORGET_AT
+        if state:
+            self._restore(state)
+
+    def add(self, chunks: Sequence[Chunk]) -> Folded:
+        """Fold events in order of arrival; return what changed."""
+        group = self._group
+        columns = {name: np.concatenate([c.columns[name] for c in chunks]) for name in chunks[0].columns}
+        keys, of_event = np.unique(columns[group.key], return_inverse=True)
+        rows = self._rows_of(keys)
+        row = rows[of_event]
+        first = self._first(row, columns)
+        late = np.zeros(row.size, dtype=bool)
+        late[first] = fold(group, self._records, row[first], {name: values[first] for name, values in columns.items()})
+        return Folded(
+            group=group.name,
+            keys=keys,
+            records=self._records[rows],
+            late=self._letters(chunks, np.flatnonzero(late)),
+            events=row.size,
+            duplicates=int(row.size - first.sum()),
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the state: records and remembered ids."""
+        self._forget()
+        group, held = self._group, len(self._rows)
+        records = frames.to_bytes({"key": _texts_or_numbers(self._rows), "record": self._records[:held]}, group.name)
+        at = list(self._times)
+        ids = {
+            "row": np.array([row for row, _ in at], dtype=np.int64),
+            "id": _texts_or_numbers(id_ for _, id_ in at),
+            "time": np.array(list(self._times.values()), dtype=np.int64),
+        }
+        return len(records).to_bytes(8, "big") + records + frames.to_bytes(ids)
+
+    def _restore(self, state: bytes) -> None:
+        end = 8 + int.from_bytes(state[:8], "big")
+        held, _ = frames.of_bytes(state[8:end], {"record": self._group.layout.dtype})
+        records = held["record"]
+        if not self._group.layout.known(records).all():
+            raise ValueError(
+                f"the state of group {self._group.name!r} is of another declaration, needs "
+                f"layout {self._group.layout.fingerprint:016x}: give the group a new name or begin with a new state"
+            )
+        self._rows = {key: row for row, key in enumerate(held["key"].tolist())}
+        self._records = records.copy()
+        ids, _ = frames.of_bytes(state[end:])
+        at = zip(ids["row"].tolist(), ids["id"].tolist(), strict=True)
+        self._times = dict(zip(at, ids["time"].tolist(), strict=True))
+
+    def _rows_of(self, keys: np.ndarray) -> np.ndarray:
+        rows = np.array([self._rows.setdefault(key, len(self._rows)) for key in keys.tolist()], dtype=np.int64)
+        if len(self._rows) > self._records.size:
+            more = self._group.empty(max(len(self._rows), 2 * self._records.size) - self._records.size)
+            self._records = np.concatenate([self._records, more])
+        return rows
+
+    def _first(self, row: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Tell which events are the first of their id, bool [n]; ids are remembered on the way."""
+        first = np.ones(row.size, dtype=bool)
+        if not self._stream.id:
+            return first
+        newest = dict(zip(row.tolist(), self._records["newest_ms"][row].tolist(), strict=True))
+        times = columns[self._group.time].tolist()
+        for at, (mine, id_, time) in enumerate(
+            zip(row.tolist(), columns[self._stream.id].tolist(), times, strict=True)
+        ):
+            newest[mine] = max(newest[mine], time)
+            if _is_null(id_):
+                continue
+            counted = self._times.get((mine, id_))
+            if counted is not None and newest[mine] - counted <= self._stream.horizon_ms:
+                first[at] = False
+            else:
+                self._times[mine, id_] = time
+        if len(self._times) > self._forget_at:
+            self._forget()
+            self._forget_at = max(_FORGET_AT, 2 * len(self._times))
+        return first
+
+    def _forget(self) -> None:
+        newest, horizon = self._records["newest_ms"].tolist(), self._stream.horizon_ms
+        self._times = {at: time for at, time in self._times.items() if newest[at[0]] - time <= horizon}
+
+    def _letters(self, chunks: Sequence[Chunk], late: np.ndarray) -> list[DeadLetter]:
+        ends = np.cumsum([chunk.offsets.size for chunk in chunks])
+        reason = f"too late, every window of {self._stream.name} has moved on"
+        letters = []
+        for at in late.tolist():
+            which = int(np.searchsorted(ends, at, side="right"))
+            chunk, mine = chunks[which], at - int(ends[which]) + chunks[which].offsets.size
+            event = chunk.originals[mine] if chunk.originals else b""
+            letters.append(DeadLetter(chunk.partition, int(chunk.offsets[mine]), reason, event))
+        return letters
+
+
+def _is_null(id_: int | str | float | None) -> bool:
+    return id_ is None or id_ != id_ or id_ == NO_TIME
+
+
+def _texts_or_numbers(values: Iterable[int | str]) -> np.ndarray:
+    plain = list(values)
+    if plain and isinstance(plain[0], str):
+        return np.array(plain, dtype=object)
+    return np.array(plain, dtype=np.int64)

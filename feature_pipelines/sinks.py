@@ -1,0 +1,135 @@
+"""Where engines with a state of their own put what they computed: absolute records and dead letters, each once.
+
+A record is put whole, and never replaces one whose newest event is newer, so that putting
+it again changes nothing and a replay after a recovery takes no value back. A dead letter
+is known by its partition and offset and written once, however often it is put. Several
+processes may put into one store at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from feature_pipelines.dead_letters import DeadLetter, DeadLetterFile
+from feature_pipelines.engines import Report
+from headrace.features.streams import Stream
+from headrace.features.windows import WindowedGroup
+from headrace.stores.online import OffsetMismatch, StoreGrew, Transaction, WritableStore
+
+Result = TypeVar("Result")
+Original = Callable[[str, int], bytes]
+_OWNER = "engine:"
+
+
+class Sink:
+    """The end of every flow of one stream.
+
+    `original` returns the bytes of the event at a partition's offset, for late events that
+    came without them. An event counts as dead where it was refused, or where it was too late for
+    every group of the stream. `report` says what this process put.
+    """
+
+    def __init__(
+        self,
+        store: WritableStore,
+        stream: Stream,
+        groups: Sequence[WindowedGroup],
+        letters: DeadLetterFile,
+        original: Original | None = None,
+    ) -> None:
+        self._store, self._stream = store, stream
+        self._groups = {group.name: group for group in groups}
+        self._letters = letters
+        self._buried = f"{stream.name} letters"  # the source under which letters are known in the store
+        self._original = original
+        self.report = Report()
+
+    def start(self, owner: str) -> None:
+        """Declare the groups and claim the stream's records for an engine's state, named `owner`.
+
+        Raises LayoutMismatch; ValueError where the store holds records of the stream that this
+        state does not know of, which would be mixed with its own, or where the dead letters are not the store's.
+        """
+        self._store.declare(list(self._groups.values()))
+        mine, stream = _OWNER + owner, self._stream.name
+        others = sorted(name for name, at in self._store.offsets(stream).items() if at and name != mine)
+        if others:
+            raise ValueError(
+                f"the store holds {stream} from {', '.join(others[:3])}, needs to be new to {mine}, or begun by it: "
+                "use another store, or continue with the engine and the state that began it"
+            )
+        if self._letters.partition not in self._store.offsets(self._buried):
+            self._letters.check_new()
+        self._changed(stream, {}, lambda change: change.advance({mine: 1}))
+        self._changed(self._buried, {}, lambda change: change.advance({self._letters.partition: self._letters_at()}))
+
+    def put(self, group: WindowedGroup | str, keys: np.ndarray, records: np.ndarray) -> int:
+        """Put the records of distinct keys; return how many were new or replaced what was there."""
+        of = self._groups[group] if isinstance(group, str) else group
+
+        def write(change: Transaction) -> int:
+            newer = records["newest_ms"] >= change.records(of, keys)["newest_ms"]
+            change.write(of, keys[newer], records[newer])
+            return int(newer.sum())
+
+        return self._changed(self._stream.name, {}, write) if len(keys) else 0
+
+    def bury(self, letters: Sequence[DeadLetter], group: str = "") -> int:
+        """Write the letters that were not written before; return how many.
+
+        With `group` they are its late events: one is written when every group of the stream has found it late.
+        """
+        whole = (1 << len(self._groups)) - 1
+        bit = 1 << list(self._groups).index(group) if group else whole
+        todo = {_mark(letter): letter for letter in letters}
+        known = dict.fromkeys(todo, 0)
+        while todo:
+            found_by = {mark: known[mark] | bit for mark in todo}
+            complete = [self._whole(letter) for mark, letter in todo.items() if found_by[mark] == whole]
+            try:
+                self._write(complete, {mark: known[mark] for mark in todo}, found_by)
+            except OffsetMismatch as moved:  # some are known already, or another process has written meanwhile
+                known |= {mark: at for mark, at in moved.stored.items() if mark in known}
+                todo = {mark: letter for mark, letter in todo.items() if known[mark] | bit != known[mark]}
+            else:
+                self._count(complete)
+                return len(complete)
+        return 0
+
+    def _write(self, letters: Sequence[DeadLetter], known: Mapping[str, int], found_by: Mapping[str, int]) -> None:
+        at, name = self._letters_at(), self._letters.partition
+        self._changed(
+            self._buried,
+            {**known, name: at},
+            lambda change: change.advance({**found_by, name: self._letters.append(letters, at)}),
+        )
+
+    def _changed(self, source: str, start: Mapping[str, int], work: Callable[[Transaction], Result]) -> Result:
+        while True:
+            try:
+                with self._store.transaction(source, start) as change:
+                    return work(change)
+            except StoreGrew:
+                continue
+
+    def _letters_at(self) -> int:
+        return self._store.offsets(self._buried).get(self._letters.partition, 0)
+
+    def _whole(self, letter: DeadLetter) -> DeadLetter:
+        if letter.event or self._original is None:
+            return letter
+        return replace(letter, event=self._original(letter.partition, letter.offset))
+
+    def _count(self, letters: Sequence[DeadLetter]) -> None:
+        self.report.dead += len(letters)
+        for letter in letters:
+            reason = letter.reason.split(",")[0]
+            self.report.reasons[reason] = self.report.reasons.get(reason, 0) + 1
+
+
+def _mark(letter: DeadLetter) -> str:
+    return f"{letter.partition}#{letter.offset}"
