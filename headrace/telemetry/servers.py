@@ -1,4 +1,4 @@
-"""Every metric of the servers and the request path, with its labels and buckets. Payloads are never recorded.
+"""Metrics of the servers and the request path.
 
 The names request_*_seconds are KServe's own, so that existing dashboards keep working. Buckets are
 in seconds and resolve what a request path of milliseconds is made of.
