@@ -4,6 +4,7 @@ from headrace.features.assemble import Plan
 from headrace.features.columns import DAY, HOUR, MINUTE, SECOND, Column, Feature
 from headrace.features.layout import Layout
 from headrace.features.on_demand import OnDemand, on_demand
+from headrace.features.readings import Reading, explain
 from headrace.features.view import FeatureView
 from headrace.features.windows import Window, WindowedGroup, fold, merge
 
@@ -18,8 +19,10 @@ __all__ = [
     "Layout",
     "OnDemand",
     "Plan",
+    "Reading",
     "Window",
     "WindowedGroup",
+    "explain",
     "fold",
     "merge",
     "on_demand",

@@ -1,0 +1,155 @@
+"""What each window makes of a key's tiles, as plain data: for those who ask why a feature has its value.
+
+The values are those of `merge`, and a tile is covered exactly where `merge` counts it. Instants
+and lengths are in milliseconds, the former of the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headrace.features import aggregates
+from headrace.features.columns import NO_TIME
+from headrace.features.windows import NO_TILE, WindowedGroup, merge, read_is_exact
+
+Values = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A tumbling stretch of event time `[start_ms, end_ms)` that is kept, and what the events in it come to.
+
+    `values` are the count and the group's statistics of this tile alone. A tile that is not covered is older
+    than the window, or not in it yet.
+    """
+
+    start_ms: int
+    end_ms: int
+    covered: bool
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class WindowReading:
+    """One window at an instant: it covers event times `[from_ms, to_ms)`, and this is what they come to."""
+
+    label: str
+    length_ms: int
+    tile_ms: int
+    delay_ms: int
+    from_ms: int
+    to_ms: int
+    tiles: tuple[Tile, ...]  # those kept, in order of time; a tile without events is not kept
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All windows of one key at an instant. Without a record of the group's layout nothing is found.
+
+    The head is exact where `as_of_ms` is after the key's newest event, else off by up to a tile.
+    """
+
+    group: str
+    value: str
+    as_of_ms: int
+    found: bool
+    newest_ms: int | None
+    exact: bool
+    windows: tuple[WindowReading, ...]
+    last: Values
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the reading as JSON can hold it: what is missing is None."""
+        return {
+            "group": self.group,
+            "value": self.value,
+            "as_of_ms": self.as_of_ms,
+            "found": self.found,
+            "newest_ms": self.newest_ms,
+            "exact": self.exact,
+            "windows": [_window_dict(window) for window in self.windows],
+            "last": _nullable(self.last),
+        }
+
+
+def explain(group: WindowedGroup, record: np.ndarray, as_of_ms: int) -> Reading:
+    """Read one record, [1] of the group's layout, at an instant and show what it was read from."""
+    as_of = np.array([as_of_ms], dtype=np.int64)
+    found = bool(group.layout.known(record)[0] and record["newest_ms"][0] != NO_TIME)
+    if not found:
+        record = group.empty(1)
+    values = merge(group, record, as_of)[0].tolist()
+    width = len(group.windows) * len(group.stats)
+    return Reading(
+        group=group.name,
+        value=group.value,
+        as_of_ms=as_of_ms,
+        found=found,
+        newest_ms=int(record["newest_ms"][0]) if found else None,
+        exact=bool(not found or read_is_exact(record, as_of)[0]),
+        windows=_windows(group, record, as_of, values[:width]),
+        last=dict(zip(group.last, values[width:], strict=True)),
+    )
+
+
+def _windows(
+    group: WindowedGroup, record: np.ndarray, as_of: np.ndarray, values: list[float]
+) -> tuple[WindowReading, ...]:
+    first, past = (edge[0].tolist() for edge in group.plan.bounds(as_of))
+    summary = {name: record[name][0] for name in group.fields}
+    names = dict.fromkeys(("count", *group.stats))
+    alone = {name: aggregates.finish(name, summary) for name in names}
+    out = []
+    for at, window in enumerate(group.windows):
+        start = int(group.plan.starts[at])
+        index = record["tile"][0, start : start + window.slots]
+        tiles = tuple(
+            Tile(
+                start_ms=tile * window.tile_ms,
+                end_ms=(tile + 1) * window.tile_ms,
+                covered=first[at] <= tile < past[at],
+                values={name: float(alone[name][start + slot]) for name in names},
+            )
+            for slot, tile in sorted(enumerate(index.tolist()), key=lambda item: item[1])
+            if tile != NO_TILE
+        )
+        stats = values[at * len(group.stats) : (at + 1) * len(group.stats)]
+        out.append(
+            WindowReading(
+                window.label,
+                window.length_ms,
+                window.tile_ms,
+                window.delay_ms,
+                from_ms=first[at] * window.tile_ms,
+                to_ms=past[at] * window.tile_ms if window.delay_ms else int(as_of[0]),
+                tiles=tiles,
+                values=dict(zip(group.stats, stats, strict=True)),
+            )
+        )
+    return tuple(out)
+
+
+def _window_dict(window: WindowReading) -> dict[str, Any]:
+    tiles = [
+        {"start_ms": tile.start_ms, "end_ms": tile.end_ms, "covered": tile.covered, **_nullable(tile.values)}
+        for tile in window.tiles
+    ]
+    return {
+        "label": window.label,
+        "length_ms": window.length_ms,
+        "tile_ms": window.tile_ms,
+        "delay_ms": window.delay_ms,
+        "from_ms": window.from_ms,
+        "to_ms": window.to_ms,
+        "values": _nullable(window.values),
+        "tiles": tiles,
+    }
+
+
+def _nullable(values: Values) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
