@@ -86,8 +86,8 @@ def _typed(column: Column, values: Any, count: int) -> tuple[np.ndarray, np.ndar
         at = epochs_ms(values)
         return at, (at == NO_TIME) & ~null, null
     if column.dtype == "string":
-        text = np.array([None if value is None else str(value) for value in values], dtype=object)
-        return text, nothing, _nulls(text, count)
+        text = _texts(values, count)
+        return text, nothing, text == None  # noqa: E711  element by element
     if column.dtype == "int64":
         return _whole(values, count)
     return _number(column, values, count)
@@ -107,6 +107,13 @@ def _nulls(values: Any, count: int) -> np.ndarray:
 
 def _is_null(value: Any) -> bool:
     return value is None or value != value or (isinstance(value, str) and value.strip() in _NULL_TEXT)
+
+
+def _texts(values: Any, count: int) -> np.ndarray:
+    given = values.tolist() if isinstance(values, np.ndarray) else values
+    out = np.empty(count, dtype=object)
+    out[:] = [None if text.strip() in _NULL_TEXT else text for text in map(str, given)]
+    return out
 
 
 def _whole(values: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -33,6 +33,11 @@ class Stream:
             raise ValueError(f"stream {self.name!r} has time column {self.time!r}, needs a declared timestamp column")
         if self.id and self.id not in self.names:
             raise ValueError(f"stream {self.name!r} has id column {self.id!r}, needs one of {', '.join(self.names)}")
+        if self.id and not _identifies(self.column(self.id)):
+            raise ValueError(
+                f"stream {self.name!r} has id column {self.id!r} of {self.column(self.id).dtype}, "
+                "needs text, or whole numbers that are required"
+            )
         if self.horizon_ms < 0:
             raise ValueError(f"stream {self.name!r} has horizon {self.horizon_ms} ms, needs one that is not negative")
 
@@ -47,3 +52,8 @@ class Stream:
             if column.name == name:
                 return column
         raise KeyError(name)
+
+
+def _identifies(column: Column) -> bool:
+    """Tell whether a column can be an id: of whole numbers a null cannot be told from 0."""
+    return column.dtype == "string" or (column.dtype == "int64" and column.required)

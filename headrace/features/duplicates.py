@@ -1,0 +1,224 @@
+"""Which events repeat one that was counted: ids remembered for a horizon of event time.
+
+The rule follows the order of arrival and nothing else, so it does not depend on how events are
+cut into batches. `newest` is the latest event time that has arrived, the arriving event's own
+included. An id is remembered, with the time t of the event that was counted, until
+`newest > t + horizon`. An event whose id is remembered when it arrives repeats it: it is not
+counted, and the memory stays as it is. Beyond the horizon a repeated event may count again, and
+an event that is itself later than the horizon counts without being remembered.
+
+Ids are uint64 [n, 2]: 128 bits each, the first 64 spread evenly. Times are epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+
+from headrace.features.columns import NO_TIME
+
+_FEW = 64  # events that plain Python handles faster than arrays do
+_RECENT = 16_384  # ids kept in a dictionary before they are sorted into a run
+_LONGEST = 2**62  # milliseconds; a horizon beyond is no different
+_LEAST_MARKS = 1 << 18
+_BIT = 1 << np.arange(8).astype(np.uint8)
+
+Times = TypeVar("Times", int, np.ndarray)
+Run = tuple[np.ndarray, np.ndarray, np.ndarray]  # sorted first halves, second halves, times
+
+
+def remembered_since(newest: Times, horizon_ms: int) -> Times:
+    """Return the earliest time that is still remembered when the latest to arrive is `newest`, int or int64 [n]."""
+    return newest - min(horizon_ms, _LONGEST)
+
+
+def repeats(ids: np.ndarray, at: np.ndarray, since: np.ndarray, repeated: np.ndarray) -> None:
+    """Set `repeated`, bool [n], for events that repeat an earlier one of these which was counted.
+
+    `since`, int64 [n], is the earliest time an id is remembered from when each event arrives;
+    events that are set already repeat one counted before all of these.
+    """
+    rows = _more_than_once(ids)
+    if not rows.size:
+        return
+    counted: dict[bytes, int] = {}
+    given = (rows.tolist(), keys_of(ids[rows]), at[rows].tolist(), since[rows].tolist(), repeated[rows].tolist())
+    for row, key, instant, floor, known in zip(*given, strict=True):
+        if known or counted.get(key, NO_TIME) >= floor:
+            repeated[row] = True
+        else:
+            counted[key] = instant
+
+
+def keys_of(ids: np.ndarray) -> list[bytes]:
+    """Return each id as 16 bytes."""
+    keys: list[bytes] = np.ascontiguousarray(ids).view("V16").ravel().tolist()
+    return keys
+
+
+def _more_than_once(ids: np.ndarray) -> np.ndarray:
+    """Return, in order, the rows whose first half another row has too; the halves behind it may yet differ."""
+    if len(ids) < _FEW and len(set(ids[:, 0].tolist())) == len(ids):
+        return np.empty(0, dtype=np.intp)
+    order = ids[:, 0].argsort()
+    ordered = ids[:, 0].take(order)
+    same = ordered[1:] == ordered[:-1]
+    if not same.any():
+        return np.empty(0, dtype=np.intp)
+    shared = np.zeros(len(ids), dtype=bool)
+    shared[order[1:][same]] = shared[order[:-1][same]] = True
+    return np.flatnonzero(shared)
+
+
+class Memory:
+    """The ids of one stream that are remembered: about 32 bytes each, and as much again for a moment.
+
+    Recent ids are in a dictionary, older ones in sorted runs of which two of like size are merged
+    into one (a log-structured merge tree: P. O'Neil and others, 1996). A table of marks tells of
+    most new ids that no run need be searched (B. Bloom, 1970, with one hash).
+
+    >>> memory = Memory(horizon_ms=1_000)
+    >>> ids, at = np.array([[7, 0], [8, 0], [7, 0]], dtype=np.uint64), np.array([100, 200, 200])
+    >>> memory.repeated(ids, at, newest=at).tolist()
+    [False, False, True]
+    """
+
+    def __init__(self, horizon_ms: int) -> None:
+        self.newest_ms: int = NO_TIME
+        self.horizon_ms = horizon_ms
+        self._recent: dict[bytes, int] = {}
+        self._runs: list[Run] = []
+        self._marks = _Marks(0)
+
+    def __len__(self) -> int:
+        """How many ids are held, some of them beyond the horizon."""
+        return len(self._recent) + sum(run[0].size for run in self._runs)
+
+    @property
+    def since_ms(self) -> int:
+        """The earliest time of an id that is remembered."""
+        return remembered_since(max(self.newest_ms, NO_TIME + _LONGEST), self.horizon_ms)
+
+    def repeated(self, ids: np.ndarray, at: np.ndarray, newest: np.ndarray) -> np.ndarray:
+        """Return which events repeat one remembered or counted before them here, bool [n]; nothing is remembered by it.
+
+        `newest`, int64 [n], is the latest time that has arrived with each event.
+        """
+        since = remembered_since(newest, self.horizon_ms)
+        repeated = self._times(ids) >= since
+        repeats(ids, at, since, repeated)
+        return repeated
+
+    def add(self, ids: np.ndarray, at: np.ndarray, newest_ms: int) -> None:
+        """Remember ids that were counted at these times, up to the latest time that has arrived."""
+        self.newest_ms = max(self.newest_ms, newest_ms)
+        kept = at >= self.since_ms
+        if not kept.all():
+            ids, at = ids[kept], at[kept]
+        if not len(ids):
+            return
+        self._mark(ids)
+        if len(ids) >= _RECENT // 8:
+            self._push(_run_of(ids, at))
+            return
+        self._recent.update(zip(keys_of(ids), at.tolist(), strict=True))
+        if len(self._recent) >= _RECENT:
+            ids, at = self._settled()
+            self._recent = {}
+            self._push(_run_of(ids, at))
+
+    def _times(self, ids: np.ndarray) -> np.ndarray:
+        """Return the latest time each id was counted at, NO_TIME where it is not held."""
+        times = np.full(len(ids), NO_TIME, dtype=np.int64)
+        maybe = self._marks.maybe(ids[:, 0])
+        if not maybe.size:
+            return times
+        some = ids.take(maybe, axis=0)
+        found = np.array([self._recent.get(key, NO_TIME) for key in keys_of(some)], dtype=np.int64)
+        for run in self._runs:
+            _find(run, some, found)
+        times[maybe] = found
+        return times
+
+    def _push(self, run: Run) -> None:
+        """Add a run; of two neighbours the later is at most half as long."""
+        runs, since = [known for known in self._runs if known[2].max() >= self.since_ms], self.since_ms
+        runs.append(run)
+        while len(runs) > 1 and runs[-2][0].size < 2 * runs[-1][0].size:
+            later, earlier = runs.pop(), runs.pop()
+            heads, rests, times = (np.concatenate(parts) for parts in zip(earlier, later, strict=True))
+            order = heads.argsort(kind="stable")  # two sorted halves are merged
+            order = order[times.take(order) >= since]
+            runs.append(_distinct((heads.take(order), rests.take(order), times.take(order))))
+        self._runs = [run for run in runs if run[0].size]
+
+    def _mark(self, ids: np.ndarray) -> None:
+        if self._marks.are_full(len(ids)):
+            self._marks = _Marks(len(self) + len(ids))
+            for heads in (self._settled()[0][:, 0], *(run[0] for run in self._runs)):
+                self._marks.add(heads)
+        self._marks.add(ids[:, 0])
+
+    def _settled(self) -> tuple[np.ndarray, np.ndarray]:
+        ids = np.frombuffer(b"".join(self._recent), dtype=np.uint64).reshape(-1, 2)
+        return ids, np.fromiter(self._recent.values(), dtype=np.int64, count=len(self._recent))
+
+
+class _Marks:
+    """A table of bits, at least 16 and at first 32 to 64 per id, of which each id sets one."""
+
+    def __init__(self, count: int) -> None:
+        bits = max(32 * count, _LEAST_MARKS).bit_length()
+        self._table = np.zeros(1 << (bits - 3), dtype=np.uint8)
+        self._shift = np.uint64(64 - bits)
+        self._room = 1 << (bits - 4)
+
+    def are_full(self, more: int) -> bool:
+        """Tell whether there are too many ids with so many more."""
+        return more > self._room
+
+    def add(self, heads: np.ndarray) -> None:
+        """Mark ids by their first halves."""
+        self._room -= heads.size
+        at = (heads >> self._shift).view(np.int64)
+        np.bitwise_or.at(self._table, at >> 3, _BIT.take(at & 7))
+
+    def maybe(self, heads: np.ndarray) -> np.ndarray:
+        """Return the places of those that may have been marked; the others were not."""
+        at = (heads >> self._shift).view(np.int64)
+        place: np.ndarray = (self._table.take(at >> 3) & _BIT.take(at & 7)).nonzero()[0]
+        return place
+
+
+def _run_of(ids: np.ndarray, at: np.ndarray) -> Run:
+    order = ids[:, 0].argsort()
+    return _distinct((ids[:, 0].take(order), ids[:, 1].take(order), at.take(order)))
+
+
+def _distinct(run: Run) -> Run:
+    """Keep the latest time of each id of a sorted run; ids that share their first half stay side by side."""
+    heads, rests, times = run
+    if not (heads[1:] == heads[:-1]).any():
+        return run
+    order = np.lexsort((times, rests, heads))
+    heads, rests, times = heads[order], rests[order], times[order]
+    last = np.ones(heads.size, dtype=bool)
+    last[:-1] = (heads[1:] != heads[:-1]) | (rests[1:] != rests[:-1])
+    return heads[last], rests[last], times[last]
+
+
+def _find(run: Run, ids: np.ndarray, found: np.ndarray) -> None:
+    """Raise `found` to the time of each id that a run holds."""
+    heads, rests, times = run
+    at = heads.searchsorted(ids[:, 0])
+    rows = (heads.take(at, mode="clip") == ids[:, 0]).nonzero()[0]
+    while rows.size:  # once, but for ids that share their first half
+        place = at[rows]
+        same = rests[place] == ids[rows, 1]
+        mine = rows[same]
+        found[mine] = np.maximum(found[mine], times[place[same]])
+        rows = rows[~same]
+        at[rows] += 1
+        rows = rows[heads.take(at[rows], mode="clip") == ids[rows, 0]]
+        rows = rows[at[rows] < heads.size]
