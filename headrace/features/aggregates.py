@@ -56,12 +56,13 @@ def of(fields: tuple[str, ...], values: np.ndarray, times: np.ndarray, starts: n
 
     Within a run, events are in time order; of equal times the later one is last.
     """
-    ends = np.append(starts[1:], values.size)
-    out: Summary = {"count": (ends - starts).astype(np.float64)}
+    ends = np.concatenate((starts[1:], (values.size,)))
+    sizes = ends - starts
+    out: Summary = {"count": sizes.astype(np.float64)}
     if "sum" in fields:
         out["sum"] = np.add.reduceat(values, starts)
     if "m2" in fields:
-        mean = np.repeat(out["sum"] / out["count"], ends - starts)
+        mean = (out["sum"] / out["count"]).repeat(sizes)
         out["m2"] = np.add.reduceat((values - mean) ** 2, starts)
     if "min" in fields:
         out["min"] = np.minimum.reduceat(values, starts)

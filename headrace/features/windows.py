@@ -21,12 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from headrace.features import aggregates
+from headrace.features import aggregates, batches
 from headrace.features.columns import NO_TIME
 from headrace.features.layout import Layout
-
-#: The index of a tile that was never filled; below that of any instant.
-NO_TILE = np.iinfo(np.int64).min
+from headrace.features.tiles import NO_TILE, Slots, Tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,8 @@ class WindowedGroup:
     layout: Layout = field(init=False, repr=False, compare=False)
     column_names: tuple[str, ...] = field(init=False, repr=False, compare=False)
     fields: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    plan: _Slots = field(init=False, repr=False, compare=False)
+    plan: Slots = field(init=False, repr=False, compare=False)
+    tiles: Tiles = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         unknown = [stat for stat in self.stats if stat not in aggregates.NEEDS]
@@ -99,8 +98,9 @@ class WindowedGroup:
             )
         object.__setattr__(self, "column_names", names)
         object.__setattr__(self, "fields", aggregates.fields_of(self.stats))
-        object.__setattr__(self, "plan", _Slots.of(self.windows))
+        object.__setattr__(self, "plan", Slots.of(self.windows))
         object.__setattr__(self, "layout", _layout(self))
+        object.__setattr__(self, "tiles", Tiles.of(self.plan, self.fields, self.layout))
 
     def describe(self) -> dict[str, Any]:
         """Return the declaration as plain data: what identifies the group's values."""
@@ -128,40 +128,6 @@ class WindowedGroup:
         if self.last:
             records["last_columns"] = np.nan
         return records
-
-
-@dataclass(frozen=True, slots=True)
-class _Slots:
-    """Where each window's slots lie in a record, resolved once."""
-
-    total: int
-    starts: np.ndarray  # [windows] first slot of each window
-    window: np.ndarray  # [slots] which window a slot belongs to
-    tile_ms: np.ndarray  # [windows]
-    tail_ms: np.ndarray  # [windows] delay + length
-    delay_ms: np.ndarray  # [windows]
-    delayed: np.ndarray  # [windows]
-
-    @classmethod
-    def of(cls, windows: tuple[Window, ...]) -> _Slots:
-        sizes = np.array([w.slots for w in windows])
-        delay = np.array([w.delay_ms for w in windows], dtype=np.int64)
-        return cls(
-            total=int(sizes.sum()),
-            starts=np.concatenate(([0], np.cumsum(sizes)[:-1])),
-            window=np.repeat(np.arange(len(windows)), sizes),
-            tile_ms=np.array([w.tile_ms for w in windows], dtype=np.int64),
-            tail_ms=np.array([w.length_ms for w in windows], dtype=np.int64) + delay,
-            delay_ms=delay,
-            delayed=delay > 0,
-        )
-
-    def bounds(self, as_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the first and the past-the-last tile index of each window, [n, windows] each."""
-        first = (as_of[:, None] - self.tail_ms) // self.tile_ms
-        # An undelayed head is exact: the tile holding as_of - 1 ms is the last one covered.
-        head = np.where(self.delayed, as_of[:, None] - self.delay_ms, as_of[:, None] + self.tile_ms - 1)
-        return first, head // self.tile_ms
 
 
 def _layout(group: WindowedGroup) -> Layout:
@@ -204,81 +170,15 @@ def read_is_exact(records: np.ndarray, as_of: np.ndarray) -> np.ndarray:
 def fold(group: WindowedGroup, records: np.ndarray, row: np.ndarray, events: Mapping[str, np.ndarray]) -> np.ndarray:
     """Add a batch of events to the records of their keys, in place.
 
-    `row[i]` is the record of event i; `events` holds the group's time (int64 epoch
-    milliseconds), value and last columns (float64), each [n], in order of arrival.
-    Returns a bool [n]: the events that are too late for every window.
+    `records` are of the group's layout; `row[i]` is the record of event i; `events` holds the
+    group's time (int64 epoch milliseconds), value and last columns (float64), each [n], in
+    order of arrival. Returns a bool [n]: the events that are too late for every window.
     """
-    times, values = events[group.time], events[group.value]
+    times = events[group.time]
     if not times.size:
         return np.zeros(0, dtype=bool)
-    order = np.lexsort((times, row))  # stable: equal times stay in order of arrival
-    by_arrival = np.argsort(row, kind="stable")
-    ordered = bool(np.array_equal(order, by_arrival))
-    counted = ~np.isnan(values)
-    too_late = np.ones(times.size, dtype=bool)
-    for at in range(len(group.windows)):
-        late = _late(group, at, records, row, times, None if ordered else counted)
-        too_late &= late
-        mine = order[(counted & ~late)[order]]
-        if mine.size:
-            _fold_window(group, at, records, row[mine], times[mine], values[mine])
-    _fold_newest(group, records, row[order], times[order], {name: events[name][order] for name in group.last})
+    packed = np.ascontiguousarray(records)
+    too_late = batches.fold(group.tiles, packed, row, times, events[group.value], [events[name] for name in group.last])
+    if packed is not records:
+        records[...] = packed
     return too_late
-
-
-def _late(
-    group: WindowedGroup, at: int, records: np.ndarray, row: np.ndarray, times: np.ndarray, counted: np.ndarray | None
-) -> np.ndarray:
-    """Tell which events come after their slot went on to a newer tile, in the store or within the batch."""
-    window, start = group.windows[at], group.plan.starts[at]
-    tile = times // window.tile_ms
-    slot = tile % window.slots
-    late = tile < records["tile"][row, start + slot]
-    if counted is None:
-        return late
-    place = row * window.slots + slot
-    by_place = np.argsort(place, kind="stable")
-    runs = np.cumsum(np.r_[0, np.diff(place[by_place]) != 0])
-    lowest = tile.min()
-    lift = runs * (tile.max() - lowest + 1)
-    # A null event fills no tile, so nothing is late because of it.
-    filled = np.where(counted, tile, lowest)[by_place]
-    newest = np.maximum.accumulate(filled - lowest + lift) - lift + lowest
-    late[by_place] |= tile[by_place] < newest
-    return late
-
-
-def _fold_window(
-    group: WindowedGroup, at: int, records: np.ndarray, row: np.ndarray, times: np.ndarray, values: np.ndarray
-) -> None:
-    window, start = group.windows[at], int(group.plan.starts[at])
-    tile = times // window.tile_ms
-    starts = np.flatnonzero(np.r_[True, (np.diff(row) != 0) | (np.diff(tile) != 0)])
-    fresh = aggregates.of(group.fields, values, times, starts)
-    row, tile = row[starts], tile[starts]
-    slot = start + tile % window.slots
-    newest = _last_of_each(row * group.plan.total + slot)
-    if newest.size < row.size:
-        row, tile, slot = row[newest], tile[newest], slot[newest]
-        fresh = {name: column[newest] for name, column in fresh.items()}
-    same = records["tile"][row, slot] == tile
-    held = {name: np.where(same, records[name][row, slot], aggregates.FIELDS[name][1]) for name in group.fields}
-    for name, column in aggregates.add(held, fresh).items():
-        records[name][row, slot] = column
-    records["tile"][row, slot] = tile
-
-
-def _last_of_each(place: np.ndarray) -> np.ndarray:
-    """Return, in ascending order, the index of the last occurrence of each distinct place."""
-    _, first_from_end = np.unique(place[::-1], return_index=True)
-    return np.sort(place.size - 1 - first_from_end)
-
-
-def _fold_newest(
-    group: WindowedGroup, records: np.ndarray, row: np.ndarray, times: np.ndarray, last: Mapping[str, np.ndarray]
-) -> None:
-    ends = np.flatnonzero(np.r_[np.diff(row) != 0, True])
-    newer = ends[times[ends] >= records["newest_ms"][row[ends]]]
-    records["newest_ms"][row[newer]] = times[newer]
-    for at, name in enumerate(group.last):
-        records["last_columns"][row[newer], at] = last[name][newer]

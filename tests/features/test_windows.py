@@ -117,6 +117,22 @@ def test_an_empty_batch_changes_nothing():
     assert records.tobytes() == of.empty(1).tobytes()
 
 
+def test_records_that_lie_apart_are_folded_in_place():
+    of = group(Window("w", LENGTH))
+    apart, together = of.empty(6)[::2], of.empty(3)
+    for records in (apart, together):
+        fold(of, records, np.array([2, 0]), columns([Event(2, 100, 1.0), Event(0, 90, 2.0)]))
+    assert apart.tobytes() == together.tobytes()
+    assert apart["count"].sum() == 2
+
+
+def test_more_records_than_a_short_integer_counts_are_told_apart():
+    of = group(Window("w", 1), stats=("count",), last=())
+    records, row = of.empty(70_000), np.array([69_999, 69_999 - 2**16, 69_999])
+    assert not fold(of, records, row, columns([Event(0, 100, 1.0)] * 3)).any()
+    assert records["count"].sum(axis=1)[row].tolist() == [2, 1, 2]
+
+
 def test_of_equal_times_the_later_arrival_is_last():
     events = [Event(0, 100, 1.0, 7.0), Event(0, 100, 2.0, 8.0)]
     for cuts in ((), (1,)):

@@ -83,3 +83,39 @@ def read(events: list[Event], key: int, spans: list[Span], stats: tuple[str, ...
         for name in stats:
             row.append(statistic(name, values))
     return row
+
+
+class Ring(NamedTuple):
+    """The tiles of one window of one key: the values of each slot's newest tile, in order of arrival."""
+
+    slots: int
+    tile: dict[int, int]
+    values: dict[int, list[float]]
+
+
+def fold(events: list[Event], spans: list[Span]) -> tuple[dict[int, list[Ring]], list[bool]]:
+    """Add events one after another to rings of tiles; return those of each key, and which events were too late."""
+    rings: dict[int, list[Ring]] = {}
+    too_late = []
+    for event in events:
+        mine = rings.setdefault(event.key, [Ring(slots(span), {}, {}) for span in spans])
+        placed = [put(ring, event.at_ms // span.tile, event.value) for ring, span in zip(mine, spans, strict=True)]
+        too_late.append(not any(placed))
+    return rings, too_late
+
+
+def slots(span: Span) -> int:
+    """Return how many tiles a ring keeps: all that a read can cover, and the one being filled."""
+    return -(-(span.length + span.delay) // span.tile) + 1
+
+
+def put(ring: Ring, tile: int, value: float | None) -> bool:
+    """Add a value to its tile's slot unless that holds a newer tile; tell whether it was in time."""
+    slot = tile % ring.slots
+    if slot in ring.tile and tile < ring.tile[slot]:
+        return False
+    if value is not None:
+        if ring.tile.get(slot) != tile:
+            ring.tile[slot], ring.values[slot] = tile, []
+        ring.values[slot].append(value)
+    return True

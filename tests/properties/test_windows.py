@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.features import Window, merge
+from headrace.features.tiles import NO_TILE
 from tests.features.streaming import STATS, columns, fold_all, group, span
 from tests.oracles import naive_windows
 from tests.oracles.naive_windows import Event
@@ -110,6 +111,27 @@ def test_an_event_is_too_late_only_when_no_later_read_would_have_counted_it(stre
         event = events[at]
         seen = max(other.at_ms for other in events[:at] if other.key == event.key)
         assert not any(span(window).covers(event.at_ms, seen + 1) for window in of.windows)
+
+
+@given(batched(), st.sampled_from([0, -(10**12), 10**15]), st.integers(1, 9))
+def test_every_slot_and_every_late_event_is_what_folding_one_by_one_gives(stream, epoch, spread):
+    events = [event._replace(at_ms=epoch + event.at_ms * spread) for event in stream[0]]
+    of = group(*PLAIN, Window("e", 90, delay_ms=30), stats=("count", "sum", "min", "max"))
+    records, late = fold_all(of, events, KEYS, stream[1])
+    wanted, late_wanted = naive_windows.fold(events, [span(window) for window in of.windows])
+    assert late.tolist() == late_wanted
+    for key, rings in wanted.items():
+        for start, ring in zip(of.plan.starts, rings, strict=True):
+            held = records[key]
+            for slot in range(ring.slots):
+                values = ring.values.get(slot, [])
+                at = start + slot
+                assert held["tile"][at] == ring.tile.get(slot, NO_TILE)
+                assert (held["count"][at], held["sum"][at]) == (len(values), sum(values))
+                assert (held["min"][at], held["max"][at]) == (
+                    min(values, default=np.inf),
+                    max(values, default=-np.inf),
+                )
 
 
 @given(arrivals)

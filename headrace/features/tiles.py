@@ -1,0 +1,125 @@
+"""Where the tiles of a group's windows lie in its records.
+
+Each window has a ring of slots, and all rings lie one after another. A field of a record
+holds one value per slot: the index of the tile in it, and what was counted of its events.
+A record is a whole number of eight-byte words, so that the tiles of any records, windows
+and fields are gathered and scattered at once, by the number of their word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from headrace.features import aggregates
+from headrace.features.layout import Layout
+
+#: The index of a tile that was never filled; below that of any instant.
+NO_TILE = np.iinfo(np.int64).min
+_WORD = 8  # bytes
+
+
+class Ring(Protocol):
+    """What a window says of its tiles; times in milliseconds."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def length_ms(self) -> int: ...
+    @property
+    def delay_ms(self) -> int: ...
+    @property
+    def tile_ms(self) -> int: ...
+    @property
+    def slots(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Where each window's slots lie in a field, resolved once."""
+
+    total: int
+    starts: np.ndarray  # [windows] first slot of each window
+    window: np.ndarray  # [slots] which window a slot belongs to
+    sizes: np.ndarray  # [windows]
+    tile_ms: np.ndarray  # [windows]
+    tail_ms: np.ndarray  # [windows] delay + length
+    delay_ms: np.ndarray  # [windows]
+    delayed: np.ndarray  # [windows]
+    lap_ms: int  # events no further apart compete for a slot of no window
+    longest: slice  # the window of the longest lap
+    longest_lap_ms: int  # events no further apart compete for no slot of that window
+
+    @classmethod
+    def of(cls, windows: Sequence[Ring]) -> Slots:
+        """Lay the rings of these windows one after another."""
+        sizes = np.array([w.slots for w in windows], dtype=np.int64)
+        delay = np.array([w.delay_ms for w in windows], dtype=np.int64)
+        laps = [(w.slots - 1) * w.tile_ms for w in windows]
+        longest = laps.index(max(laps))
+        return cls(
+            total=int(sizes.sum()),
+            starts=np.concatenate(([0], np.cumsum(sizes)[:-1])),
+            window=np.repeat(np.arange(len(windows)), sizes),
+            sizes=sizes,
+            tile_ms=np.array([w.tile_ms for w in windows], dtype=np.int64),
+            tail_ms=np.array([w.length_ms for w in windows], dtype=np.int64) + delay,
+            delay_ms=delay,
+            delayed=delay > 0,
+            lap_ms=min(laps),
+            longest=slice(longest, longest + 1),
+            longest_lap_ms=max(laps),
+        )
+
+    def bounds(self, as_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first and the past-the-last tile index of each window, [n, windows] each."""
+        first = (as_of[:, None] - self.tail_ms) // self.tile_ms
+        # An undelayed head is exact: the tile holding as_of - 1 ms is the last one covered.
+        head = np.where(self.delayed, as_of[:, None] - self.delay_ms, as_of[:, None] + self.tile_ms - 1)
+        return first, head // self.tile_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """The words of a record that tiles lie in, counted from its beginning."""
+
+    slots: Slots
+    fields: tuple[str, ...]
+    width: int  # of a whole record
+    newest: int
+    last: int
+    gaps: np.ndarray  # [fields, 1] from the word of a tile's index to those of its fields
+    empty: np.ndarray  # int64 [fields, 1] the bits of each field when nothing was counted
+    rings: np.ndarray  # [windows, 1] the first tile index of each
+    sizes: np.ndarray  # [windows, 1]
+    tile_ms: np.ndarray  # [windows, 1]
+
+    @classmethod
+    def of(cls, slots: Slots, fields: tuple[str, ...], layout: Layout) -> Tiles:
+        """Find them in the layout of a group."""
+        parts = dict(layout.dtype.fields or {})
+        word = {name: parts[name][1] // _WORD for name in parts}
+        empty = [np.array(value, dtype).view("<i8") for dtype, value in map(aggregates.FIELDS.__getitem__, fields)]
+        return cls(
+            slots=slots,
+            fields=fields,
+            width=layout.size // _WORD,
+            newest=word["newest_ms"],
+            last=word.get("last_columns", 0),
+            gaps=np.array([word[name] - word["tile"] for name in fields])[:, None],
+            empty=np.array(empty)[:, None],
+            rings=word["tile"] + slots.starts[:, None],
+            sizes=slots.sizes[:, None],
+            tile_ms=slots.tile_ms[:, None],
+        )
+
+    def places(self, row: np.ndarray, times: np.ndarray, windows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tile index of each event and the word that it lives in, int64 [windows, n] each."""
+        tile = times // self.tile_ms[windows]
+        place = tile % self.sizes[windows]
+        place += self.rings[windows]
+        place += row * self.width
+        return tile, place
