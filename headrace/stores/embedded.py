@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,23 @@ import lmdb
 import numpy as np
 
 from headrace.features.windows import WindowedGroup
+from headrace.stores.change import Change, count_key, offset_key
 from headrace.stores.online import (
     Block,
     LayoutMismatch,
     Lookup,
-    OffsetMismatch,
     StoreGrew,
     StoreUnavailable,
     block_of,
     declaration,
-    encode_keys,
     mismatch,
     not_ready,
 )
+from headrace.stores.records import fetch
 
 DATA_FILE = "data.mdb"
 _ABOUT = b"headrace"
+_JOURNALS = b"journals"
 _FIRST_MAP = 256 << 20
 _HEADROOM = 192 << 20  # grown before a batch begins, so that a batch hardly ever meets the end of the map
 _MOST_GROUPS = 256
@@ -51,9 +51,9 @@ class EmbeddedStore:
         self._durable = durable
         self._env: lmdb.Environment | None = None
         self._dbs: dict[str, Any] = {}
-        self._meta: Any = None
+        self.about: Any = None
+        self.journals: Any = None
         self._inode = 0
-        self._empty: dict[np.uint64, bytes] = {}
         self._called = f"the store at {self.path.name!r}"
         if not readonly:
             self._environment()
@@ -64,11 +64,12 @@ class EmbeddedStore:
         The read happens where it is called: pages in memory are found in microseconds,
         less than a thread would take to be told.
         """
-        try:
-            found = self._fetch(lookups)
-        except lmdb.Error as away:
-            raise StoreUnavailable(f"{self._called} cannot be read: {away}") from away
+        found = self._fetch(lookups)
         return [block_of(wanted.group, records, as_of) for wanted, records in zip(lookups, found, strict=True)]
+
+    def records(self, wanted: Lookup) -> np.ndarray:
+        """Return the records of keys as they are held, [n] and read only; raises StoreUnavailable."""
+        return self._fetch([wanted])[0]
 
     def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
         """Return None where every group holds keys under its declaration, else the reason why not.
@@ -111,22 +112,28 @@ class EmbeddedStore:
 
     def offsets(self, source: str) -> dict[str, int]:
         """Return where each partition of a source stands."""
-        rows = self._about(b"offset\0" + source.encode() + b"\0")
-        return {partition.decode(): int.from_bytes(value, "big") for partition, value in rows}
+        return self._numbers(offset_key(source))
+
+    def counts(self, source: str) -> dict[str, int]:
+        """Return the counters of a source."""
+        return self._numbers(count_key(source))
+
+    def flush(self) -> None:
+        """Return once everything committed so far survives a loss of power."""
+        self._environment().sync(True)
 
     @contextmanager
-    def transaction(self, source: str, start: Mapping[str, int]) -> Iterator[_Change]:
+    def transaction(self, source: str, start: Mapping[str, int]) -> Iterator[Change]:
         """Begin a change; see WritableStore."""
         env = self._environment()
         self._make_room(env)
-        if self._meta is None:
-            self._meta = self._open(_ABOUT)
+        if self.about is None:
+            self.about, self.journals = self._open(_ABOUT), self._open(_JOURNALS)
         try:
             with self._begin(env, write=True) as txn:
-                stored = {p: int.from_bytes(txn.get(_offset(source, p), b"\0", db=self._meta), "big") for p in start}
-                if stored != dict(start):
-                    raise OffsetMismatch(stored)
-                yield _Change(self, txn, source)
+                change = Change(self, txn, source)
+                change.check(start)
+                yield change
         except lmdb.MapFullError as full:
             size = env.info()["map_size"] * 2
             env.set_mapsize(size)
@@ -136,7 +143,7 @@ class EmbeddedStore:
         """Close the environment and forget what belonged to it; the next use opens it again."""
         if self._env is not None:
             self._env.close()
-            self._env, self._meta = None, None
+            self._env, self.about, self.journals = None, None, None
             self._dbs.clear()
 
     def opened(self, group: WindowedGroup) -> Any:
@@ -148,24 +155,13 @@ class EmbeddedStore:
         return self._dbs[group.name]
 
     def _fetch(self, lookups: Sequence[Lookup]) -> list[np.ndarray]:
-        env = self._environment()
-        dbs = [self._db(wanted.group.name) for wanted in lookups]
-        with self._begin(env) as txn:
-            return [self._rows(txn, db, wanted) for db, wanted in zip(dbs, lookups, strict=True)]
-
-    def _rows(self, txn: lmdb.Transaction, db: Any, wanted: Lookup) -> np.ndarray:
-        group = wanted.group
-        empty = self._empty.get(group.layout.fingerprint)
-        if empty is None:
-            empty = self._empty[group.layout.fingerprint] = group.empty(1).tobytes()
-        if db is None:
-            return group.layout.read(empty * len(wanted.keys))
-        found = list(map(txn.get, encode_keys(wanted.keys), repeat(empty), repeat(db)))
-        joined = b"".join(found)
-        size = group.layout.size
-        if len(joined) != size * len(found) or any(len(row) != size for row in found):
-            joined = b"".join(row if len(row) == size else empty for row in found)
-        return group.layout.read(joined)
+        try:
+            env = self._environment()
+            dbs = [self._db(wanted.group.name) for wanted in lookups]
+            with self._begin(env) as txn:
+                return [fetch(txn, db, wanted.group, wanted.keys) for db, wanted in zip(dbs, lookups, strict=True)]
+        except lmdb.Error as away:
+            raise StoreUnavailable(f"{self._called} cannot be read: {away}") from away
 
     def _environment(self) -> lmdb.Environment:
         if self._env is None:
@@ -215,6 +211,9 @@ class EmbeddedStore:
             env.set_mapsize(0)
             return self._open(name)
 
+    def _numbers(self, prefix: bytes) -> dict[str, int]:
+        return {name.decode(): int.from_bytes(value, "big") for name, value in self._about(prefix)}
+
     def _about(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
         env = self._environment()
         db = self._open(_ABOUT)
@@ -236,38 +235,8 @@ class EmbeddedStore:
             env.set_mapsize(info["map_size"] * 2)
 
 
-class _Change:
-    """One write transaction; records are read inside it, so they are never another process's past."""
-
-    def __init__(self, store: EmbeddedStore, txn: lmdb.Transaction, source: str) -> None:
-        self._store = store
-        self._txn = txn
-        self._source = source
-
-    def advance(self, offsets: Mapping[str, int]) -> None:
-        for partition, at in offsets.items():
-            self._txn.put(_offset(self._source, partition), at.to_bytes(8, "big"), db=self._store._meta)
-
-    def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
-        records = self._store._rows(self._txn, self._store.opened(group), Lookup(group, keys)).copy()
-        foreign = ~group.layout.known(records)
-        if foreign.any():
-            records[foreign] = group.empty(int(foreign.sum()))
-        return records
-
-    def write(self, group: WindowedGroup, keys: np.ndarray, records: np.ndarray) -> None:
-        db, size = self._store.opened(group), group.layout.size
-        flat = memoryview(records.tobytes())
-        rows = ((key, flat[at * size : (at + 1) * size]) for at, key in enumerate(encode_keys(keys)))
-        self._txn.cursor(db).putmulti(rows)
-
-
 def _name(group: str) -> bytes:
     return b"group:" + group.encode()
-
-
-def _offset(source: str, partition: str) -> bytes:
-    return b"offset\0" + source.encode() + b"\0" + partition.encode()
 
 
 def _used(path: Path) -> int:

@@ -32,6 +32,9 @@ class MemoryStore:
         self._records: dict[str, dict[bytes, bytes]] = {}
         self._offsets: dict[str, dict[str, int]] = {}
         self._declared: dict[str, dict] = {}
+        self._counts: dict[str, dict[str, int]] = {}
+        self._journals: dict[str, dict[int, bytes]] = {}
+        self._last: dict[str, int] = {}
 
     async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
         """Return one block per lookup; see OnlineStore."""
@@ -44,6 +47,13 @@ class MemoryStore:
     def offsets(self, source: str) -> dict[str, int]:
         """Return where each partition of a source stands."""
         return dict(self._offsets.get(source, {}))
+
+    def counts(self, source: str) -> dict[str, int]:
+        """Return the counters of a source."""
+        return dict(self._counts.get(source, {}))
+
+    def flush(self) -> None:
+        """Nothing survives this process."""
 
     def declare(self, groups: Sequence[WindowedGroup]) -> None:
         """Record the groups to be written; raises LayoutMismatch."""
@@ -59,11 +69,14 @@ class MemoryStore:
         stored = {partition: offsets.get(partition, 0) for partition in start}
         if stored != dict(start):
             raise OffsetMismatch(stored)
-        change = _Change(self)
+        change = _Change(self, self.counts(source))
         yield change
         for name, records in change.written.items():
             self._records.setdefault(name, {}).update(records)
         self._offsets.setdefault(source, {}).update(change.offsets)
+        self._counts[source] = change.counts
+        self._journals |= change.journals
+        self._last |= change.last
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -76,13 +89,37 @@ class MemoryStore:
 
 
 class _Change:
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: MemoryStore, counts: dict[str, int]) -> None:
         self._store = store
         self.written: dict[str, dict[bytes, bytes]] = {}
         self.offsets: dict[str, int] = {}
+        self.counts = counts
+        self.journals: dict[str, dict[int, bytes]] = {}
+        self.last: dict[str, int] = {}
 
     def advance(self, offsets: Mapping[str, int]) -> None:
         self.offsets.update(offsets)
+
+    def count(self, counts: Mapping[str, int]) -> None:
+        for reason, more in counts.items():
+            self.counts[reason] = self.counts.get(reason, 0) + more
+
+    def journal(self, name: str, after: int) -> list[tuple[int, bytes]]:
+        held = self.journals.get(name, self._store._journals.get(name, {}))
+        return [(number, entry) for number, entry in held.items() if number > after]
+
+    def append(self, name: str, entry: bytes) -> int:
+        number = self.last.get(name, self._store._last.get(name, 0)) + 1
+        self._journal(name)[number] = bytes(entry)
+        self.last[name] = number
+        return number
+
+    def forget(self, name: str, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self._journal(name).pop(number, None)
+
+    def _journal(self, name: str) -> dict[int, bytes]:
+        return self.journals.setdefault(name, dict(self._store._journals.get(name, {})))
 
     def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
         records = self._store._read(group, keys).copy()
