@@ -31,6 +31,14 @@ class Events:
     accepted: np.ndarray  # bool [events read]
     reasons: dict[int, str]  # index of a refused event -> the reason
 
+    def without(self, duplicate: np.ndarray) -> Events:
+        """Return the events without those accepted ones that are duplicates, bool [accepted events]."""
+        if not duplicate.any():
+            return self
+        accepted = self.accepted.copy()
+        accepted[np.flatnonzero(accepted)[duplicate]] = False
+        return Events({name: values[~duplicate] for name, values in self.columns.items()}, accepted, self.reasons)
+
 
 def decode(stream: Stream, raw: Mapping[str, Sequence[Any] | np.ndarray], count: int, now_ms: int) -> Events:
     """Decode equally long raw columns of `count` events; a column absent from `raw` is null in all of them."""
