@@ -18,6 +18,7 @@ DOORS = {
     "httptools": ("headrace/open_inference/http_protocol.py", "headrace/open_inference/server.py"),
     "kserve": ("transformer/model.py", "transformer/server.py"),
     "lmdb": ("headrace/stores/embedded.py", "headrace/stores/change.py", "headrace/stores/records.py"),
+    "matplotlib": ("headrace/pictures.py",),
     "numpy": ("*",),
     "onnx": ("predictor/export.py",),
     "onnxruntime": ("headrace/runtime.py", "predictor/backends/*.py", "predictor/backends/onnxruntime/*"),
