@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from feature_pipelines.dead_letters import DeadLetter, DeadLetterFile
+from feature_pipelines.duplicates import Duplicates
 from feature_pipelines.engines import Report, local
 from feature_pipelines.events import Events, decode
 from feature_pipelines.sources import Batch, Source
@@ -39,6 +40,10 @@ class Pipeline:
     letters: DeadLetterFile
     clock: Clock
     report: Report = field(default_factory=Report)
+    _duplicates: Duplicates = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._duplicates = Duplicates(self.stream)
 
     def start(self) -> Report:
         """Declare the groups and go to where the store stands.
@@ -93,11 +98,15 @@ class Pipeline:
         at = self.store.offsets(self.stream.name).get(letters_at, 0)
         try:
             with self.store.transaction(self.stream.name, {**batch.start, letters_at: at}) as change:
+                duplicate = self._duplicates.begin(change, events.columns)
+                events = events.without(duplicate)
                 late = local.add(change, self.groups, events.columns, int(events.accepted.sum()))
                 letters = _letters(self.stream, batch, events, late)
                 change.advance({**batch.end, letters_at: self.letters.append(letters, at)})
         except StoreGrew:
             return False
+        self._duplicates.committed()
+        self.report.duplicates += int(duplicate.sum())
         self.report.events += batch.count
         self.report.dead += len(letters)
         for letter in letters:
