@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from headrace.features import Column, FeatureView, OnDemand, Plan, Window, WindowedGroup, fold
 from headrace.features.rows import RowsError
-from headrace.stores import offline
+from headrace.stores import timeline
 from headrace.stores.memory import MemoryStore
 from headrace.stores.offline import training_frame
 from headrace.stores.online import Lookup
@@ -150,7 +150,7 @@ def test_every_row_is_what_the_definition_says(payments, labels, asked):
 def test_where_a_frame_is_cut_into_chunks_changes_nothing(payments, labels, asked, chunk):
     whole = framed(payments, labels, asked)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(offline, "_CHUNK", chunk)
+        patch.setattr(timeline, "_ROWS", chunk)
         told: list[int] = []
         cut = training_frame(
             VIEW, spine_of(asked), {"payments": columns(payments), "labels": columns(labels)}, progress=told.append
@@ -158,6 +158,16 @@ def test_where_a_frame_is_cut_into_chunks_changes_nothing(payments, labels, aske
     np.testing.assert_array_equal(cut.features, whole)
     assert sum(told) == len(asked)
     assert max(told) <= chunk
+
+
+@given(histories, histories, askings, st.sampled_from([("RANGED", frozenset()), ("LARGEST", 0.0), ("_MOST_PLACES", 0)]))
+def test_every_way_to_read_history_gives_the_same_rows(payments, labels, asked, way):
+    whole = framed(payments, labels, asked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timeline, *way)
+        patch.setattr(timeline, "_EVENTS", 5)
+        patch.setattr(timeline, "_REBUILT_EVENTS", 3)
+        np.testing.assert_array_equal(framed(payments, labels, asked), whole)
 
 
 @given(histories, histories, askings, st.randoms(use_true_random=False))
