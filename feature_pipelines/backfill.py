@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from feature_pipelines.duplicates import counted_once
 from feature_pipelines.events import decode
 from feature_pipelines.files import SourceError, as_numpy, open_events
 from headrace.application import Application
@@ -63,7 +64,7 @@ def backfill(
 
 
 def read_history(app: Application, path: Path, now_ms: int, notes: list[str]) -> dict[str, dict[str, np.ndarray]]:
-    """Return every stream of the application that the file has the columns of, decoded, in file order."""
+    """Return every stream of the application that the file has the columns of: decoded, in file order, each id once."""
     history: dict[str, dict[str, np.ndarray]] = {}
     for stream in app.streams:
         needed = {group.value for group in app.groups_of(stream.name)}
@@ -92,7 +93,10 @@ def _decoded(stream: Stream, file, now_ms: int, notes: list[str]) -> dict[str, n
         reasons = {**events.reasons, **unreadable}
         first = reasons[min(reasons)]
         notes.append(f"{len(reasons)} events of {stream.name} were not counted, the first because {first}")
-    return events.columns
+    columns = counted_once(stream, events.columns)
+    if again := events.columns[stream.time].size - columns[stream.time].size:
+        notes.append(f"{again} events of {stream.name} were not counted, they repeat the {stream.id} of another")
+    return columns
 
 
 def read_table(path: Path) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from applications.fraud.features import FRAUD_VIEW, LABEL_DELAY_MS, WITHOUT_ON_DEMAND, WITHOUT_WINDOWS
 from headrace.application import Application, Output
-from headrace.features.columns import Column
+from headrace.features.columns import DAY, HOUR, Column
 from headrace.features.streams import Stream
 
 PAYMENTS = Stream(
@@ -20,6 +20,8 @@ PAYMENTS = Stream(
         Column("card_present", "bool", required=False, meaning="Whether the card was read."),
         Column("category", "string", required=False, meaning="What was bought."),
     ),
+    id="tid",
+    horizon_ms=HOUR,  # a producer tries again for minutes, one that is restarted sends its last minutes again
 )
 
 LABELS = Stream(
@@ -31,6 +33,8 @@ LABELS = Stream(
         Column("datetime", "timestamp", meaning="When the payment was made; its label comes seven days later."),
         Column("fraud_label", "bool", meaning="Whether the payment turned out fraudulent."),
     ),
+    id="tid",
+    horizon_ms=DAY,  # labels come in files of a day, and a file is sent again whole
 )
 
 APP = Application(

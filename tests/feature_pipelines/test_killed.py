@@ -20,7 +20,7 @@ START_MS, DAY_MS = 1_767_225_600_000, 86_400_000
 
 
 def payments(chance: random.Random) -> bytes:
-    """Return payments out of order as CSV, one in thirty of them not to be counted."""
+    """Return payments out of order as CSV, one in thirty of them not to be counted and one in forty a duplicate."""
     lines = [b"tid,cc_num,terminal_id,datetime,amount,latitude,longitude,card_present"]
     for tid in range(EVENTS):
         at = START_MS + int(chance.triangular(0, 40 * DAY_MS, 20 * DAY_MS))
@@ -32,7 +32,7 @@ def payments(chance: random.Random) -> bytes:
         elif tid % 97 == 5:
             at -= 90 * DAY_MS  # in order of arrival too late, in order of time not
         line = f"{tid},{card},{chance.randrange(20)},{at},{amount},{place},{chance.choice(['true', 'false', ''])}"
-        lines.append(line.encode("latin-1"))
+        lines.append(lines[-chance.randrange(1, 20)] if tid % 40 == 39 else line.encode("latin-1"))
     return b"\n".join(lines) + b"\n"
 
 
