@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -28,6 +28,20 @@ class DeadLetter:
     offset: int
     reason: str
     event: bytes
+
+
+class DeadLetters(Protocol):
+    """Where a pipeline's dead letters go; how far they reach is an offset of `partition` in the store."""
+
+    partition: str
+
+    def check_new(self) -> None:
+        """Raise ValueError where there are letters that the store never wrote."""
+        ...
+
+    def append(self, letters: Sequence[DeadLetter], at: int) -> int:
+        """Add letters behind those that reach to `at`, and return how far they reach now."""
+        ...
 
 
 class DeadLetterFile:

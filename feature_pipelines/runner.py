@@ -1,4 +1,4 @@
-"""Run one stream into one store: poll, decode, fold, commit tiles and offsets together.
+"""The local engine's loop, one stream into one store: poll, decode, fold, commit tiles and offsets together.
 
 A batch is committed only if the store stands where the batch began. After a crash, or
 when another process was faster, the source goes back to where the store stands: no event
@@ -7,23 +7,51 @@ is lost and none is counted twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 
-from feature_pipelines.dead_letters import DeadLetter, DeadLetterFile
+from feature_pipelines.dead_letters import DeadLetter, DeadLetters
 from feature_pipelines.duplicates import Duplicates
-from feature_pipelines.engines import Report, local
+from feature_pipelines.engines import Report, Stop
 from feature_pipelines.events import Events, decode
 from feature_pipelines.sources import Batch, Source
+from feature_pipelines.tiles import add
 from headrace.features.streams import Stream
 from headrace.features.windows import WindowedGroup
 from headrace.stores.online import OffsetMismatch, StoreGrew, WritableStore
 
 Clock = Callable[[], int]
 BATCH = 16_384
+
+
+class Observer(Protocol):
+    """Is told of every batch once it is committed; `headrace.telemetry.PipelineMetrics` is one."""
+
+    def observe(
+        self,
+        times: np.ndarray,
+        now_ms: float,
+        *,
+        events: int,
+        produced: np.ndarray | None,
+        refused: Mapping[str, int],
+        duplicates: int,
+        lag: Mapping[str, int],
+        commit_s: float,
+    ) -> None:
+        """Take note of a batch: its counted events' times, when they were produced, what was refused."""
+        ...
+
+
+def never() -> bool:
+    """Go on."""
+    return False
 
 
 @dataclass(slots=True)
@@ -37,33 +65,47 @@ class Pipeline:
     groups: Sequence[WindowedGroup]
     source: Source
     store: WritableStore
-    letters: DeadLetterFile
+    letters: DeadLetters
     clock: Clock
     report: Report = field(default_factory=Report)
+    observer: Observer | None = None
     _duplicates: Duplicates = field(init=False)
+    _letters_at: int = field(default=0, init=False)  # where the letters stand, as far as this process knows
+
+    _started: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._duplicates = Duplicates(self.stream)
 
     def start(self) -> Report:
-        """Declare the groups and go to where the store stands.
+        """Declare the groups and go to where the store stands; `run` does it where it was not done.
 
         Raises LayoutMismatch, and ValueError for dead letters that are not this store's.
         """
+        if self._started:
+            return self.report
+        self._started = True
         self.store.declare(self.groups)
-        stored = self.store.offsets(self.stream.name)
-        if self.letters.partition not in stored:
-            self._claim_letters()
-        self.source.seek(stored)
+        if self.letters.partition not in self._stored():
+            self.letters.check_new()
+        self._claim_letters()
+        self.source.follow(self._stored)
         self.report.skipped = self.source.at
         return self.report
 
-    def run(self, limit: int = BATCH, on_batch: Callable[[int], None] | None = None) -> Report:
-        """Read to the end of the source, telling `on_batch` how many events each commit held."""
+    def run(self, limit: int = BATCH, on_batch: Callable[[int], None] | None = None, stop: Stop = never) -> Report:
+        """Read until the source ends or `stop()` is true, telling `on_batch` how many events each commit held.
+
+        When it returns, everything counted is on the disk.
+        """
         self.start()
-        while done := self.step(limit):
-            if on_batch:
+        while not stop():
+            done = self.step(limit)
+            if done and on_batch:
                 on_batch(done)
+            if not done and self.source.ended:
+                break
+        self.store.flush()
         return self.report
 
     def run_to(self, offset: int, on_batch: Callable[[int], None] | None = None) -> None:
@@ -79,40 +121,81 @@ class Pipeline:
             try:
                 while not self._commit(batch, events):
                     pass
-                return batch.count
             except OffsetMismatch:
-                self.source.seek(self.store.offsets(self.stream.name))
+                self.source.seek(self._stored())
+                continue
+            self.source.acknowledge()
+            return batch.count
         return 0
 
+    def _stored(self) -> dict[str, int]:
+        return self.store.offsets(self.stream.name)
+
     def _claim_letters(self) -> None:
-        """Record in the store that the dead letters are its own, before any is written."""
-        self.letters.check_new()
+        """Record in the store that the dead letters are its own, and drop what an interrupted batch left in them."""
         name = self.letters.partition
+        self._letters_at = self._stored().get(name, 0)
         # Where another process was faster, or the store had to grow, the first batch claims them.
-        with suppress(StoreGrew, OffsetMismatch), self.store.transaction(self.stream.name, {name: 0}) as change:
-            change.advance({name: 0})
+        with (
+            suppress(StoreGrew, OffsetMismatch),
+            self.store.transaction(self.stream.name, {name: self._letters_at}) as change,
+        ):
+            self._letters_at = self.letters.append([], self._letters_at)
+            change.advance({name: self._letters_at})
 
     def _commit(self, batch: Batch, events: Events) -> bool:
-        """Commit one batch; False where the store had to grow and the batch must be run again."""
-        letters_at = self.letters.partition
-        at = self.store.offsets(self.stream.name).get(letters_at, 0)
+        """Commit one batch; False where it must be run again as it is."""
+        began, name, at = perf_counter(), self.letters.partition, self._letters_at
         try:
-            with self.store.transaction(self.stream.name, {**batch.start, letters_at: at}) as change:
+            with self.store.transaction(self.stream.name, {**batch.start, name: at}) as change:
                 duplicate = self._duplicates.begin(change, events.columns)
                 events = events.without(duplicate)
-                late = local.add(change, self.groups, events.columns, int(events.accepted.sum()))
-                letters = _letters(self.stream, batch, events, late)
-                change.advance({**batch.end, letters_at: self.letters.append(letters, at)})
+                late = add(change, self.groups, events.columns, int(events.accepted.sum()))
+                letters = _letters(self.stream, batch, events, late) if events.reasons or late.any() else []
+                if letters:
+                    at = self.letters.append(letters, at)
+                refused = Counter(letter.reason.partition(",")[0] for letter in letters)
+                change.count({"events": batch.count, **refused})
+                change.advance({**batch.end, name: at})
         except StoreGrew:
             return False
+        except OffsetMismatch as elsewhere:
+            self._letters_at = elsewhere.stored[name]
+            if any(elsewhere.stored[partition] != start for partition, start in batch.start.items()):
+                raise
+            return False  # only another process's letters were in between
         self._duplicates.committed()
-        self.report.duplicates += int(duplicate.sum())
+        duplicates = int(duplicate.sum())
+        self.report.duplicates += duplicates
+        self._letters_at = at
         self.report.events += batch.count
         self.report.dead += len(letters)
-        for letter in letters:
-            reason = letter.reason.split(",")[0]
-            self.report.reasons[reason] = self.report.reasons.get(reason, 0) + 1
+        for reason, count in refused.items():
+            self.report.reasons[reason] = self.report.reasons.get(reason, 0) + count
+        if self.observer:
+            self._tell(self.observer, batch, events, refused, duplicates, perf_counter() - began)
         return True
+
+    def _tell(
+        self,
+        observer: Observer,
+        batch: Batch,
+        events: Events,
+        refused: Mapping[str, int],
+        duplicates: int,
+        commit_s: float,
+    ) -> None:
+        produced = batch.produced_ms() if batch.produced_ms else None
+        observer.observe(
+            events.columns[self.stream.time],
+            self.clock(),
+            events=batch.count,
+            produced=produced,
+            refused=refused,
+            duplicates=duplicates,
+            lag=self.source.lag(),
+            commit_s=commit_s,
+        )
 
 
 def _decoded(stream: Stream, batch: Batch, now_ms: int) -> Events:

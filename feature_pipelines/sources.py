@@ -20,6 +20,7 @@ from headrace.features.instants import epochs_ms
 from headrace.features.streams import Stream
 
 ORDERS = ("time", "file")
+Stored = Callable[[], Mapping[str, int]]
 _DIGESTED = 1 << 20
 
 
@@ -34,6 +35,7 @@ class Batch:
     unreadable: Mapping[int, str]  # event -> why it has no columns at all
     original: Callable[[int], bytes]
     origin: Callable[[int], tuple[str, int]]  # event -> its partition and offset
+    produced_ms: Callable[[], np.ndarray] | None = None  # when each event was produced, int64 [count], where known
 
 
 class Source(Protocol):
@@ -42,12 +44,29 @@ class Source(Protocol):
     total: int | None  # events in all, None where there is no end
     at: int  # events already read
 
+    @property
+    def ended(self) -> bool:
+        """Whether every event was returned; of a source without an end never."""
+        ...
+
+    def follow(self, stored: Stored) -> None:
+        """Read from the offsets that `stored()` returns, now and whenever partitions come to be read here."""
+        ...
+
     def seek(self, offsets: Mapping[str, int]) -> None:
         """Go to these offsets; a partition that is not named is read from its beginning."""
         ...
 
     def poll(self, limit: int) -> Batch | None:
         """Return up to `limit` further events; None where there are none now."""
+        ...
+
+    def lag(self) -> dict[str, int]:
+        """Return how many events of each partition are not read yet, as far as it is known."""
+        ...
+
+    def acknowledge(self) -> None:
+        """Let others know that everything returned so far is in the store."""
         ...
 
     def close(self) -> None:
@@ -72,6 +91,15 @@ class FileSource:
         self.partition = f"{self._file_id}/{order}"
         self.total: int | None = self._file.count
         self.at = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether every event was returned."""
+        return self.at >= self._file.count
+
+    def follow(self, stored: Stored) -> None:
+        """Read from where the store stands; see `seek`."""
+        self.seek(stored())
 
     def seek(self, offsets: Mapping[str, int]) -> None:
         """Go to the file's offset among `offsets`, to its beginning where it is not named.
@@ -110,6 +138,13 @@ class FileSource:
             original=lambda event: self._file.original(int(index[event])),
             origin=lambda event: (self.partition, start + event),
         )
+
+    def lag(self) -> dict[str, int]:
+        """Return how many events are not read yet."""
+        return {self.partition: self._file.count - self.at}
+
+    def acknowledge(self) -> None:
+        """Nobody else follows a file."""
 
     def close(self) -> None:
         """Close the file."""

@@ -1,26 +1,62 @@
-"""The local engine: one process folds micro-batches into an online store on this machine."""
+"""The local engine: this process folds micro-batches into an online store on this machine.
+
+Offsets, tiles and the ids of events change in one transaction, so any number of processes
+may share a topic's partitions and one store, and any of them may be killed at any time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
-import numpy as np
+from feature_pipelines.addresses import READING, open_letters, open_source, options_of, silent
+from feature_pipelines.engines import Job, Report, Stop
+from feature_pipelines.runner import BATCH, Pipeline
+from headrace.application import load_application
+from headrace.stores.embedded import EmbeddedStore
 
-from headrace.features.windows import WindowedGroup, fold
-from headrace.stores.online import Transaction
+OPTIONS = (*READING, "batch", "fast")
 
 
-def add(
-    change: Transaction, groups: Sequence[WindowedGroup], events: Mapping[str, np.ndarray], count: int
-) -> np.ndarray:
-    """Add decoded events to every group inside one change; return which were too late for all, bool [count].
+class LocalEngine:
+    """Runs a job in this process until it is told to stop.
 
-    Records are read once per key and batch, folded without a loop over events, and written back.
+    Its options are `batch`, the most events of a transaction, and `fast` (true: what was committed
+    may be lost with the machine's power), beside those that say how the source is read.
     """
-    too_late = np.ones(count, dtype=bool)
-    for group in groups if count else ():
-        keys, row = np.unique(events[group.key], return_inverse=True)
-        records = change.records(group, keys)
-        too_late &= fold(group, records, row, events)
-        change.write(group, keys, records)
-    return too_late
+
+    def run(self, job: Job, stop: Stop) -> Report:
+        """Run a job; see Engine. Raises SourceError, LayoutMismatch, StoreUnavailable and ValueError."""
+        with opened(job) as pipeline:
+            return pipeline.run(batch_of(job), stop=stop)
+
+
+ENGINE = LocalEngine()
+
+
+@contextmanager
+def opened(job: Job, tell: Callable[[str], None] = silent) -> Iterator[Pipeline]:
+    """Open what a job names and yield its pipeline, not started; everything is closed with the block."""
+    if unknown := sorted(set(job.options) - set(OPTIONS)):
+        raise ValueError(f"the local engine has no option {unknown[0]}, needs some of {', '.join(OPTIONS)}")
+    application, options = load_application(job.application), options_of(job, tell)
+    stream = application.stream(job.stream)
+    with (
+        closing(open_source(job.source, stream, options)) as source,
+        closing(EmbeddedStore(job.store, durable=job.options.get("fast") != "true")) as store,
+    ):
+        letters = open_letters(job.dead_letters, job.store, stream, options)
+        yield Pipeline(stream, application.groups_of(stream.name), source, store, letters, _now_ms)
+
+
+def batch_of(job: Job) -> int:
+    """Return the most events of a transaction; ValueError where the option is no whole number above zero."""
+    given = job.options.get("batch", str(BATCH))
+    if not given.isdecimal() or int(given) < 1:
+        raise ValueError(f"option batch is {given!r}, needs a whole number above zero")
+    return int(given)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -11,7 +11,9 @@ from tests.architecture.code import PACKAGES, ROOT, files, name_of, third_partie
 DOORS = {
     "aiohttp": ("headrace/open_inference/client.py", "headrace/cli/*.py"),
     "click": ("headrace/cli/*.py",),
+    "confluent_kafka": ("feature_pipelines/kafka/*.py",),
     "duckdb": ("headrace/stores/offline.py",),
+    "fastavro": ("feature_pipelines/formats.py",),
     "google": ("headrace/open_inference/grpc_*.py",),
     "grpc": ("headrace/open_inference/grpc_*.py",),
     "hopsworks": ("headrace/stores/hopsworks.py",),
@@ -27,6 +29,7 @@ DOORS = {
         "headrace/cli/*.py",
         "feature_pipelines/dead_letters.py",
         "feature_pipelines/files.py",
+        "feature_pipelines/formats.py",
         "predictor/repository.py",
         "transformer/readiness.py",
     ),

@@ -1,0 +1,117 @@
+"""What an address stands for: `kafka://host:port/topic`, `file:PATH` or a path; as a source, and as dead letters."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from feature_pipelines.dead_letters import DeadLetterFile, DeadLetters
+from feature_pipelines.engines import Job
+from feature_pipelines.files import SourceError
+from feature_pipelines.sources import FileSource, Source
+from headrace.features.streams import Stream
+
+_FILE, _KAFKA = "file:", "kafka:"
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How a source is read: the order of a file, or the messages of a topic.
+
+    `format` is json or avro, Avro with a `schema` file or the URL of a `registry`; the rest is as in
+    `feature_pipelines.kafka.KafkaOptions`. `tell` hears what a person should know.
+    """
+
+    order: str = "time"
+    format: str = "json"
+    schema: Path | None = None
+    registry: str = ""
+    group: str = ""
+    partitions: tuple[int, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    wait_s: float = 60.0
+    accept_gap: bool = False
+    to_end: bool = False
+    tell: Callable[[str], None] = silent
+
+
+#: The options of a job that say how its source is read, whatever the engine.
+READING = ("order", "format", "schema", "registry", "group", "wait", "accept_gap")
+
+
+def options_of(job: Job, tell: Callable[[str], None] = silent) -> SourceOptions:
+    """Return how a job's source is read; raises ValueError for a wait that is no number."""
+    given = job.options
+    try:
+        wait_s = float(given.get("wait", "60"))
+    except ValueError:
+        raise ValueError(f"option wait is {given['wait']!r}, needs seconds") from None
+    return SourceOptions(
+        order=given.get("order", "time"),
+        format=given.get("format", "json"),
+        schema=Path(given["schema"]) if given.get("schema") else None,
+        registry=given.get("registry", ""),
+        group=given.get("group", f"headrace-{job.application}-{job.stream}"),
+        settings=job.kafka,
+        wait_s=wait_s,
+        accept_gap=given.get("accept_gap") == "true",
+        to_end=job.to_end,
+        tell=tell,
+    )
+
+
+def path_of(address: str) -> Path | None:
+    """Return the file an address names, None where it names a topic.
+
+    >>> path_of("file:events.parquet"), path_of("kafka://127.0.0.1:9092/payments")
+    (PosixPath('events.parquet'), None)
+    """
+    return None if address.startswith(_KAFKA) else Path(address.removeprefix(_FILE))
+
+
+def open_source(address: str, stream: Stream, options: SourceOptions) -> Source:
+    """Open a stream's events; raises SourceError where they cannot be read."""
+    path = path_of(address)
+    if path is not None:
+        return FileSource(path, stream, order=options.order)
+    kafka, formats = _needed("feature_pipelines.kafka"), _needed("feature_pipelines.formats")
+    told = {name: getattr(options, name) for name in kafka.KafkaOptions.__dataclass_fields__ if hasattr(options, name)}
+    reader = formats.reader_of(options.format, stream.names, options.schema, options.registry)
+    source: Source = kafka.KafkaSource(kafka.KafkaAddress.of(address), reader, kafka.KafkaOptions(**told))
+    return source
+
+
+def open_letters(address: str, store: Path, stream: Stream, options: SourceOptions) -> DeadLetters:
+    """Open where dead letters go, beside the store where the address is empty; raises SourceError."""
+    if not address:
+        return DeadLetterFile.beside(store, stream.name)
+    path = path_of(address)
+    if path is not None:
+        return DeadLetterFile(path)
+    kafka = _needed("feature_pipelines.kafka")
+    letters: DeadLetters = kafka.KafkaDeadLetters(
+        kafka.KafkaAddress.of(address), options.settings, options.tell, options.wait_s
+    )
+    return letters
+
+
+def client_settings(file: Path | None, given: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of the Kafka client; see `feature_pipelines.kafka.kafka_settings`."""
+    settings: dict[str, str] = _needed("feature_pipelines.kafka").kafka_settings(file, given, environment)
+    return settings
+
+
+def _needed(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as absent:
+        raise SourceError(
+            f"Kafka needs {absent.name}, which is not installed: pip install 'headrace[kafka]'"
+        ) from absent

@@ -1,0 +1,157 @@
+"""From the bytes of one message to the raw columns of many: JSON and Avro.
+
+A reader makes columns of values, equally long, that `feature_pipelines.events.decode` takes on;
+a message it cannot read is blank in every column and named with the reason.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import fastavro
+import orjson
+
+from feature_pipelines.files import SourceError
+
+Values = Sequence[bytes | None]
+Read = tuple[dict[str, list[Any]], dict[int, str]]
+_REGISTRY_S = 10.0
+_PREFIX = struct.Struct(">bI")  # the registry's framing: a zero byte and the schema's number
+
+
+class Reader(Protocol):
+    """Reads the messages of one stream."""
+
+    def read(self, values: Values) -> Read:
+        """Return the columns of the messages, each [n], and why each unreadable one is."""
+        ...
+
+
+class JsonReader:
+    """One JSON object a message.
+
+    >>> JsonReader(("amount",)).read([b'{"amount": 2.5, "note": "x"}', b"[]", None])
+    ({'amount': [2.5, None, None]}, {2: 'the event is empty', 1: 'the event is a JSON list, needs an object'})
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = tuple(names)
+
+    def read(self, values: Values) -> Read:
+        """Return the columns of these messages."""
+        unreadable: dict[int, str] = {}
+        try:
+            rows = list(map(orjson.loads, values))  # type: ignore[arg-type]
+        except orjson.JSONDecodeError:
+            rows = [_json(value, at, unreadable) for at, value in enumerate(values)]
+        if set(map(type, rows)) != {dict}:
+            rows = [_object(row, at, unreadable) for at, row in enumerate(rows)]
+        return _columns(rows, self._names), unreadable
+
+
+class AvroReader:
+    """One Avro record a message, written under a schema of a file, or of a registry by its number.
+
+    With a registry each message begins with the number of its schema, and a writer may change
+    the schema as it likes: columns are found by name.
+    """
+
+    def __init__(self, names: Sequence[str], schema: Path | None = None, registry: str = "") -> None:
+        """Raises SourceError for a schema that cannot be read, and where neither or both are given."""
+        if (schema is None) == (not registry):
+            raise SourceError("Avro events have no schema of their own, need either a schema file or a registry's URL")
+        self._names = tuple(names)
+        self._registry = registry.rstrip("/")
+        self._schemas: dict[int, Any] = {}
+        self._schema = _parsed(schema.name, schema.read_text("utf-8")) if schema else None
+
+    def read(self, values: Values) -> Read:
+        """Return the columns of these messages; raises SourceError where the registry does not answer."""
+        unreadable: dict[int, str] = {}
+        rows = [self._record(value, at, unreadable) for at, value in enumerate(values)]
+        return _columns(rows, self._names), unreadable
+
+    def _record(self, value: bytes | None, at: int, unreadable: dict[int, str]) -> Mapping[str, Any]:
+        try:
+            schema, body = self._framed(value or b"")
+            row = fastavro.schemaless_reader(body, schema, None)
+        except _Unframed as unframed:
+            unreadable[at] = str(unframed)
+            return {}
+        except (EOFError, IndexError, KeyError, ValueError, TypeError, OverflowError, StopIteration):
+            unreadable[at] = "the event is not of its Avro schema"
+            return {}
+        if body.read(1):
+            unreadable[at] = "the event is longer than its Avro schema"
+            return {}
+        return _object(row, at, unreadable)
+
+    def _framed(self, value: bytes) -> tuple[Any, io.BytesIO]:
+        if self._schema is not None:
+            return self._schema, io.BytesIO(value)
+        if len(value) < _PREFIX.size or value[0] != 0:
+            raise _Unframed("the event does not begin with the number of its schema")
+        number = _PREFIX.unpack_from(value)[1]
+        if number not in self._schemas:
+            self._schemas[number] = self._fetched(number)
+        return self._schemas[number], io.BytesIO(value[_PREFIX.size :])
+
+    def _fetched(self, number: int) -> Any:
+        try:
+            with urlopen(f"{self._registry}/schemas/ids/{number}", timeout=_REGISTRY_S) as answer:
+                return _parsed(f"schema {number}", json.load(answer)["schema"])
+        except (URLError, TimeoutError, KeyError, ValueError) as away:
+            if getattr(away, "code", None) == 404:
+                raise _Unframed(f"the registry has no schema {number}") from away
+            raise SourceError(f"the schema registry did not give schema {number}: {away}") from away
+
+
+class _Unframed(Exception):
+    pass
+
+
+FORMATS = ("json", "avro")
+
+
+def reader_of(kind: str, names: Sequence[str], schema: Path | None = None, registry: str = "") -> Reader:
+    """Return a reader of one of FORMATS; raises SourceError for another, and for a schema JSON has no use for."""
+    if kind not in FORMATS:
+        raise SourceError(f"events have format {kind!r}, need one of {', '.join(FORMATS)}")
+    if kind == "avro":
+        return AvroReader(names, schema, registry)
+    if schema or registry:
+        raise SourceError("JSON events have no schema, a schema file or a registry needs the format avro")
+    return JsonReader(names)
+
+
+def _parsed(name: str, text: str) -> Any:
+    try:
+        return fastavro.parse_schema(json.loads(text))
+    except (ValueError, KeyError, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType) as wrong:
+        raise SourceError(f"{name} is no Avro schema: {wrong}") from wrong
+
+
+def _json(value: bytes | None, at: int, unreadable: dict[int, str]) -> Any:
+    try:
+        return orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        unreadable[at] = "the event is not JSON" if value else "the event is empty"
+        return {}
+
+
+def _object(row: Any, at: int, unreadable: dict[int, str]) -> Mapping[str, Any]:
+    if isinstance(row, dict):
+        return row
+    unreadable[at] = f"the event is a JSON {type(row).__name__}, needs an object"
+    return {}
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[Any]]:
+    return {name: [row.get(name) for row in rows] for name in names}

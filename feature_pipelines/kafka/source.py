@@ -1,0 +1,264 @@
+"""A topic as a source: positions are the store's, and the consumer group only shares out partitions.
+
+When partitions are assigned the source asks where the store stands and reads on from there;
+the group's own committed offsets are kept for lag tools and never read. A batch of a process
+that has lost a partition cannot be committed, because the store has moved on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import confluent_kafka as kafka
+import numpy as np
+
+from feature_pipelines.files import SourceError
+from feature_pipelines.formats import Reader
+from feature_pipelines.kafka.client import Broker, KafkaAddress, Tell
+from feature_pipelines.sources import Batch, Stored
+
+_ENDED = kafka.KafkaError._PARTITION_EOF
+_GAP = (kafka.KafkaError.OFFSET_OUT_OF_RANGE, kafka.KafkaError._AUTO_OFFSET_RESET)
+_FATAL = (
+    kafka.KafkaError.UNKNOWN_TOPIC_OR_PART,
+    kafka.KafkaError._UNKNOWN_TOPIC,
+    kafka.KafkaError._UNKNOWN_PARTITION,
+    kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    kafka.KafkaError.GROUP_AUTHORIZATION_FAILED,
+    kafka.KafkaError._FATAL,
+)
+
+
+def _silent(_: str) -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaOptions:
+    """How a topic is read.
+
+    `group` shares the partitions with other processes of its name; `partitions` are read by this
+    process alone, without a group. `wait_s` is how long a broker is awaited at the start. With
+    `accept_gap` events that the topic no longer holds are given up. With `to_end` the source ends
+    where the topic does.
+    """
+
+    group: str = ""
+    partitions: tuple[int, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    wait_s: float = 60.0
+    poll_s: float = 0.1
+    accept_gap: bool = False
+    to_end: bool = False
+    tell: Tell = _silent
+
+
+class KafkaSource:
+    """Events of a topic; `follow` must be called before `poll`."""
+
+    total: int | None = None
+
+    def __init__(self, address: KafkaAddress, reader: Reader, options: KafkaOptions) -> None:
+        """Connect, waiting for a broker; raises SourceError where there is none, or no such topic."""
+        self.address, self.at = address, 0
+        self._reader, self._options = reader, options
+        self._broker = Broker(address, options.settings, options.tell)
+        self._position: dict[int, int] = {}  # of each partition read here, the next offset
+        self._stands: dict[int, int] = {}  # and where the store stands, which is less where offsets hold no events
+        self._ended: set[int] = set()
+        self._failed: SourceError | None = None
+        self._stored: Stored = dict
+        self._consumer = self._broker.client(
+            kafka.Consumer,
+            {
+                "group.id": options.group or "headrace",
+                "enable.auto.commit": bool(options.group),
+                "enable.auto.offset.store": False,
+                "auto.commit.interval.ms": 1000,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": options.to_end,
+                "fetch.wait.max.ms": options.settings.get("fetch.wait.max.ms", "10"),
+            },
+        )
+        try:
+            self.partitions = options.partitions or tuple(self._broker.partitions(self._consumer, options.wait_s))
+        except SourceError:
+            self._consumer.close()
+            raise
+
+    def follow(self, stored: Stored) -> None:
+        """Read from where `stored()` says; it is asked again whenever partitions are assigned."""
+        self._stored = stored
+        if self._options.group:
+            self._consumer.subscribe(
+                [self.address.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+            )
+        else:
+            self._assigned(self._consumer, [self._broker.at(p) for p in self.partitions])
+
+    def seek(self, offsets: Mapping[str, int]) -> None:
+        """Go to these offsets in the partitions that are read now and stand elsewhere."""
+        for number in list(self._position):
+            stored = offsets.get(self.address.partition(number))
+            if (stored or 0) != self._stands[number]:
+                self._go(number, stored)
+
+    def poll(self, limit: int) -> Batch | None:
+        """Return the events that are there, up to `limit`; None where none came in time.
+
+        Raises SourceError where the topic is gone, or no longer holds what comes next.
+        """
+        message = self._consumer.poll(self._options.poll_s)
+        if self._failed:
+            raise self._failed
+        if message is None:
+            return None
+        messages = [message, *self._consumer.consume(limit - 1, 0)] if limit > 1 else [message]
+        faulty = [message for message in messages if message.error() is not None]
+        if faulty:
+            messages = [message for message in messages if message.error() is None]
+            self._heed(faulty)
+        return self._batch(messages)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end was asked for and is reached: of the partitions read here, or by all of them together."""
+        if not self._options.to_end:
+            return False
+        if self._position:
+            return self._ended >= self._position.keys()
+        offsets = self._stored()
+        return all(offsets.get(name, 0) >= end for name, end in self.ends().items())
+
+    @property
+    def assigned(self) -> tuple[str, ...]:
+        """The partitions that are read here now."""
+        return tuple(map(self.address.partition, sorted(self._position)))
+
+    def ends(self) -> dict[str, int]:
+        """Return the offset after the last event of every partition."""
+        return {self.address.partition(p): self._broker.bounds(self._consumer, p)[1] for p in self.partitions}
+
+    def lag(self) -> dict[str, int]:
+        """Return how many events of each partition read here are not read yet, as far as is known without asking."""
+        known = {p: self._consumer.get_watermark_offsets(self._broker.at(p), cached=True) for p in self._position}
+        return {
+            self.address.partition(p): max(0, bounds[1] - self._position[p]) for p, bounds in known.items() if bounds
+        }
+
+    def offsets_at(self, instant_ms: int) -> dict[str, int]:
+        """Return, by partition, the first offset whose broker timestamp is at or after an instant, or the end."""
+        found = self._broker.offsets_at(self._consumer, self.partitions, instant_ms)
+        return {self.address.partition(p): at for p, at in found.items()}
+
+    def acknowledge(self) -> None:
+        """Let the group know, for its lag tools, that the store holds everything returned so far."""
+        if self._options.group and self._position:
+            self._consumer.store_offsets(offsets=[self._broker.at(p, at) for p, at in self._position.items()])
+
+    def close(self) -> None:
+        """Leave the group at once, so that others take over."""
+        self._consumer.close()
+
+    def _assigned(self, consumer: Any, given: Sequence[Any]) -> None:
+        try:
+            offsets = self._stored()
+            for at in given:
+                stored = offsets.get(self.address.partition(at.partition))
+                at.offset = self._within(at.partition, stored)
+                self._stands[at.partition] = stored or 0
+        except SourceError as gap:  # raised by poll, since librdkafka swallows what a callback raises
+            self._failed = gap
+            return
+        self._position |= {at.partition: at.offset for at in given}
+        if self._is_cooperative():
+            consumer.incremental_assign(list(given))
+        else:
+            consumer.assign(list(given))
+
+    def _revoked(self, consumer: Any, taken: Sequence[Any]) -> None:
+        for at in taken:
+            self._position.pop(at.partition, None)
+            self._stands.pop(at.partition, None)
+            self._ended.discard(at.partition)
+        if self._is_cooperative():
+            consumer.incremental_unassign(list(taken))
+        else:
+            consumer.unassign()
+
+    def _is_cooperative(self) -> bool:
+        return bool(self._options.group) and self._options.settings.get("partition.assignment.strategy", "").startswith(
+            "cooperative"
+        )
+
+    def _go(self, partition: int, stored: int | None) -> None:
+        at = self._within(partition, stored)
+        self._consumer.seek(self._broker.at(partition, at))
+        self._position[partition], self._stands[partition] = at, stored or 0
+        self._ended.discard(partition)
+
+    def _within(self, partition: int, stored: int | None) -> int:
+        """Return where to read on: the stored offset, where the topic still holds it."""
+        low, high = self._broker.bounds(self._consumer, partition)
+        if stored is None or low <= stored <= high:
+            return low if stored is None else stored
+        return self._gap(partition, stored, low, high)
+
+    def _gap(self, partition: int, stored: int, low: int, high: int) -> int:
+        name = self.address.partition(partition)
+        if stored > high:
+            said = f"{name} ends at {high} and the store stands at {stored}: the topic is another one or was cut short"
+        else:
+            said = f"{name} begins at {low} and the store stands at {stored}: {low - stored:,} events are lost"
+        if not self._options.accept_gap:
+            raise SourceError(f"{said}, needs --accept-gap to go on at {low}, or a new store")
+        self._options.tell(f"{said}; going on at {low}, as accepted")
+        return low
+
+    def _heed(self, faulty: Sequence[Any]) -> None:
+        for message in faulty:
+            error: Any = message.error()
+            if error.code() == _ENDED:
+                self._ended.add(message.partition())
+            elif error.code() in _GAP:
+                self._go(message.partition(), self._stands.get(message.partition()))
+            elif error.code() in _FATAL:
+                raise SourceError(f"topic {self.address.topic!r} can no longer be read: {error.str()}")
+
+    def _batch(self, messages: list[Any]) -> Batch | None:
+        if not messages:
+            return None
+        self._broker.found()
+        partitions = [message.partition() for message in messages]
+        offsets = [message.offset() for message in messages]
+        first = dict(zip(reversed(partitions), reversed(offsets), strict=True))
+        if any(at < self._position.get(p, at + 1) for p, at in first.items()):
+            return self._batch([m for m in messages if m.offset() >= self._position.get(m.partition(), m.offset() + 1)])
+        for p, at in first.items():
+            if at > self._position[p]:
+                self._jumped(p, at)
+        last = dict(zip(partitions, offsets, strict=True))
+        start = {self.address.partition(p): self._stands[p] for p in last}
+        for p, at in last.items():
+            self._position[p] = self._stands[p] = at + 1
+        self.at += len(messages)
+        values = [message.value() for message in messages]
+        raw, unreadable = self._reader.read(values)
+        return Batch(
+            count=len(messages),
+            raw=raw,
+            start=start,
+            end={self.address.partition(p): at + 1 for p, at in last.items()},
+            unreadable=unreadable,
+            original=lambda event: values[event] or b"",
+            origin=lambda event: (self.address.partition(partitions[event]), offsets[event]),
+            produced_ms=lambda: np.array([message.timestamp()[1] for message in messages], dtype=np.int64),
+        )
+
+    def _jumped(self, partition: int, at: int) -> None:
+        # Compaction and transactions leave offsets without events, which is no loss.
+        low, position = self._broker.bounds(self._consumer, partition, cached=True)[0], self._position[partition]
+        if low > position:
+            self._gap(partition, position, low, at)
