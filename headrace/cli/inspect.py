@@ -108,7 +108,7 @@ def _print_window(window: WindowReading) -> None:
     covered = sum(tile.covered for tile in window.tiles)
     console.print(
         f"  {iso(window.from_ms)} to {iso(window.to_ms)}{delayed}: "
-        f"{covered} of {len(window.tiles)} tiles of {lasting(window.tile_ms)}",
+        f"{covered} (*) of the {len(window.tiles)} tiles kept, of {lasting(window.tile_ms)} each",
         soft_wrap=True,
         markup=False,
     )

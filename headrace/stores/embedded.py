@@ -92,6 +92,16 @@ class EmbeddedStore:
         with self._begin(env) as txn:
             return txn.stat(db)["entries"] if db is not None else 0
 
+    def stored_bytes(self, group: WindowedGroup) -> int:
+        """Return how much of the disk a group's records take."""
+        env = self._environment()
+        db = self._db(group.name)
+        if db is None:
+            return 0
+        with self._begin(env) as txn:
+            pages = txn.stat(db)
+        return pages["psize"] * (pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"])
+
     def declared(self) -> dict[str, dict[str, Any]]:
         """Return the declarations of the groups held, by name."""
         return {name.decode(): json.loads(text) for name, text in self._about(b"group\0")}

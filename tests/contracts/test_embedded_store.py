@@ -234,3 +234,11 @@ def test_a_store_made_anew_under_a_reader_is_opened_again(tmp_path):
             commit(second, one_of_each(range(7)), CARDS)
         assert serving.readiness([CARDS]) is None
         assert serving.size(CARDS) == 7
+
+
+def test_a_group_takes_the_pages_its_records_lie_in(tmp_path):
+    with closing(EmbeddedStore(tmp_path / "s", durable=False)) as store:
+        assert store.stored_bytes(CARDS) == 0
+        store.declare([CARDS])
+        commit(store, one_of_each(range(1000)), CARDS)
+        assert store.size(CARDS) * CARDS.layout.size <= store.stored_bytes(CARDS) < 4 * 1000 * CARDS.layout.size
