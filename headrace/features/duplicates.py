@@ -118,10 +118,12 @@ class Memory:
             ids, at = ids[kept], at[kept]
         if not len(ids):
             return
-        self._mark(ids)
         if len(ids) >= _RECENT // 8:
-            self._push(_run_of(ids, at))
+            run = _run_of(ids, at)
+            self._mark(run[0])
+            self._push(run)
             return
+        self._mark(ids[:, 0])
         self._recent.update(zip(keys_of(ids), at.tolist(), strict=True))
         if len(self._recent) >= _RECENT:
             ids, at = self._settled()
@@ -153,12 +155,12 @@ class Memory:
             runs.append(_distinct((heads.take(order), rests.take(order), times.take(order))))
         self._runs = [run for run in runs if run[0].size]
 
-    def _mark(self, ids: np.ndarray) -> None:
-        if self._marks.are_full(len(ids)):
-            self._marks = _Marks(len(self) + len(ids))
-            for heads in (self._settled()[0][:, 0], *(run[0] for run in self._runs)):
-                self._marks.add(heads)
-        self._marks.add(ids[:, 0])
+    def _mark(self, heads: np.ndarray) -> None:
+        if self._marks.are_full(heads.size):
+            self._marks = _Marks(len(self) + heads.size)
+            for held in (self._settled()[0][:, 0], *(run[0] for run in self._runs)):
+                self._marks.add(held)
+        self._marks.add(heads)
 
     def _settled(self) -> tuple[np.ndarray, np.ndarray]:
         ids = np.frombuffer(b"".join(self._recent), dtype=np.uint64).reshape(-1, 2)
