@@ -157,6 +157,8 @@ class Pipeline:
                 refused = Counter(letter.reason.partition(",")[0] for letter in letters)
                 change.count({"events": batch.count, **refused})
                 change.advance({**batch.end, name: at})
+                if (times := events.columns[self.stream.time]).size:
+                    change.reach(int(times.max()))
         except StoreGrew:
             return False
         except OffsetMismatch as elsewhere:

@@ -123,7 +123,7 @@ def _run(app: Application, job: Job, stop: Stop, doing: Step, metrics: str) -> R
         if absent := getattr(pipeline.source, "absent", ()):
             say(f"{Path(job.source).name} has no {', '.join(absent)}: null in every event")
         if metrics:
-            pipeline.observer = PipelineMetrics(pipeline.stream, pipeline.groups)
+            pipeline.observer = PipelineMetrics(pipeline.stream, pipeline.groups, pipeline.store.size)
             say(f"metrics at http://{kept.enter_context(serve(pipeline.observer.registry, metrics))}/metrics")
         doing.total(pipeline.source.total or 0)
         doing.advance(pipeline.start().skipped)

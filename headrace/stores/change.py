@@ -1,7 +1,7 @@
 """One write transaction of the store on disk: records, offsets, counters and journals, all or none of them.
 
-Keys of the database about the store are `group`, `offset` or `count`, then a name or a source
-with a partition or reason, parted by zero bytes. A journal's keys are a digest of its name and
+Keys of the database about the store are `group`, `offset`, `count` or `newest`, then a name or a
+source with a partition or reason, parted by zero bytes. A journal's keys are a digest of its name and
 an entry's number, big-endian; the highest key holds the last number given out, so that a
 journal with nothing new is one step of a cursor.
 """
@@ -21,6 +21,7 @@ from headrace.stores import records as rows
 from headrace.stores.online import OffsetMismatch
 
 _LAST = b"\xff" * 8  # above every number
+_BEFORE = 2**63  # instants before 1970 are negative
 
 
 class Databases(Protocol):
@@ -58,6 +59,12 @@ class Change:
         for reason, more in counts.items():
             key = count_key(self.source, reason)
             self.txn.put(key, (self._number(key) + more).to_bytes(8, "big"), db=self.dbs.about)
+
+    def reach(self, instant_ms: int) -> None:
+        """Say that an event of this instant was counted."""
+        key, at = newest_key(self.source), _instant(instant_ms)
+        if at > bytes(self.txn.get(key, b"", db=self.dbs.about)):
+            self.txn.put(key, at, db=self.dbs.about)
 
     def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
         """Return the records of distinct keys, writable."""
@@ -111,6 +118,20 @@ def offset_key(source: str, partition: str = "") -> bytes:
 def count_key(source: str, reason: str = "") -> bytes:
     """Return the key of a counter; without a reason the prefix of a source's."""
     return b"count\0" + source.encode() + b"\0" + reason.encode()
+
+
+def newest_key(source: str) -> bytes:
+    """Return the key of the latest instant a source reached."""
+    return b"newest\0" + source.encode()
+
+
+def instant_of(stored: bytes) -> int:
+    """Return an instant in epoch milliseconds as it was stored: in an order of bytes that is that of time."""
+    return int.from_bytes(stored, "big") - _BEFORE
+
+
+def _instant(ms: int) -> bytes:
+    return (ms + _BEFORE).to_bytes(8, "big")
 
 
 def _prefix(journal: str) -> bytes:

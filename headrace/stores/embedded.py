@@ -17,7 +17,7 @@ import lmdb
 import numpy as np
 
 from headrace.features.windows import WindowedGroup
-from headrace.stores.change import Change, count_key, offset_key
+from headrace.stores.change import Change, count_key, instant_of, newest_key, offset_key
 from headrace.stores.online import (
     Block,
     LayoutMismatch,
@@ -127,6 +127,11 @@ class EmbeddedStore:
     def counts(self, source: str) -> dict[str, int]:
         """Return the counters of a source."""
         return self._numbers(count_key(source))
+
+    def newest(self, source: str) -> int | None:
+        """Return the latest instant a source reached."""
+        found = [value for rest, value in self._about(newest_key(source)) if not rest]
+        return instant_of(found[0]) if found else None
 
     def flush(self) -> None:
         """Return once everything committed so far survives a loss of power."""

@@ -35,6 +35,7 @@ class MemoryStore:
         self._counts: dict[str, dict[str, int]] = {}
         self._journals: dict[str, dict[int, bytes]] = {}
         self._last: dict[str, int] = {}
+        self._newest: dict[str, int] = {}
 
     async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
         """Return one block per lookup; see OnlineStore."""
@@ -51,6 +52,14 @@ class MemoryStore:
     def counts(self, source: str) -> dict[str, int]:
         """Return the counters of a source."""
         return dict(self._counts.get(source, {}))
+
+    def newest(self, source: str) -> int | None:
+        """Return the latest instant a source reached."""
+        return self._newest.get(source)
+
+    def size(self, group: WindowedGroup) -> int:
+        """Return how many keys of a group are held."""
+        return len(self._records.get(group.name, {}))
 
     def flush(self) -> None:
         """Nothing survives this process."""
@@ -77,6 +86,8 @@ class MemoryStore:
         self._counts[source] = change.counts
         self._journals |= change.journals
         self._last |= change.last
+        if change.reached:
+            self._newest[source] = max([*change.reached, self._newest.get(source, change.reached[0])])
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -96,6 +107,7 @@ class _Change:
         self.counts = counts
         self.journals: dict[str, dict[int, bytes]] = {}
         self.last: dict[str, int] = {}
+        self.reached: list[int] = []
 
     def advance(self, offsets: Mapping[str, int]) -> None:
         self.offsets.update(offsets)
@@ -103,6 +115,9 @@ class _Change:
     def count(self, counts: Mapping[str, int]) -> None:
         for reason, more in counts.items():
             self.counts[reason] = self.counts.get(reason, 0) + more
+
+    def reach(self, instant_ms: int) -> None:
+        self.reached.append(instant_ms)
 
     def journal(self, name: str, after: int) -> list[tuple[int, bytes]]:
         held = self.journals.get(name, self._store._journals.get(name, {}))

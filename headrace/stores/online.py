@@ -102,6 +102,10 @@ class Transaction(Protocol):
         """Add to the source's counters, by reason or kind; see WritableStore.counts."""
         ...
 
+    def reach(self, instant_ms: int) -> None:
+        """Say that an event of this instant was counted; see WritableStore.newest."""
+        ...
+
     def journal(self, name: str, after: int) -> list[tuple[int, bytes]]:
         """Return the entries of a journal whose numbers are above `after`, in ascending order of number."""
         ...
@@ -124,6 +128,14 @@ class WritableStore(OnlineStore, Protocol):
 
     def counts(self, source: str) -> dict[str, int]:
         """Return the counters of a source: how often each reason or kind was counted by all runs so far."""
+        ...
+
+    def newest(self, source: str) -> int | None:
+        """Return the latest instant a source was said to have reached, None where it never was."""
+        ...
+
+    def size(self, group: WindowedGroup) -> int:
+        """Return how many keys of a group are held."""
         ...
 
     def flush(self) -> None:

@@ -35,14 +35,14 @@ KINDS = ("unreadable", "missing", "invalid", "future", "late")
 DISORDER_MS = MINUTE
 _SIZED_EVERY_MS = 5 * SECOND
 
-Sizes = Callable[[], Mapping[str, int]]
+Size = Callable[[WindowedGroup], int]
 
 
 class PipelineMetrics:
     """What one pipeline, of one stream into its groups, has done since it started.
 
-    `sizes` returns how many keys each group holds, by its name; it is asked from `observe`, in the
-    pipeline's own thread, at most every five seconds.
+    `size` returns how many keys a group holds; it is asked from `observe`, in the pipeline's own
+    thread, at most every five seconds.
 
     >>> from headrace.features import Column
     >>> metrics = PipelineMetrics(Stream("clicks", (Column("at", "timestamp"),), time="at"), ())
@@ -51,9 +51,9 @@ class PipelineMetrics:
     True
     """
 
-    def __init__(self, stream: Stream, groups: Sequence[WindowedGroup], sizes: Sizes | None = None) -> None:
+    def __init__(self, stream: Stream, groups: Sequence[WindowedGroup], size: Size | None = None) -> None:
         self.registry = CollectorRegistry()
-        self._stream, self._groups, self._sizes = stream, tuple(groups), sizes
+        self._stream, self._groups, self._size = stream, tuple(groups), size
         self._lock = Lock()  # a scrape comes in a thread of its own
         self._since_event, self._since_produced = _Histogram(FRESHNESS), _Histogram(FRESHNESS)
         self._commits, self._batches = _Histogram(COMMITS), _Histogram(BATCHES)
@@ -99,8 +99,8 @@ class PipelineMetrics:
                 self._commits.add_one(commit_s)
             if lag is not None:
                 self._lag = dict(lag)
-            if self._sizes is not None and abs(now_ms - self._sized_ms) >= _SIZED_EVERY_MS:
-                self._keys, self._sized_ms = dict(self._sizes()), int(now_ms)
+            if self._size is not None and abs(now_ms - self._sized_ms) >= _SIZED_EVERY_MS:
+                self._keys, self._sized_ms = {group.name: self._size(group) for group in self._groups}, int(now_ms)
 
     def text(self) -> bytes:
         """Return every metric in the Prometheus text format."""

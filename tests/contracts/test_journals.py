@@ -44,6 +44,21 @@ def test_counters_add_up_by_source(store):
     assert store.offsets(SOURCE) == {}
 
 
+@given(st.lists(st.lists(st.integers(-(2**47), 2**47), max_size=3), min_size=1, max_size=5))
+@settings(max_examples=30, deadline=None)
+def test_the_newest_instant_is_the_latest_of_all_that_were_reached(tmp_path_factory, batches):
+    for store in (MemoryStore(), EmbeddedStore(tmp_path_factory.mktemp("s"), durable=False)):
+        assert store.newest(SOURCE) is None
+        for reached in batches:
+            with store.transaction(SOURCE, {}) as change:
+                for instant in reached:
+                    change.reach(instant)
+        with store.transaction(f"{SOURCE}-2", {}) as change:
+            change.reach(2**48)
+        assert store.newest(SOURCE) == max((at for reached in batches for at in reached), default=None)
+        store.close()
+
+
 def test_a_journal_gives_back_what_was_appended_in_order_of_its_numbers(store):
     with store.transaction(SOURCE, {}) as change:
         assert change.journal("seen", 0) == []

@@ -98,20 +98,20 @@ def test_a_partition_that_was_given_away_has_no_lag_here():
 def test_keys_and_tiles_are_asked_for_now_and_then():
     asked = []
 
-    def sizes() -> dict[str, int]:
-        asked.append(1)
-        return {"users": 10 * len(asked)}
+    def size(group: WindowedGroup) -> int:
+        asked.append(group.name)
+        return 10 * len(asked)
 
-    metrics = PipelineMetrics(STREAM, GROUPS, sizes)
+    metrics = PipelineMetrics(STREAM, GROUPS, size)
     for later in (0, 1_000, 4_999):
         metrics.observe(np.array([NOW]), NOW + later, events=1)
-    assert len(asked) == 1
+    assert asked == ["users", "shops"]
     metrics.observe(np.array([NOW]), NOW + 5_000, events=1)
     samples = read(metrics.text())
     labels = (("group", "users"), *CLICKS)
-    assert samples["headrace_group_keys", labels] == 20
-    assert samples["headrace_group_tiles", labels] == 20 * (13 + 13)
-    assert ("headrace_group_keys", (("group", "shops"), *CLICKS)) not in samples
+    assert samples["headrace_group_keys", labels] == 30
+    assert samples["headrace_group_tiles", labels] == 30 * (13 + 13)
+    assert samples["headrace_group_keys", (("group", "shops"), *CLICKS)] == 40
 
 
 def test_every_metric_is_there_before_the_first_batch_and_says_what_it_is():
