@@ -87,18 +87,40 @@ def _refuse(reasons: dict[int, str], marks: np.ndarray, reason: str) -> None:
 def _typed(column: Column, values: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a column's values, which of them are not of its kind, and which are null."""
     nothing = np.zeros(count, dtype=bool)
+    if isinstance(values, list):
+        values = _array(column, values)
     if values is None:
         return _blank(column, count), nothing, ~nothing
     if column.dtype == "timestamp":
-        null = _nulls(values, count)
         at = epochs_ms(values)
-        return at, (at == NO_TIME) & ~null, null
+        unread = at == NO_TIME
+        null = _nulls(values, count) if unread.any() else nothing
+        return at, unread & ~null, null
     if column.dtype == "string":
-        text = _texts(values, count)
+        text = texts(values, count)
         return text, nothing, text == None  # noqa: E711  element by element
     if column.dtype == "int64":
         return _whole(values, count)
     return _number(column, values, count)
+
+
+def _array(column: Column, values: list[Any]) -> Any:
+    """Return values as one array where their types allow it without a look at each, None where all are null."""
+    types = set(map(type, values))
+    if types == _NONE:
+        return None
+    try:
+        if types == _INT:
+            return np.array(values, dtype=np.int64)
+        if types <= _AS_FLOAT.get(column.dtype, _NONE):
+            return np.array(values, dtype=np.float64)
+    except OverflowError:  # a whole number beyond 64 bits
+        pass
+    return values
+
+
+_NONE, _INT = frozenset({type(None)}), frozenset({int})
+_AS_FLOAT = {"float64": frozenset({int, float, type(None)}), "bool": frozenset({bool, type(None)})}
 
 
 def _blank(column: Column, count: int) -> np.ndarray:
@@ -117,7 +139,8 @@ def _is_null(value: Any) -> bool:
     return value is None or value != value or (isinstance(value, str) and value.strip() in _NULL_TEXT)
 
 
-def _texts(values: Any, count: int) -> np.ndarray:
+def texts(values: Sequence[Any] | np.ndarray, count: int) -> np.ndarray:
+    """Return values as text, objects [count], None where they are null."""
     given = values.tolist() if isinstance(values, np.ndarray) else values
     out = np.empty(count, dtype=object)
     out[:] = [None if text.strip() in _NULL_TEXT else text for text in map(str, given)]

@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_pipelines.dead_letters import DeadLetterFile
+from feature_pipelines.duplicates import counted_once
+from feature_pipelines.events import texts
 from feature_pipelines.files import as_numpy
 from feature_pipelines.runner import Pipeline
 from feature_pipelines.sources import FileSource
@@ -210,7 +212,11 @@ class Demo:
 
     def _history(self) -> Events:
         columns = {name: values for name, values in self.rows.items() if values.dtype != object}
-        return {stream.name: columns for stream in self.app.streams}
+        history = {}
+        for stream in self.app.streams:
+            named = {stream.id: texts(self.rows[stream.id], self.table.num_rows)} if stream.id in self.rows else {}
+            history[stream.name] = counted_once(stream, {**columns, **named}) if named else columns
+        return history
 
     def _clean(self) -> None:
         """Remove what an earlier demo left; refuse a folder that is not a demo's."""
