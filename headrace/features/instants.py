@@ -51,6 +51,10 @@ def epochs_ms(values: Iterable[Any]) -> np.ndarray:
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
         readable = (values >= -LAST_MS) & (values <= LAST_MS)
         return np.where(readable, values, NO_TIME).astype(np.int64)
+    if isinstance(values, list) and values and type(values[0]) is str:
+        at = _of_texts(values)
+        if at is not None:
+            return at
     return np.fromiter(map(epoch_ms, values), dtype=np.int64)
 
 
@@ -61,6 +65,27 @@ def iso(instant_ms: int) -> str:
     '1970-01-01T00:00:01.500Z'
     """
     return (EPOCH + int(instant_ms) * _MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _of_texts(values: list[Any]) -> np.ndarray | None:
+    """Read texts that are all of one of the usual forms at once; None where they are not."""
+    if set(map(type, values)) != {str} or len(set(map(len, values))) != 1 or len(values[0]) not in _USUAL:
+        return None
+    text = np.array(values)
+    signs = text.view("U1").reshape(text.size, -1)
+    if len(values[0]) in (20, 24):
+        if (signs[:, -1] != "Z").any():
+            return None
+        text = text.astype(f"U{len(values[0]) - 1}")
+    usual = (signs[:, 0] > "0") & ((signs[:, 10] == "T") | (signs[:, 10] == " ")) & (signs[:, 16] == ":")
+    try:
+        return text.astype("datetime64[ms]").astype(np.int64) if usual.all() else None
+    except ValueError:
+        return None
+
+
+#: Lengths of `2026-01-01T00:00:00`, with a Z, with milliseconds, and with both.
+_USUAL = frozenset({19, 20, 23, 24})
 
 
 def _of_text(text: str) -> int:
