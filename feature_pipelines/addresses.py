@@ -37,6 +37,7 @@ class SourceOptions:
     partitions: tuple[int, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     wait_s: float = 60.0
+    poll_s: float = 0.1
     accept_gap: bool = False
     to_end: bool = False
     tell: Callable[[str], None] = silent

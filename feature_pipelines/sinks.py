@@ -9,13 +9,15 @@ processes may put into one store at the same time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
-from feature_pipelines.dead_letters import DeadLetter, DeadLetterFile
+from feature_pipelines.dead_letters import DeadLetter, DeadLetters
 from feature_pipelines.engines import Report
+from feature_pipelines.engines.keyed import Folded
 from headrace.features.streams import Stream
 from headrace.features.windows import WindowedGroup
 from headrace.stores.online import OffsetMismatch, StoreGrew, Transaction, WritableStore
@@ -38,21 +40,23 @@ class Sink:
         store: WritableStore,
         stream: Stream,
         groups: Sequence[WindowedGroup],
-        letters: DeadLetterFile,
+        letters: DeadLetters,
         original: Original | None = None,
     ) -> None:
         self._store, self._stream = store, stream
         self._groups = {group.name: group for group in groups}
         self._letters = letters
-        self._buried = f"{stream.name} letters"  # the source under which letters are known in the store
+        self._buried = f"{stream.name} letters"  # the sources under which the store knows them
+        self._begun = f"{stream.name} partitions"
         self._original = original
         self.report = Report()
 
-    def start(self, owner: str) -> None:
+    def start(self, owner: str, partitions: Sequence[str] = ()) -> None:
         """Declare the groups and claim the stream's records for an engine's state, named `owner`.
 
-        Raises LayoutMismatch; ValueError where the store holds records of the stream that this
-        state does not know of, which would be mixed with its own, or where the dead letters are not the store's.
+        `partitions` are what is to be read. Raises LayoutMismatch; ValueError where the store holds
+        records of the stream that this state does not know of and would mix with its own, where
+        a file was read before with other contents, and where the dead letters are not the store's.
         """
         self._store.declare(list(self._groups.values()))
         mine, stream = _OWNER + owner, self._stream.name
@@ -62,10 +66,20 @@ class Sink:
                 f"the store holds {stream} from {', '.join(others[:3])}, needs to be new to {mine}, or begun by it: "
                 "use another store, or continue with the engine and the state that began it"
             )
+        begun = self._store.offsets(self._begun)
+        for name in partitions:
+            file = name.rpartition("@")[0]
+            if file and name not in begun and any(other.rpartition("@")[0] == file for other in begun):
+                raise ValueError(
+                    f"{file!r} was read into this store with other contents or in another order, and would be counted "
+                    "from its beginning: name it otherwise if all its events are new"
+                )
         if self._letters.partition not in self._store.offsets(self._buried):
             self._letters.check_new()
+            with suppress(OffsetMismatch):  # another process of the engine was faster
+                self._write([], {}, {})
+        self._changed(self._begun, {}, lambda change: change.advance(dict.fromkeys(partitions, 1)))
         self._changed(stream, {}, lambda change: change.advance({mine: 1}))
-        self._changed(self._buried, {}, lambda change: change.advance({self._letters.partition: self._letters_at()}))
 
     def put(self, group: WindowedGroup | str, keys: np.ndarray, records: np.ndarray) -> int:
         """Put the records of distinct keys; return how many were new or replaced what was there."""
@@ -74,9 +88,20 @@ class Sink:
         def write(change: Transaction) -> int:
             newer = records["newest_ms"] >= change.records(of, keys)["newest_ms"]
             change.write(of, keys[newer], records[newer])
+            change.reach(int(records["newest_ms"].max()))
             return int(newer.sum())
 
         return self._changed(self._stream.name, {}, write) if len(keys) else 0
+
+    def put_folded(self, folded: Sequence[Folded]) -> None:
+        """Put what changed in buckets, the later of a key's records, and the events they found late."""
+        for name in dict.fromkeys(part.group for part in folded):
+            parts = [part for part in folded if part.group == name]
+            keys, records = _latest([part.keys for part in parts], [part.records for part in parts])
+            self.put(name, keys, records)
+            self.bury([letter for part in parts for letter in part.late], name)
+            if name == next(iter(self._groups)):  # every group finds the same ones
+                self.report.duplicates += sum(part.duplicates for part in parts)
 
     def bury(self, letters: Sequence[DeadLetter], group: str = "") -> int:
         """Write the letters that were not written before; return how many.
@@ -129,6 +154,12 @@ class Sink:
         for letter in letters:
             reason = letter.reason.split(",")[0]
             self.report.reasons[reason] = self.report.reasons.get(reason, 0) + 1
+
+
+def _latest(keys: Sequence[np.ndarray], records: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    joined = np.concatenate(keys)
+    distinct, at = np.unique(joined[::-1], return_index=True)
+    return distinct, np.concatenate(records)[joined.size - 1 - at]
 
 
 def _mark(letter: DeadLetter) -> str:

@@ -159,6 +159,30 @@ class Bucket:
         if state:
             self._restore(state)
 
+    @classmethod
+    def of(
+        cls,
+        stream: Stream,
+        group: WindowedGroup,
+        keys: np.ndarray,
+        records: np.ndarray,
+        remembered: Iterable[Mapping[int | str, int]],
+    ) -> Bucket:
+        """Return a bucket of some keys alone, for engines that keep state by key; see `remembered`."""
+        bucket = cls(stream, group)
+        bucket._rows = {key: row for row, key in enumerate(keys.tolist())}
+        bucket._records = records
+        bucket._times = {(row, id_): at for row, times in enumerate(remembered) for id_, at in times.items()}
+        return bucket
+
+    def remembered(self) -> list[dict[int | str, int]]:
+        """Return each key's remembered ids and the times of the events that counted, in the order of the keys."""
+        self._forget()
+        ids: list[dict[int | str, int]] = [{} for _ in self._rows]
+        for (row, id_), at in self._times.items():
+            ids[row][id_] = at
+        return ids
+
     def add(self, chunks: Sequence[Chunk]) -> Folded:
         """Fold events in order of arrival; return what changed."""
         group = self._group

@@ -10,6 +10,7 @@ from tests.architecture.code import PACKAGES, ROOT, files, name_of, third_partie
 
 DOORS = {
     "aiohttp": ("headrace/open_inference/client.py", "headrace/cli/*.py"),
+    "bytewax": ("feature_pipelines/engines/bytewax.py",),
     "click": ("headrace/cli/*.py",),
     "confluent_kafka": ("feature_pipelines/kafka/*.py",),
     "duckdb": ("headrace/stores/offline.py",),
@@ -19,7 +20,7 @@ DOORS = {
     "hopsworks": ("headrace/stores/hopsworks.py",),
     "httptools": ("headrace/open_inference/http_protocol.py", "headrace/open_inference/server.py"),
     "kserve": ("transformer/model.py", "transformer/server.py"),
-    "lmdb": ("headrace/stores/embedded.py", "headrace/stores/change.py", "headrace/stores/records.py"),
+    "lmdb": tuple(f"headrace/stores/{name}.py" for name in ("embedded", "change", "records", "group_commit")),
     "matplotlib": ("headrace/pictures.py",),
     "numpy": ("*",),
     "onnx": ("predictor/export.py",),

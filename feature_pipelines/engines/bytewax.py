@@ -1,0 +1,171 @@
+"""The bytewax engine: buckets of keys as the state of a dataflow, with bytewax's own recovery.
+
+Each partition is read by one worker from the offset in the recovery store; chunks of events go to
+the worker of their bucket; what changed goes to the store as absolute records. At the end of
+every epoch bytewax keeps the offsets and the buckets that were touched, in SQLite files. After a
+crash it begins again at the last epoch kept: events are folded into the buckets of that epoch,
+and records put once more, so that nothing is lost and nothing counts twice.
+
+bytewax pickles the state it keeps and unpickles it when it resumes: whoever can write to the
+recovery folder can run code in the pipeline. What is ours in it is bytes and numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.operators import StatefulBatchLogic
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.testing import cluster_main
+
+from feature_pipelines.dead_letters import DeadLetter
+from feature_pipelines.engines import Job, Report, Stop
+from feature_pipelines.engines.keyed import Bucket, Chunk, Folded, split
+from feature_pipelines.engines.opening import Flow, identity, now_ms, whole
+from feature_pipelines.sinks import Sink
+from feature_pipelines.sources import Batch, Source
+
+EPOCH_S = 10
+_STATE_FILES = 2
+_IDLE = timedelta(milliseconds=2)
+
+Clock = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class BytewaxEngine:
+    """Runs a job in this process as a dataflow of one worker; see Engine.
+
+    Options beside those that say how the source is read: `recovery`, the folder of the recovery
+    store (`bytewax/STREAM` in the store's directory by default); `epoch_s`, seconds between
+    two states kept (10); `batch`, the most events read at a time; `buckets`, over how many pieces of
+    state a group's keys are spread; `fast`, as for the local engine.
+    """
+
+    clock: Clock = now_ms
+
+    def run(self, job: Job, stop: Stop) -> Report:
+        """Run until the source ends or `stop()`; see Engine.
+
+        Raises SourceError, LayoutMismatch, StoreUnavailable and ValueError.
+        """
+        flow = Flow.of(job, "bytewax", ("recovery", "epoch_s"))
+        folder = Path(job.options.get("recovery") or job.store / "bytewax" / flow.stream.name)
+        epoch = timedelta(seconds=whole(job.options, "epoch_s", EPOCH_S))
+        with flow.sink() as sink:
+            sink.start(f"bytewax:{identity(folder)}", flow.partitions())
+            if not any(folder.glob("*.sqlite3")):
+                init_db_dir(folder, _STATE_FILES)
+            graph = _dataflow(flow, sink, self.clock, stop)
+            cluster_main(graph, [], 0, epoch_interval=epoch, recovery_config=RecoveryConfig(str(folder)))
+            return sink.report
+
+
+ENGINE = BytewaxEngine()
+
+
+def _dataflow(flow: Flow, sink: Sink, clock: Clock, stop: Stop) -> Dataflow:
+    graph = Dataflow(f"headrace_{flow.stream.name}")
+
+    def parted(batch: Batch) -> list[Any]:
+        chunks, letters = split(
+            flow.stream, flow.groups, batch, clock(), buckets=flow.buckets, originals=not flow.is_file
+        )
+        sink.report.events += batch.count
+        return [*((chunk.key, chunk) for chunk in chunks), *([letters] if letters else [])]
+
+    read = op.input("read", graph, _Partitions(flow, stop))
+    parts = op.branch("refused", op.flat_map("split", read, parted), lambda item: isinstance(item, list))
+    op.output("letters", parts.trues, _Out(lambda items: _bury(sink, items)))
+    folded = op.stateful_batch("fold", parts.falses, lambda state: _State(flow, state or b""))
+    op.output("store", folded, _Out(lambda items: _put(sink, items)))
+    return graph
+
+
+@dataclass(frozen=True, slots=True)
+class _Partitions(FixedPartitionedSource[Batch, int | None]):
+    flow: Flow
+    stop: Stop
+
+    def list_parts(self) -> list[str]:
+        return self.flow.partitions()
+
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> _Partition:
+        return _Partition(self, for_part, resume_state, self.flow.open(for_part, resume_state))
+
+
+@dataclass(slots=True)
+class _Partition(StatefulSourcePartition[Batch, int | None]):
+    of: _Partitions
+    name: str
+    at: int | None
+    source: Source
+    waits: bool = False
+
+    def next_batch(self) -> list[Batch]:
+        batch = None if self.of.stop() else self.source.poll(self.of.flow.batch)
+        if batch is not None:
+            self.at = batch.end[self.name]
+        elif self.of.stop() or self.source.ended:
+            raise StopIteration
+        self.waits = batch is None
+        return [batch] if batch is not None else []
+
+    def next_awake(self) -> datetime | None:
+        return datetime.now(UTC) + _IDLE if self.waits else None
+
+    def snapshot(self) -> int | None:
+        return self.at
+
+    def close(self) -> None:
+        self.source.close()
+
+
+@dataclass(slots=True)
+class _State(StatefulBatchLogic[Chunk, Folded, bytes]):
+    """A bucket, made from its bytes when its first chunk says which group it is of."""
+
+    flow: Flow
+    held: bytes
+    bucket: Bucket | None = None
+
+    def on_batch(self, values: list[Chunk]) -> tuple[Iterable[Folded], bool]:
+        if self.bucket is None:
+            group = next(group for group in self.flow.groups if group.name == values[0].group)
+            self.bucket, self.held = Bucket(self.flow.stream, group, self.held), b""
+        return [self.bucket.add(values)], StatefulBatchLogic.RETAIN
+
+    def snapshot(self) -> bytes:
+        return self.bucket.to_bytes() if self.bucket else self.held
+
+
+@dataclass(frozen=True, slots=True)
+class _Out(DynamicSink[Any]):
+    write: Callable[[list[Any]], None]
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> _Written:
+        return _Written(self.write)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written(StatelessSinkPartition[Any]):
+    write: Callable[[list[Any]], None]
+
+    def write_batch(self, items: list[Any]) -> None:
+        self.write(items)
+
+
+def _bury(sink: Sink, items: Sequence[list[DeadLetter]]) -> None:
+    sink.bury([letter for letters in items for letter in letters])
+
+
+def _put(sink: Sink, items: Sequence[tuple[str, Folded]]) -> None:
+    sink.put_folded([folded for _, folded in items])

@@ -1,0 +1,121 @@
+"""What a job's names stand for: its stream and groups, the partitions of its source, its sink.
+
+Engines read a source by partition, each partition from an offset that the engine remembers;
+a file is one partition. Every process of an engine opens these for itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+from feature_pipelines.addresses import READING, open_letters, open_source, options_of, path_of
+from feature_pipelines.engines import Job
+from feature_pipelines.engines.keyed import BUCKETS
+from feature_pipelines.sinks import Sink
+from feature_pipelines.sources import Source
+from headrace.application import load_application
+from headrace.features.streams import Stream
+from headrace.features.windows import WindowedGroup
+from headrace.stores.embedded import EmbeddedStore
+
+BATCH = 16_384
+_IDENTITY = "identity"
+_POLL_S = 0.002  # an engine's worker has more to do than to wait for one partition
+
+
+def now_ms() -> int:
+    """Return the clock's epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A job with its declarations: what every process of an engine needs to know."""
+
+    job: Job
+    stream: Stream
+    groups: tuple[WindowedGroup, ...]
+    buckets: int
+    batch: int
+
+    @classmethod
+    def of(cls, job: Job, engine: str, options: Sequence[str]) -> Flow:
+        """Resolve a job's names; `options` are those of the engine alone.
+
+        Raises ValueError where a name or an option is not known.
+        """
+        known = (*READING, "batch", "buckets", "fast", *options)
+        if unknown := sorted(set(job.options) - set(known)):
+            raise ValueError(f"engine {engine!r} has no option {unknown[0]}, needs some of {', '.join(known)}")
+        application = load_application(job.application)
+        return cls(
+            job=job,
+            stream=application.stream(job.stream),
+            groups=application.groups_of(job.stream),
+            buckets=whole(job.options, "buckets", BUCKETS),
+            batch=whole(job.options, "batch", BATCH),
+        )
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the source is a file; events of a topic carry their bytes, which are slow to ask for again."""
+        return path_of(self.job.source) is not None
+
+    def partitions(self) -> list[str]:
+        """Return the names of the source's partitions."""
+        with closing(self._source()) as source:
+            if self.is_file:
+                return list(source.lag())
+            return list(source.ends())  # type: ignore[attr-defined]
+
+    def open(self, partition: str, at: int | None) -> Source:
+        """Return the source of one partition, standing at an offset, or at its beginning where that is None."""
+        source = self._source(() if self.is_file else (int(partition.rpartition("/")[2]),))
+        source.follow(lambda: {} if at is None else {partition: at})
+        return source
+
+    @contextmanager
+    def sink(self) -> Iterator[Sink]:
+        """Open the store and the dead letters; the sink is not started."""
+        job = self.job
+        letters = open_letters(job.dead_letters, job.store, self.stream, options_of(job))
+        with closing(EmbeddedStore(job.store, durable=job.options.get("fast") != "true")) as store:
+            yield Sink(store, self.stream, self.groups, letters, self.original)
+            store.flush()
+
+    def original(self, partition: str, offset: int) -> bytes:
+        """Return the bytes of one event, which is read once more; for files."""
+        with closing(self.open(partition, offset)) as source:
+            batch = source.poll(1)
+            return batch.original(0) if batch else b""
+
+    def _source(self, partitions: tuple[int, ...] = ()) -> Source:
+        options = options_of(self.job)
+        return open_source(
+            self.job.source, self.stream, replace(options, group="", partitions=partitions, poll_s=_POLL_S)
+        )
+
+
+def identity(folder: Path) -> str:
+    """Return the name of the state kept in a folder, which is made where there is none.
+
+    A store knows by it whose records it holds.
+    """
+    path = folder / _IDENTITY
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(uuid4().hex)
+    return path.read_text()
+
+
+def whole(options: Mapping[str, str], name: str, default: int) -> int:
+    """Return an option that must be a whole number above zero; ValueError where it is not."""
+    given = options.get(name, str(default))
+    if not given.isdecimal() or int(given) < 1:
+        raise ValueError(f"option {name} is {given!r}, needs a whole number above zero")
+    return int(given)
