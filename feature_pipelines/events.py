@@ -47,9 +47,9 @@ def decode(stream: Stream, raw: Mapping[str, Sequence[Any] | np.ndarray], count:
     for column in stream.columns:
         values = raw.get(column.name)
         typed[column.name], bad, null = _typed(column, values, count)
-        if bad.any():
+        if bad is not None and bad.any():
             _refuse(reasons, bad, f"{column.name} is not {_kind(column)}")
-        if (column.required or column.name == stream.time) and null.any():
+        if null is not None and (column.required or column.name == stream.time) and null.any():
             _refuse(reasons, null, f"{column.name} is missing, an event of {stream.name} needs it")
     late = typed[stream.time] > now_ms + stream.tolerance_ms
     if late.any():
@@ -59,11 +59,14 @@ def decode(stream: Stream, raw: Mapping[str, Sequence[Any] | np.ndarray], count:
             f"{stream.time} is too far in the future, more than {stream.tolerance_ms / 1000:g} s after the clock",
         )
     accepted = np.ones(count, dtype=bool)
-    accepted[list(reasons)] = False
     if reasons:
+        accepted[list(reasons)] = False
         typed = {name: values[accepted] for name, values in typed.items()}
     return Events(typed, accepted, reasons)
 
+
+#: A column's values, which of them are not of its kind, and which are null; None where none is.
+Typed = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 
 _KIND = {
     "float64": "a finite number",
@@ -84,21 +87,22 @@ def _refuse(reasons: dict[int, str], marks: np.ndarray, reason: str) -> None:
         reasons.setdefault(at, reason)
 
 
-def _typed(column: Column, values: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a column's values, which of them are not of its kind, and which are null."""
-    nothing = np.zeros(count, dtype=bool)
+def _typed(column: Column, values: Any, count: int) -> Typed:
+    """Return a column's values, which of them are not of its kind, and which are null; None where none is."""
     if isinstance(values, list):
         values = _array(column, values)
     if values is None:
-        return _blank(column, count), nothing, ~nothing
+        return _blank(column, count), None, np.ones(count, dtype=bool)
     if column.dtype == "timestamp":
         at = epochs_ms(values)
         unread = at == NO_TIME
-        null = _nulls(values, count) if unread.any() else nothing
+        if not unread.any():
+            return at, None, None
+        null = _nulls(values, count)
         return at, unread & ~null, null
     if column.dtype == "string":
         text = texts(values, count)
-        return text, nothing, text == None  # noqa: E711  element by element
+        return text, None, text == None  # noqa: E711  element by element
     if column.dtype == "int64":
         return _whole(values, count)
     return _number(column, values, count)
@@ -147,7 +151,9 @@ def texts(values: Sequence[Any] | np.ndarray, count: int) -> np.ndarray:
     return out
 
 
-def _whole(values: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _whole(values: Any, count: int) -> Typed:
+    if isinstance(values, np.ndarray) and values.dtype == np.int64:
+        return values, None, None
     if isinstance(values, np.ndarray) and values.dtype.kind in "iub":
         # A truth value is no whole number, nor is what wraps to a negative one.
         bad = np.full(count, values.dtype.kind == "b") | (values > np.iinfo(np.int64).max)
@@ -184,9 +190,11 @@ def _whole_of(value: Any) -> int | None:
     return whole if exact and low <= whole <= high else None
 
 
-def _number(column: Column, values: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _number(column: Column, values: Any, count: int) -> Typed:
     if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
         out = values.astype(np.float64)
+        if column.dtype == "float64" and ((out >= column.low) & (out <= column.high) & np.isfinite(out)).all():
+            return out, None, None
         null = np.isnan(out)
     elif column.dtype == "bool":
         out, null = _flags(values, count)

@@ -72,20 +72,28 @@ def _of_texts(values: list[Any]) -> np.ndarray | None:
     if set(map(type, values)) != {str} or len(set(map(len, values))) != 1 or len(values[0]) not in _USUAL:
         return None
     text = np.array(values)
-    signs = text.view("U1").reshape(text.size, -1)
+    signs = text.view(np.uint32).reshape(text.size, -1)
     if len(values[0]) in (20, 24):
-        if (signs[:, -1] != "Z").any():
+        if (signs[:, -1] != ord("Z")).any():
             return None
         text = text.astype(f"U{len(values[0]) - 1}")
-    usual = (signs[:, 0] > "0") & ((signs[:, 10] == "T") | (signs[:, 10] == " ")) & (signs[:, 16] == ":")
+    length = text.dtype.itemsize // signs.itemsize
+    digits = signs[:, [at for at, sign in enumerate(_FORM[:length]) if sign == "0"]]
+    between = [at for at, sign in enumerate(_FORM[:length]) if sign not in "0T"]
+    usual = (
+        (digits - ord("0") <= 9).all()
+        and (signs[:, between] == [ord(_FORM[at]) for at in between]).all()
+        and (signs[:, 0] > ord("0")).all()
+    )
     try:
-        return text.astype("datetime64[ms]").astype(np.int64) if usual.all() else None
+        return text.astype("datetime64[ms]").astype(np.int64) if usual else None
     except ValueError:
         return None
 
 
 #: Lengths of `2026-01-01T00:00:00`, with a Z, with milliseconds, and with both.
 _USUAL = frozenset({19, 20, 23, 24})
+_FORM = "0000-00-00T00:00:00.000"
 
 
 def _of_text(text: str) -> int:
