@@ -85,6 +85,15 @@ def benchmark(id: str, title: str) -> Callable[[Callable[[Ground], Result]], Cal
 
 def benchmarks() -> dict[str, Benchmark]:
     """Return every benchmark by id, in the order in which they run."""
-    from benchmarks import fetch, floor, frame, freshness, serve, stream  # noqa: F401  importing registers them
+    from benchmarks import (  # noqa: F401  importing registers them
+        fetch,
+        floor,
+        frame,
+        freshness,
+        kafka_freshness,
+        kafka_stream,
+        serve,
+        stream,
+    )
 
     return dict(_REGISTRY)

@@ -16,7 +16,7 @@ from applications.fraud.app import APP
 from benchmarks.ground import NOW_MS, payments
 from feature_pipelines.dead_letters import DeadLetterFile
 from feature_pipelines.runner import Pipeline
-from feature_pipelines.sources import Batch
+from feature_pipelines.sources import Batch, Stored
 from headrace.stores.embedded import EmbeddedStore
 
 STREAM, PARTITION = "payments", "steady"
@@ -29,6 +29,15 @@ class SteadySource:
         self._events, self._rate, self._start = events, rate, start
         self.total: int | None = len(events["datetime"])
         self.at = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether every event has happened."""
+        return self.at >= (self.total or 0)
+
+    def follow(self, stored: Stored) -> None:
+        """Go to where the store stands."""
+        self.seek(stored())
 
     def seek(self, offsets: Mapping[str, int]) -> None:
         """Go to where the store stands."""
@@ -44,6 +53,13 @@ class SteadySource:
         self.at = end = max(start + 1, min(due, self.total or 0, start + limit))
         raw = {name: values[start:end] for name, values in self._events.items()}
         return Batch(end - start, raw, {PARTITION: start}, {PARTITION: end}, {}, repr_of, lambda at: (PARTITION, at))
+
+    def lag(self) -> dict[str, int]:
+        """Nothing lies before it happens."""
+        return {}
+
+    def acknowledge(self) -> None:
+        """Nobody else follows."""
 
     def close(self) -> None:
         """Nothing is open."""
