@@ -27,11 +27,12 @@ from headrace.features.streams import Stream
 from headrace.stores.online import Transaction
 
 Columns = Mapping[str, np.ndarray]
+Counted = tuple[np.ndarray, np.ndarray]  # ids and their times
 _HEAD = struct.Struct("<qqq")
 _PER_ID = 24
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no two numbers become one: Knuth's multiplicative hash
 _SMALL = 1_024  # an entry of fewer ids is small; as many small entries become one
-_GATHERED = 16_384 * _PER_ID  # bytes of small entries that become one
+_GATHERED = 16_384  # ids of small entries that become one
 
 
 class Duplicates:
@@ -46,8 +47,8 @@ class Duplicates:
         self._journal = f"ids/{stream.name}/{stream.id}"
         self._memory = Memory(stream.horizon_ms)
         self._after = 0
-        self._small: dict[int, bytes] = {}  # number -> entry
-        self._small_bytes = 0
+        self._small: dict[int, Counted] = {}  # by number
+        self._small_ids = 0
         self._large: list[tuple[int, int]] = []  # a heap of the newest time among an entry's ids, and its number
         self._expired: list[tuple[int, int]] = []  # what the last transaction took from the heap
         self._appended: list[tuple[int, bytes]] = []
@@ -90,10 +91,12 @@ class Duplicates:
         since = remembered_since(newest_ms, self.stream.horizon_ms)
         while self._large and self._large[0][0] < since:
             self._expired.append(heapq.heappop(self._large))
+        if len(ids) and int(at.min()) < since:
+            ids, at = ids[at >= since], at[at >= since]
         removed, upto, own = [number for _, number in self._expired], 0, len(ids)
-        if len(self._small) >= _SMALL or self._small_bytes >= _GATHERED:
+        if len(self._small) >= _SMALL or self._small_ids >= _GATHERED:
             upto, removed = max(self._small), [*removed, *self._small]
-            known, known_at = _joined([_parts(entry) for entry in self._small.values()])
+            known, known_at = _joined(list(self._small.values()))
             kept = known_at >= since
             ids, at = np.concatenate((known[kept], ids)), np.concatenate((known_at[kept], at))
         entry = _HEAD.pack(newest_ms, upto, own) + ids.tobytes() + at.tobytes()
@@ -110,19 +113,19 @@ class Duplicates:
             newest_ms, upto, own = _HEAD.unpack_from(entry)
             newest = max(newest, newest_ms)
             ids, at = _parts(entry)
-            self._keep(entry, at, upto)
+            self._keep(ids, at, upto)
             first = at.size - own if upto <= before else 0  # the small entries it stands in for are known
             new.append((ids[first:], at[first:]))
         self._memory.add(*(new[0] if len(new) == 1 else _joined(new)), newest)
 
-    def _keep(self, entry: bytes, at: np.ndarray, upto: int) -> None:
+    def _keep(self, ids: np.ndarray, at: np.ndarray, upto: int) -> None:
         """Note what must be known of the entry just read to remove it one day."""
         if upto:
             self._small = {number: held for number, held in self._small.items() if number > upto}
-            self._small_bytes = sum(map(len, self._small.values()))
+            self._small_ids = sum(held.size for _, held in self._small.values())
         if at.size < _SMALL:
-            self._small[self._after] = entry
-            self._small_bytes += len(entry)
+            self._small[self._after] = ids, at
+            self._small_ids += at.size
         else:
             heapq.heappush(self._large, (int(at.max()), self._after))
 
@@ -158,22 +161,27 @@ def ids_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         ids = np.zeros((values.size, 2), dtype=np.uint64)
         np.multiply(values.view(np.uint64), _SPREAD, out=ids[:, 0])
         return ids, None
-    texts, rows = values.tolist(), None
-    if None in texts:
-        rows = np.flatnonzero(values != None)  # noqa: E711  element by element
-        texts = values[rows].tolist()
+    rows = None
     try:
-        digests = b"".join(map(xxh3_128_digest, map(str.encode, texts)))
-    except UnicodeEncodeError:  # half a surrogate pair, which is text too
-        digests = b"".join(xxh3_128_digest(text.encode("utf-8", "surrogatepass")) for text in texts)
+        digests = _digests(values.tolist())
+    except TypeError:  # a null is no text
+        rows = np.flatnonzero(values != None)  # noqa: E711  element by element
+        digests = _digests(values[rows].tolist())
     return np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2), rows
 
 
-def _parts(entry: bytes) -> tuple[np.ndarray, np.ndarray]:
+def _digests(texts: list[str]) -> bytes:
+    try:
+        return b"".join(map(xxh3_128_digest, map(str.encode, texts)))
+    except UnicodeEncodeError:  # half a surrogate pair, which is text too
+        return b"".join(xxh3_128_digest(text.encode("utf-8", "surrogatepass")) for text in texts)
+
+
+def _parts(entry: bytes) -> Counted:
     count = (len(entry) - _HEAD.size) // _PER_ID
     ids = np.frombuffer(entry, dtype=np.uint64, count=2 * count, offset=_HEAD.size).reshape(-1, 2)
     return ids, np.frombuffer(entry, dtype=np.int64, offset=_HEAD.size + 16 * count)
 
 
-def _joined(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def _joined(parts: Sequence[Counted]) -> Counted:
     return np.concatenate([ids for ids, _ in parts]), np.concatenate([at for _, at in parts])
