@@ -6,11 +6,13 @@ a file is one partition. Every process of an engine opens these for itself.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 from uuid import uuid4
 
 from feature_pipelines.addresses import READING, open_letters, open_source, options_of, path_of
@@ -50,7 +52,7 @@ class Flow:
         Raises ValueError where a name or an option is not known.
         """
         known = (*READING, "batch", "buckets", "fast", *options)
-        if unknown := sorted(set(job.options) - set(known)):
+        if unknown := sorted(name for name in set(job.options) - set(known) if not name.startswith(f"{engine}.")):
             raise ValueError(f"engine {engine!r} has no option {unknown[0]}, needs some of {', '.join(known)}")
         application = load_application(job.application)
         return cls(
@@ -68,14 +70,25 @@ class Flow:
 
     def partitions(self) -> list[str]:
         """Return the names of the source's partitions."""
-        with closing(self._source()) as source:
-            if self.is_file:
-                return list(source.lag())
-            return list(source.ends())  # type: ignore[attr-defined]
+        return list(self.ends())
 
-    def open(self, partition: str, at: int | None) -> Source:
-        """Return the source of one partition, standing at an offset, or at its beginning where that is None."""
-        source = self._source(() if self.is_file else (int(partition.rpartition("/")[2]),))
+    def begins(self) -> dict[str, int]:
+        """Return the first offset of each partition."""
+        with closing(self._source()) as source:
+            return dict.fromkeys(source.lag(), 0) if self.is_file else cast(Any, source).offsets_at(0)
+
+    def ends(self) -> dict[str, int]:
+        """Return the offset after the last event of each partition as they are now."""
+        with closing(self._source()) as source:
+            return source.lag() if self.is_file else cast(Any, source).ends()
+
+    def open(self, partition: str, at: int | None, *, to_end: bool = False) -> Source:
+        """Return the source of one partition, standing at an offset, or at its beginning where that is None.
+
+        With `to_end` it ends where the partition does now, whatever the job says.
+        """
+        number = () if self.is_file else (int(partition.rpartition("/")[2]),)
+        source = self._source(number, to_end=to_end or self.job.to_end)
         source.follow(lambda: {} if at is None else {partition: at})
         return source
 
@@ -94,11 +107,20 @@ class Flow:
             batch = source.poll(1)
             return batch.original(0) if batch else b""
 
-    def _source(self, partitions: tuple[int, ...] = ()) -> Source:
-        options = options_of(self.job)
-        return open_source(
-            self.job.source, self.stream, replace(options, group="", partitions=partitions, poll_s=_POLL_S)
-        )
+    def _source(self, partitions: tuple[int, ...] = (), *, to_end: bool = False) -> Source:
+        options = replace(options_of(self.job), group="", partitions=partitions, poll_s=_POLL_S, to_end=to_end)
+        return open_source(self.job.source, self.stream, options)
+
+
+def text_of(job: Job) -> str:
+    """Return a job as text, for processes that are told it; see `job_of`."""
+    return json.dumps({**asdict(job), "store": str(job.store)})
+
+
+def job_of(text: str) -> Job:
+    """Return the job that `text_of` made text of."""
+    given = json.loads(text)
+    return Job(**{**given, "store": Path(given["store"])})
 
 
 def identity(folder: Path) -> str:

@@ -1,0 +1,140 @@
+"""The Spark engine: Structured Streaming with buckets of keys as its state.
+
+Chunks of events are shuffled to the task of their bucket, which folds them into the bucket's
+records in order of partition and offset; the driver puts what changed into the store as absolute
+records. Spark's checkpoint keeps offsets and state by micro-batch: after a crash the
+micro-batch that was not done is run again on the state before it, and its records are put once
+more, so that nothing is lost and nothing counts twice.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from feature_pipelines.engines import Job, Report, Stop
+from feature_pipelines.engines.flink_packets import folded_of_bytes, folded_to_bytes, letters_of_bytes
+from feature_pipelines.engines.keyed import Bucket, Chunk
+from feature_pipelines.engines.opening import Flow, identity, text_of, whole
+from feature_pipelines.engines.spark_source import FORMAT, OPTIONS, REFUSED, HeadraceSource, flow_of
+from feature_pipelines.sinks import Sink
+
+_OUT = "bucket string, changed binary"
+_STATE = "held binary"
+_WAIT_S = 0.2
+_PREFIX = "spark."
+_DEFAULTS = {
+    "spark.sql.shuffle.partitions": "8",
+    "spark.sql.streaming.stateStore.providerClass": (
+        "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+    ),
+}
+
+
+class SparkEngine:
+    """Runs a job as a streaming query whose driver is this process; see Engine.
+
+    Options beside those that say how the source is read: `checkpoint`, the folder of Spark's
+    checkpoint (`spark/STREAM` in the store's directory by default; on a cluster one that all machines
+    reach); `trigger_s`, seconds between micro-batches (as soon as possible by default); `most`, the
+    most events of a micro-batch; `batch`, `buckets` and `fast` as for other engines; and every
+    setting of Spark by its own name, which begins with `spark.`.
+    """
+
+    def run(self, job: Job, stop: Stop) -> Report:
+        """Run until the source ends or `stop()`; see Engine.
+
+        Raises SourceError, LayoutMismatch, StoreUnavailable and ValueError.
+        """
+        flow = Flow.of(job, "spark", OPTIONS)
+        folder = Path(job.options.get("checkpoint") or job.store / "spark" / flow.stream.name)
+        with flow.sink() as sink, _session(job) as spark:
+            sink.start(f"spark:{identity(folder)}", flow.partitions())
+            query = _query(spark, flow, sink, folder)
+            try:
+                while query.isActive and not stop():
+                    query.awaitTermination(_WAIT_S)
+            finally:
+                query.stop()
+            if (failed := query.exception()) is not None:
+                raise failed
+            return sink.report
+
+
+ENGINE = SparkEngine()
+
+
+@contextmanager
+def _session(job: Job) -> Iterator[SparkSession]:
+    """Yield the session there is, or make one and stop it with the block."""
+    given = SparkSession.getActiveSession()
+    if given is not None:
+        yield given
+        return
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(f"headrace {job.stream}")
+    settings = _DEFAULTS | {name: value for name, value in job.options.items() if name.startswith(_PREFIX)}
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def _query(spark: SparkSession, flow: Flow, sink: Sink, folder: Path) -> StreamingQuery:
+    text = text_of(flow.job)
+    spark.dataSource.register(HeadraceSource)
+    rows = spark.readStream.format(FORMAT).option("job", text).load()
+    folded = rows.groupBy("bucket").applyInPandasWithState(
+        _folding(text), outputStructType=_OUT, stateStructType=_STATE, outputMode="update", timeoutConf="NoTimeout"
+    )
+    writer = folded.writeStream.outputMode("update").option("checkpointLocation", str(folder / "checkpoint"))
+    if flow.job.to_end or flow.is_file:
+        writer = writer.trigger(availableNow=True)
+    elif "trigger_s" in flow.job.options:
+        writer = writer.trigger(processingTime=f"{whole(flow.job.options, 'trigger_s', 1)} seconds")
+    return writer.foreachBatch(lambda changed, _: _put(sink, flow, changed)).start()
+
+
+def _folding(text: str) -> Any:
+    """Return what folds one bucket's rows in a worker, from the job as text."""
+
+    def fold(key: tuple[str], frames: Iterator[pd.DataFrame], state: Any) -> Iterator[pd.DataFrame]:
+        flow, name = flow_of(text), key[0]
+        rows = pd.concat(list(frames)).sort_values(["part", "at"])
+        if name.startswith(REFUSED):
+            yield pd.DataFrame({"bucket": name, "changed": rows["chunk"]})
+            return
+        chunks = [Chunk.of_bytes(chunk) for chunk in rows["chunk"]]
+        group = next(group for group in flow.groups if group.name == chunks[0].group)
+        bucket = Bucket(flow.stream, group, bytes(state.get[0]) if state.exists else b"")
+        folded = bucket.add(chunks)
+        state.update((bucket.to_bytes(),))
+        yield pd.DataFrame({"bucket": [name], "changed": [folded_to_bytes(folded)]})
+
+    return fold
+
+
+def _put(sink: Sink, flow: Flow, changed: DataFrame) -> None:
+    rows = changed.toArrow()
+    folded = []
+    for name, data in zip(rows.column("bucket").to_pylist(), rows.column("changed").to_pylist(), strict=True):
+        if name.startswith(REFUSED):
+            letters, _ = letters_of_bytes(data)
+            sink.report.events += len(letters)
+            sink.bury(letters)
+        else:
+            folded.append(folded_of_bytes(data, flow.groups))
+    sink.put_folded(folded)
+    sink.report.events += sum(part.events for part in folded if part.group == flow.groups[0].name)
