@@ -1,31 +1,38 @@
-"""Backfill: the features of any rows at any past instant, from files of events.
+"""Backfill: the features of any rows at any past instant, from files of events, out of core.
 
-The spine is a file of keys and times with any further columns; each row comes back with
-the values that serving would have given at its time. Missing stays missing (null) unless
-the declared values are asked for.
+The spine is a file of keys and times with any further columns; each row comes back, in the
+spine's order, with the values that serving would have given at its time. Missing stays missing
+(null) unless the declared values are asked for. Events and rows are staged, sorted by key and
+time, and swept together group by group; so memory does not grow with either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
-from feature_pipelines.duplicates import counted_once
-from feature_pipelines.events import decode
-from feature_pipelines.files import SourceError, as_numpy, open_events
+from feature_pipelines.dead_letters import DeadLetter, DeadLetterFile
+from feature_pipelines.files import as_numpy
+from feature_pipelines.histories import History
+from feature_pipelines.spines import FrameWriter, Spine
 from headrace.application import Application
-from headrace.features.rows import RowsError, nearest
-from headrace.features.streams import Stream
-from headrace.features.view import FeatureView
-from headrace.stores.offline import TrainingFrame, training_frame
+from headrace.features.assemble import Plan
+from headrace.features.columns import NO_TIME
+from headrace.features.rows import Rows, RowsError, conform, nearest
+from headrace.features.windows import WindowedGroup, merge
+from headrace.stores import buckets
+from headrace.stores.buckets import Buckets
+from headrace.stores.history import Staged
+from headrace.stores.sweep import AS_OF, KEY, ROW, read_sorted
 
-Progress = Callable[[int], None]
+#: Hears what is being done, and which share of the whole is done.
+Progress = Callable[[str, float], None]
+_EARLIEST = -(2**62)  # of a row without a time: before every event
 
 
 @dataclass(slots=True)
@@ -35,6 +42,8 @@ class Backfill:
     rows: int
     events: dict[str, int]
     notes: list[str] = field(default_factory=list)
+    dead: int = 0
+    letters: Path | None = None
 
 
 def backfill(
@@ -47,113 +56,160 @@ def backfill(
     fill: bool = False,
     progress: Progress | None = None,
 ) -> Backfill:
-    """Write the spine's rows with the view's features to `out` (Parquet or CSV).
+    """Write the spine's rows with the view's features to `out`: Parquet, CSV, or a folder of Parquet partitions.
 
-    Raises SourceError for a file that cannot be read or written as its ending says, and
-    RowsError for a spine without the view's time or without any key.
+    `events` is a file, a folder or a pattern of files. Events that cannot be counted become dead
+    letters beside `out`. Raises SourceError for what cannot be read or written, and RowsError for
+    a spine without the view's time or without any key.
     """
-    _check_ending(out)
-    done = Backfill(0, {})
-    history = read_history(app, events, now_ms, done.notes)
-    done.events = {name: len(next(iter(columns.values()))) for name, columns in history.items()}
-    table = read_table(spine)
-    frame = frame_of(app.view, table, history, done.notes, progress)
-    write_frame(frame, table, out, fill)
-    done.rows = table.num_rows
-    return done
+    writer, work = FrameWriter(out, app.view), out.parent if out.parent.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix=".backfill-", dir=work) as folder, Spine(spine) as rows:
+        job = _Job(app, Path(folder), now_ms, progress or _unheard, letters_of(out))
+        job.check(rows)
+        job.read_events(events)
+        job.stage_rows(rows)
+        job.sweep()
+        with writer:
+            for table, matrix in job.frame(rows, fill):
+                writer.write(table, matrix)
+        return job.done
 
 
-def read_history(app: Application, path: Path, now_ms: int, notes: list[str]) -> dict[str, dict[str, np.ndarray]]:
-    """Return every stream of the application that the file has the columns of: decoded, in file order, each id once."""
-    history: dict[str, dict[str, np.ndarray]] = {}
-    for stream in app.streams:
-        needed = {group.value for group in app.groups_of(stream.name)}
-        file = open_events(path, stream.names)
-        lacking = sorted((needed | {group.key for group in app.groups_of(stream.name)}) - set(file.columns))
-        if lacking:
-            groups = ", ".join(group.name for group in app.groups_of(stream.name))
-            notes.append(f"{path.name} has no {', '.join(lacking)}: every value of {groups} is missing")
-            file.close()
-            continue
-        if absent := [n for n in stream.names if n in _last_of(app, stream.name) and n not in file.columns]:
-            notes.append(f"{path.name} has no {', '.join(absent)}: null in every event of {stream.name}")
-        history[stream.name] = _decoded(stream, file, now_ms, notes)
-        file.close()
-    return history
+def letters_of(out: Path) -> DeadLetterFile:
+    """Return where the dead letters of a backfill go: set aside in its folder, or beside its file."""
+    return DeadLetterFile(out.with_name(f"{out.stem}_dead_letters.jsonl"))
 
 
-def _last_of(app: Application, stream: str) -> set[str]:
-    return {name for group in app.groups_of(stream) for name in group.last}
+def _unheard(_: str, __: float) -> None:
+    return
 
 
-def _decoded(stream: Stream, file, now_ms: int, notes: list[str]) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
-    raw, unreadable = file.read(np.arange(file.count))
-    events = decode(stream, raw, file.count, now_ms)
-    if events.reasons:
-        reasons = {**events.reasons, **unreadable}
-        first = reasons[min(reasons)]
-        notes.append(f"{len(reasons)} events of {stream.name} were not counted, the first because {first}")
-    columns = counted_once(stream, events.columns)
-    if again := events.columns[stream.time].size - columns[stream.time].size:
-        notes.append(f"{again} events of {stream.name} were not counted, they repeat the {stream.id} of another")
-    return columns
+class _Job:
+    """One backfill in its steps; `done` fills as they are taken."""
+
+    def __init__(
+        self, app: Application, folder: Path, now_ms: int, progress: Progress, letters: DeadLetterFile
+    ) -> None:
+        self.done = Backfill(0, {})
+        self._view, self._app, self._folder, self._now_ms = app.view, app, folder, now_ms
+        self._progress, self._letters, self._letters_at = progress, letters, 0
+        self._histories: dict[str, tuple[History, Staged]] = {}
+        self._rows: dict[str, Staged] = {}
+        self._found: dict[str, Buckets] = {}
+
+    def check(self, spine: Spine) -> None:
+        """Compare the spine's columns with the view's."""
+        view, names = self._view, spine.names
+        listed = ", ".join(names)
+        if view.time not in names:
+            raise RowsError(f"the spine has columns {listed}, needs the time {view.time!r}{nearest(view.time, names)}")
+        self._wanted = [name for name in view.request_names if name in names]
+        absent = [name for name in view.request_names if name not in names]
+        keys = {group.key for group in view.groups}
+        if keys and keys <= set(absent):
+            raise RowsError(f"the spine has columns {listed}, needs a key: {' or '.join(sorted(keys))}")
+        if absent:
+            self.done.notes.append(f"the spine has no {', '.join(absent)}: what is computed from it is missing")
+        self.done.rows = spine.count
+
+    def read_events(self, path: Path) -> None:
+        """Decode and stage every stream of the application that the files have the columns of."""
+        notes, streams = [], [stream for stream in self._app.streams if self._app.groups_of(stream.name)]
+        for at, stream in enumerate(streams):
+            history = History.of(stream, path, self._app.groups_of(stream.name))
+            if lacking := history.lacking():
+                groups = ", ".join(group.name for group in history.groups)
+                notes.append(f"{path.name} has no {', '.join(lacking)}: every value of {groups} is missing")
+                continue
+            if absent := history.absent():
+                notes.append(f"{path.name} has no {', '.join(absent)}: null in every event of {stream.name}")
+            heard = _Share(self._progress, f"read {stream.name}", 0.4 * at / len(streams), 0.4 / len(streams))
+            heard.total = history.count
+            staged = history.stage(Staged(self._folder), self._now_ms, self._bury, heard.advance)
+            self._histories[stream.name] = history, staged
+            self.done.events[stream.name] = staged.count
+            notes += history.notes()
+        self.done.notes[:0] = notes
+
+    def stage_rows(self, spine: Spine) -> None:
+        """Put aside what each group needs of each row: its key, its instant and its number."""
+        groups = [g for g in self._view.groups if g.stream in self._histories and g.key in self._wanted]
+        self._rows = {group.name: Staged(self._folder) for group in groups}
+        heard = _Share(self._progress, "read rows", 0.4, 0.1, spine.count)
+        start = 0
+        names = list(dict.fromkeys((*(group.key for group in groups), self._view.time)))
+        for table in spine.read(buckets.SIZE, names):
+            rows = self._conformed(table)
+            number = np.arange(start, start + rows.count)
+            start += rows.count
+            for group in groups:
+                unknown = rows.invalid.get(group.key)
+                kept = slice(None) if unknown is None else ~unknown
+                instants = np.maximum(rows.as_of, _EARLIEST)
+                self._rows[group.name].append(
+                    {KEY: rows.columns[group.key][kept], AS_OF: instants[kept], ROW: number[kept]}
+                )
+            heard.advance(rows.count)
+
+    def sweep(self) -> None:
+        """Read every group at every row, in order of key and time, into buckets of rows."""
+        for at, (name, staged) in enumerate(self._rows.items()):
+            group = next(group for group in self._view.groups if group.name == name)
+            history = self._histories[group.stream][1]
+            found = self._found[name] = Buckets(self._folder, name, len(group.column_names))
+            share = 0.35 / len(self._rows)
+            heard = _Share(self._progress, name, 0.5 + share * at, share, staged.count)
+            columns = tuple(dict.fromkeys((group.key, group.time, group.value, *group.last)))
+            events = history.sorted((group.key, group.time), columns)
+            for numbers, values in read_sorted(group, events, staged.sorted((KEY, AS_OF), (KEY, AS_OF, ROW))):
+                found.put(numbers, values)
+                heard.advance(numbers.size)
+            staged.close()
+        for _, staged in self._histories.values():
+            staged.close()
+
+    def frame(self, spine: Spine, fill: bool) -> Iterator[tuple[pa.Table, np.ndarray]]:
+        """Yield the spine's rows and their features, float32 [rows, columns], a bucket at a time."""
+        plan = Plan.of(self._view)
+        nothing = {group.name: _nothing(group) for group in self._view.groups}
+        heard = _Share(self._progress, "write rows", 0.85, 0.15, spine.count)
+        for bucket, table in enumerate(spine.read(buckets.SIZE)):
+            rows = self._conformed(table)
+            blocks = {}
+            for name, default in nothing.items():
+                block = np.repeat(default, rows.count, axis=0)
+                blocks[name] = self._found[name].take(bucket, block) if name in self._found else block
+            features = plan.compute(rows.count, rows.columns, blocks)
+            yield table, plan.fill(features) if fill else features
+            heard.advance(rows.count)
+
+    def _conformed(self, table: pa.Table) -> Rows:
+        given = {name: as_numpy(table.column(name)) for name in self._wanted if name in table.column_names}
+        return conform(self._view, given, NO_TIME, partial=True)
+
+    def _bury(self, letters: Sequence[DeadLetter]) -> None:
+        if not self.done.dead:  # those of an earlier backfill to the same place
+            self._letters.path.unlink(missing_ok=True)
+        self._letters_at = self._letters.append(letters, self._letters_at)
+        self.done.dead += len(letters)
+        self.done.letters = self._letters.path
 
 
-def read_table(path: Path) -> pa.Table:
-    """Read a spine; SourceError where it is not a readable Parquet or CSV file."""
-    _check_ending(path)
-    if not path.is_file():
-        raise SourceError(f"there is no file {path.name!r}, needs a Parquet or CSV file with a row per key and time")
-    try:
-        return pq.read_table(path) if path.suffix.lower() == ".parquet" else pa_csv.read_csv(path)
-    except (pa.ArrowInvalid, OSError) as damaged:
-        raise SourceError(f"{path.name!r} cannot be read as {path.suffix[1:]}: {damaged}") from damaged
+@dataclass(slots=True)
+class _Share:
+    """One part of a job: from which share of the whole on, and how much of it."""
+
+    progress: Progress
+    doing: str
+    start: float
+    width: float
+    total: int = 0
+    done: int = 0
+
+    def advance(self, amount: int) -> None:
+        self.done += amount
+        self.progress(self.doing, self.start + self.width * min(1.0, self.done / max(self.total, 1)))
 
 
-def frame_of(
-    view: FeatureView,
-    table: pa.Table,
-    history: Mapping[str, Mapping[str, np.ndarray]],
-    notes: list[str],
-    progress: Progress | None = None,
-) -> TrainingFrame:
-    """Return the features of a table's rows; columns the view does not read are left aside.
-
-    A request column or a key that the table lacks is missing in every row, and noted.
-    """
-    if view.time not in table.column_names:
-        raise RowsError(
-            f"the spine has columns {', '.join(table.column_names)}, needs the time {view.time!r}"
-            f"{nearest(view.time, table.column_names)}"
-        )
-    spine = {name: as_numpy(table.column(name)) for name in view.request_names if name in table.column_names}
-    absent = [name for name in view.request_names if name not in spine]
-    keys = {group.key for group in view.groups}
-    if keys and keys <= set(absent):
-        raise RowsError(
-            f"the spine has columns {', '.join(table.column_names)}, needs a key: {' or '.join(sorted(keys))}"
-        )
-    if absent:
-        notes.append(f"the spine has no {', '.join(absent)}: what is computed from it is missing")
-    return training_frame(view, spine, history, progress=progress, partial=True)
-
-
-def write_frame(frame: TrainingFrame, table: pa.Table, out: Path, fill: bool) -> None:
-    """Write a table's columns followed by the features; one computed before is replaced, the request's are kept."""
-    values = frame.matrix() if fill else frame.features
-    for at, feature in enumerate(frame.view.features):
-        column = pa.array(values[:, at], from_pandas=True)
-        if feature.name not in table.column_names:
-            table = table.append_column(feature.name, column)
-        elif not feature.source.startswith("request."):
-            table = table.set_column(table.column_names.index(feature.name), feature.name, column)
-    if out.suffix.lower() == ".parquet":
-        meta = {**(table.schema.metadata or {}), b"headrace_fingerprint": frame.view.fingerprint.encode()}
-        pq.write_table(table.replace_schema_metadata(meta), out)
-    else:
-        pa_csv.write_csv(table, out)
-
-
-def _check_ending(path: Path) -> None:
-    if path.suffix.lower() not in (".parquet", ".csv"):
-        raise SourceError(f"{path.name!r} ends in {path.suffix!r}, needs .parquet or .csv")
+def _nothing(group: WindowedGroup) -> np.ndarray:
+    return merge(group, group.empty(1), np.zeros(1, dtype=np.int64))

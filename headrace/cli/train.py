@@ -9,8 +9,8 @@ import click
 import numpy as np
 import pyarrow as pa
 
-from feature_pipelines.backfill import read_table
 from feature_pipelines.files import as_numpy
+from feature_pipelines.spines import read_table
 from headrace.application import Application
 from headrace.cli.console import APP, DIRECTORY, FILE, Step, console, refusals, step
 from headrace.features import Plan

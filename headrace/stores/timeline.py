@@ -219,6 +219,9 @@ def coded(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     >>> coded(np.array([7, 3, 7]))
     (array([3, 7]), array([1, 0, 1]))
     """
+    if keys.size and (keys[1:] >= keys[:-1]).all():
+        new = np.concatenate(([True], keys[1:] != keys[:-1]))
+        return keys[new], np.cumsum(new) - 1
     distinct = np.unique(keys)  # without the places, which it would sort for
     return distinct, np.searchsorted(distinct, keys)
 

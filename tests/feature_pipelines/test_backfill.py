@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from hypothesis import strategies as st
 
 from applications.fraud.app import APP
 from applications.fraud.features import CARD_ACTIVITY, FRAUD_VIEW, TERMINAL_RISK
+from feature_pipelines import histories, spines
 from feature_pipelines.backfill import backfill
+from feature_pipelines.dead_letters import DeadLetterFile
 from feature_pipelines.files import SourceError
 from headrace.features.rows import RowsError
 from headrace.features.windows import WindowedGroup
+from headrace.stores import buckets, history, sweep
 from tests.oracles import naive_functions, naive_windows
 from tests.oracles.naive_windows import Event, Span
 
@@ -262,3 +266,82 @@ def test_a_feature_computed_before_is_computed_again(tmp_path, events):
     again, _ = run(history, tmp_path / "stale.parquet", tmp_path / "twice.parquet")
     assert again.column("amount_mean_30d").equals(fresh.column("amount_mean_30d"))
     assert again.column_names == fresh.column_names
+
+
+@given(st.integers(0, 2**32), st.booleans(), st.integers(1, 9))
+@settings(max_examples=15)
+def test_out_of_core_gives_the_very_rows_that_memory_does(tmp_path_factory, seed, one_card, size):
+    folder, chance = tmp_path_factory.mktemp("b"), random.Random(seed)
+    events = payments(chance, 90)
+    if one_card:  # more events of one key than are held at once
+        events = [{**row, "cc_num": 7, "terminal_id": 7} for row in events]
+    source, spine = (
+        write(folder / "e.parquet", events),
+        write(folder / "s.parquet", [*events, *payments(chance, 9, 90)]),
+    )
+    held, _ = run(source, spine, folder / "held.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in [
+            (history, "IN_MEMORY", 20), (history, "BATCH", size), (sweep, "EVENTS", 2 * size), (buckets, "SIZE", 16),
+            (histories, "_BATCH", 13), (spines, "_PART", 32),
+        ]:  # fmt: skip
+            patch.setattr(module, name, value)
+        done = backfill(APP, source, spine, folder / "parts", now_ms=NOW)
+    parts = sorted((folder / "parts").iterdir())
+    assert [part.name for part in parts] == [f"part-{at:05d}.parquet" for at in range(4)]
+    assert pa.concat_tables([pq.read_table(part) for part in parts]).equals(held.replace_schema_metadata())
+    assert done.rows == 99
+    assert sorted(path.name for path in folder.iterdir()) == ["e.parquet", "held.parquet", "parts", "s.parquet"]
+
+
+def test_a_folder_and_a_pattern_are_read_in_order_of_names(tmp_path, events):
+    whole = write(tmp_path / "e.parquet", events)
+    for at in range(3):
+        (tmp_path / "days" / f"day={at}").mkdir(parents=True)
+        write(tmp_path / "days" / f"day={at}" / "part.parquet", events[at * 20 : (at + 1) * 20])
+    (tmp_path / "days" / "_dead_letters.jsonl").write_text("{}")
+    spine = write(tmp_path / "s.csv", events)
+    once, _ = run(whole, spine, tmp_path / "o.parquet")
+    for path in (tmp_path / "days", tmp_path / "days" / "*" / "p*.parquet"):
+        again, _ = run(path, spine, tmp_path / "p.parquet")
+        assert again.equals(once)
+    (tmp_path / "empty").mkdir()
+    for path, message in [
+        ("empty", "the folder 'empty' holds no event files"), ("days/*.csv", "no file is named like .*csv'"),
+    ]:  # fmt: skip
+        with pytest.raises(SourceError, match=message):
+            backfill(APP, tmp_path / path, spine, tmp_path / "p.parquet", now_ms=NOW)
+
+
+def test_events_that_cannot_be_counted_are_kept_beside_the_rows(tmp_path, events):
+    (tmp_path / "e.csv").write_bytes(write(tmp_path / "e.csv", events).read_bytes() + b"x,1,2026-01-01,5,,,,0,n\n")
+    spine = write(tmp_path / "s.csv", events[:3])
+    for _ in range(2):  # those of an earlier backfill go
+        done = backfill(APP, tmp_path / "e.csv", spine, tmp_path / "o.csv", now_ms=NOW)
+        letters = DeadLetterFile(tmp_path / "o_dead_letters.jsonl").read()
+        assert done.dead == len(letters) == 2
+        assert [letter.partition for letter in letters] == ["payments:e.csv", "labels:e.csv"]
+        assert letters[0].event == b"x,1,2026-01-01,5,,,,0,n"
+        assert letters[0].offset == len(events)
+        assert letters[0].reason == "cc_num is not a whole number"
+    assert done.letters == tmp_path / "o_dead_letters.jsonl"
+
+
+def test_a_history_too_large_for_memory_names_what_it_needs(tmp_path, events, monkeypatch):
+    monkeypatch.setattr(history, "IN_MEMORY", 10)
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    source = write(tmp_path / "e.parquet", events)
+    with pytest.raises(
+        history.HistoryTooLarge, match=r"and 10 are sorted.*pip install 'headrace\[backfill"
+    ):
+        backfill(APP, source, source, tmp_path / "o.parquet", now_ms=NOW)
+
+
+def test_a_folder_that_holds_something_is_not_written_into(tmp_path, events):
+    source = write(tmp_path / "e.parquet", events)
+    backfill(APP, source, source, tmp_path / "out", now_ms=NOW)
+    with pytest.raises(SourceError, match="the folder 'out' is not empty, needs an empty or a new one"):
+        backfill(APP, source, source, tmp_path / "out", now_ms=NOW)
+    (tmp_path / "new").mkdir()
+    backfill(APP, tmp_path / "out", tmp_path / "out", tmp_path / "new", now_ms=NOW)
+    assert pq.read_table(tmp_path / "new").equals(pq.read_table(tmp_path / "out"))
