@@ -18,7 +18,7 @@ from feature_pipelines.engines import ENGINES, Job, Report, Stop, load_engine
 from feature_pipelines.engines.local import batch_of, opened
 from feature_pipelines.runner import BATCH
 from headrace.application import Application
-from headrace.cli import inspect
+from headrace.cli import inspect, status
 from headrace.cli.console import APP, DIRECTORY, FILE, Step, console, refusals, step, target
 from headrace.telemetry import PipelineMetrics, serve
 
@@ -31,6 +31,7 @@ def command() -> None:
 
 
 command.add_command(inspect.command)
+command.add_command(status.command)
 
 
 @command.command("run")
