@@ -28,19 +28,25 @@ class StackError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A running server: its name, addresses and where it writes."""
+class Worker:
+    """A running process of the stack: its name and where it writes."""
 
     name: str
     process: subprocess.Popen[bytes]
-    http: str
-    grpc: str
     log: Path
 
     def check(self) -> None:
         """Raise StackError if the process has ended."""
         if self.process.poll() is not None:
             raise StackError(f"the {self.name} ended with code {self.process.returncode}: {last_words(self.log)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Server(Worker):
+    """A worker that is asked at its addresses."""
+
+    http: str
+    grpc: str
 
 
 @contextmanager
@@ -91,13 +97,20 @@ def terminated() -> Iterator[None]:
 @contextmanager
 def server(module: str, flags: list[str], logs: Path) -> Iterator[Server]:
     """Run `python -m module` until the block ends; give it once it listens."""
-    log = logs / f"{module}.log"
-    command = [sys.executable, "-m", module, "--host", "127.0.0.1", *flags]
+    with worker(module, ["-m", module, "--host", "127.0.0.1", *flags], logs) as started:
+        http, grpc = _addresses(module, started.process, started.log)
+        yield Server(module, started.process, started.log, http, grpc)
+
+
+@contextmanager
+def worker(name: str, arguments: list[str], logs: Path) -> Iterator[Worker]:
+    """Run this Python with arguments until the block ends; what it says goes to its log."""
+    log = logs / f"{name}.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     with log.open("wb") as out:
         # A session of its own: Ctrl-C reaches this process only, which then stops the others in order.
         process = subprocess.Popen(
-            command,
+            [sys.executable, *arguments],
             stdout=out,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -105,8 +118,7 @@ def server(module: str, flags: list[str], logs: Path) -> Iterator[Server]:
             env=environment,
         )
     try:
-        http, grpc = _addresses(module, process, log)
-        yield Server(module, process, http, grpc, log)
+        yield Worker(name, process, log)
     finally:
         _stop(process)
 
