@@ -21,12 +21,17 @@ def silent(_: str) -> None:
     """Say nothing."""
 
 
+def never() -> bool:
+    """Go on."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
     """How a source is read: the order of a file, or the messages of a topic.
 
     `format` is json or avro, Avro with a `schema` file or the URL of a `registry`; the rest is as in
-    `feature_pipelines.kafka.KafkaOptions`. `tell` hears what a person should know.
+    `feature_pipelines.kafka.KafkaOptions`. `tell` hears what a person should know, and `stop` ends a wait.
     """
 
     order: str = "time"
@@ -41,14 +46,15 @@ class SourceOptions:
     accept_gap: bool = False
     to_end: bool = False
     tell: Callable[[str], None] = silent
+    stop: Callable[[], bool] = never
 
 
 #: The options of a job that say how its source is read, whatever the engine.
 READING = ("order", "format", "schema", "registry", "group", "wait", "accept_gap")
 
 
-def options_of(job: Job, tell: Callable[[str], None] = silent) -> SourceOptions:
-    """Return how a job's source is read; raises ValueError for a wait that is no number."""
+def options_of(job: Job, tell: Callable[[str], None] = silent, stop: Callable[[], bool] = never) -> SourceOptions:
+    """Return how a job's source is read; an empty group is none. Raises ValueError for a wait that is no number."""
     given = job.options
     try:
         wait_s = float(given.get("wait", "60"))
@@ -65,6 +71,7 @@ def options_of(job: Job, tell: Callable[[str], None] = silent) -> SourceOptions:
         accept_gap=given.get("accept_gap") == "true",
         to_end=job.to_end,
         tell=tell,
+        stop=stop,
     )
 
 
@@ -98,7 +105,7 @@ def open_letters(address: str, store: Path, stream: Stream, options: SourceOptio
         return DeadLetterFile(path)
     kafka = _needed("feature_pipelines.kafka")
     letters: DeadLetters = kafka.KafkaDeadLetters(
-        kafka.KafkaAddress.of(address), options.settings, options.tell, options.wait_s
+        kafka.KafkaAddress.of(address), options.settings, options.tell, options.wait_s, options.stop
     )
     return letters
 

@@ -10,9 +10,9 @@ import io
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import fastavro
@@ -23,6 +23,7 @@ from feature_pipelines.files import SourceError
 Values = Sequence[bytes | None]
 Read = tuple[dict[str, list[Any]], dict[int, str]]
 _REGISTRY_S = 10.0
+_EMPTY = "the event is empty"
 _PREFIX = struct.Struct(">bI")  # the registry's framing: a zero byte and the schema's number
 
 
@@ -70,7 +71,7 @@ class AvroReader:
         self._names = tuple(names)
         self._registry = registry.rstrip("/")
         self._schemas: dict[int, Any] = {}
-        self._schema = _parsed(schema.name, schema.read_text("utf-8")) if schema else None
+        self._schema = _parsed(schema.name, _text(schema)) if schema else None
 
     def read(self, values: Values) -> Read:
         """Return the columns of these messages; raises SourceError where the registry does not answer."""
@@ -79,8 +80,11 @@ class AvroReader:
         return _columns(rows, self._names), unreadable
 
     def _record(self, value: bytes | None, at: int, unreadable: dict[int, str]) -> Mapping[str, Any]:
+        if not value:
+            unreadable[at] = _EMPTY
+            return {}
         try:
-            schema, body = self._framed(value or b"")
+            schema, body = self._framed(value)
             row = fastavro.schemaless_reader(body, schema, None)
         except _Unframed as unframed:
             unreadable[at] = str(unframed)
@@ -91,7 +95,10 @@ class AvroReader:
         if body.read(1):
             unreadable[at] = "the event is longer than its Avro schema"
             return {}
-        return _object(row, at, unreadable)
+        if not isinstance(row, dict):
+            unreadable[at] = "the event's Avro schema is no record"
+            return {}
+        return row
 
     def _framed(self, value: bytes) -> tuple[Any, io.BytesIO]:
         if self._schema is not None:
@@ -106,11 +113,15 @@ class AvroReader:
     def _fetched(self, number: int) -> Any:
         try:
             with urlopen(f"{self._registry}/schemas/ids/{number}", timeout=_REGISTRY_S) as answer:
-                return _parsed(f"schema {number}", json.load(answer)["schema"])
-        except (URLError, TimeoutError, KeyError, ValueError) as away:
+                text = json.load(answer)["schema"]
+        except (OSError, HTTPException, KeyError, TypeError, ValueError) as away:
             if getattr(away, "code", None) == 404:
                 raise _Unframed(f"the registry has no schema {number}") from away
             raise SourceError(f"the schema registry did not give schema {number}: {away}") from away
+        try:
+            return _parsed(f"schema {number}", text)
+        except SourceError as foreign:  # JSON Schema or Protobuf: an event of another stream, and no end of this one
+            raise _Unframed(str(foreign)) from foreign
 
 
 class _Unframed(Exception):
@@ -131,18 +142,46 @@ def reader_of(kind: str, names: Sequence[str], schema: Path | None = None, regis
     return JsonReader(names)
 
 
+def _text(schema: Path) -> str:
+    try:
+        return schema.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as away:
+        raise SourceError(f"the schema {schema.name!r} cannot be read: {away}") from away
+
+
 def _parsed(name: str, text: str) -> Any:
     try:
-        return fastavro.parse_schema(json.loads(text))
-    except (ValueError, KeyError, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType) as wrong:
+        parsed = fastavro.parse_schema(json.loads(text))
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RecursionError,
+        fastavro.schema.SchemaParseException, fastavro.schema.UnknownType,
+    ) as wrong:  # fmt: skip
         raise SourceError(f"{name} is no Avro schema: {wrong}") from wrong
+    if _recurs(parsed, ()):
+        raise SourceError(
+            f"{name} refers to itself, and a message of it could be nested without end: needs one that does not"
+        )
+    return parsed
+
+
+def _recurs(schema: Any, within: tuple[str, ...]) -> bool:
+    if isinstance(schema, str):
+        return schema in within
+    if isinstance(schema, list):
+        return any(_recurs(branch, within) for branch in schema)
+    if not isinstance(schema, dict):
+        return False
+    if schema.get("type") in ("record", "error"):
+        inside = (*within, schema["name"])
+        return any(_recurs(field["type"], inside) for field in schema["fields"])
+    return any(_recurs(schema.get(part), within) for part in ("type", "items", "values"))
 
 
 def _json(value: bytes | None, at: int, unreadable: dict[int, str]) -> Any:
     try:
         return orjson.loads(value or b"")
     except orjson.JSONDecodeError:
-        unreadable[at] = "the event is not JSON" if value else "the event is empty"
+        unreadable[at] = "the event is not JSON" if value else _EMPTY
         return {}
 
 

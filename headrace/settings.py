@@ -19,6 +19,8 @@ from typing import Any, TypeVar, get_type_hints
 from headrace.features.rows import nearest
 
 PREFIX = "HEADRACE_"
+#: Variables that set the pipelines' Kafka client, which often shares an environment with the servers.
+KAFKA_PREFIX = "HEADRACE_KAFKA_"
 #: What Kubernetes puts into every container for a Service whose name begins with `headrace`.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 FILE = "HEADRACE_SETTINGS"
@@ -106,11 +108,12 @@ def _of_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name.removeprefix(PREFIX).lower(): environment[name]
         for name in names
-        if not _is_service_link(name, environment[name])
+        if not (name.startswith(KAFKA_PREFIX) or is_service_link(name, environment[name]))
     }
 
 
-def _is_service_link(name: str, value: str) -> bool:
+def is_service_link(name: str, value: str) -> bool:
+    """Tell whether a variable is one that Kubernetes sets for a Service, and thus no setting."""
     return bool(_SERVICE_LINK.search(name)) or (name.endswith("_PORT") and value.startswith(("tcp://", "udp://")))
 
 

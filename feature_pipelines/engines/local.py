@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-from feature_pipelines.addresses import READING, open_letters, open_source, options_of, silent
+from feature_pipelines.addresses import READING, never, open_letters, open_source, options_of, silent
 from feature_pipelines.engines import Job, Report, Stop
 from feature_pipelines.runner import BATCH, Pipeline
 from headrace.application import load_application
@@ -28,7 +28,7 @@ class LocalEngine:
 
     def run(self, job: Job, stop: Stop) -> Report:
         """Run a job; see Engine. Raises SourceError, LayoutMismatch, StoreUnavailable and ValueError."""
-        with opened(job) as pipeline:
+        with opened(job, stop=stop) as pipeline:
             return pipeline.run(batch_of(job), stop=stop)
 
 
@@ -36,11 +36,11 @@ ENGINE = LocalEngine()
 
 
 @contextmanager
-def opened(job: Job, tell: Callable[[str], None] = silent) -> Iterator[Pipeline]:
+def opened(job: Job, tell: Callable[[str], None] = silent, stop: Stop = never) -> Iterator[Pipeline]:
     """Open what a job names and yield its pipeline, not started; everything is closed with the block."""
     if unknown := sorted(set(job.options) - set(OPTIONS)):
         raise ValueError(f"the local engine has no option {unknown[0]}, needs some of {', '.join(OPTIONS)}")
-    application, options = load_application(job.application), options_of(job, tell)
+    application, options = load_application(job.application), options_of(job, tell, stop)
     stream = application.stream(job.stream)
     with (
         closing(open_source(job.source, stream, options)) as source,

@@ -7,30 +7,49 @@ history, and are never shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import confluent_kafka as kafka
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from feature_pipelines.files import SourceError
 from headrace.features.rows import nearest
+from headrace.settings import KAFKA_PREFIX, is_service_link
 
 SCHEME = "kafka://"
-PREFIX = "HEADRACE_KAFKA_"
-_ASK_S = 1.0  # how long a question may wait before it is put again
-_ANSWER_S = 10.0
-_DELIVERY_S = 60.0
+ASK_S = 1.0  # how long a question may wait before it is put again
+ANSWER_S = 10.0
 #: What the exactness of the offsets hangs on, and is therefore not to be set.
-OURS = ("bootstrap.servers", "group.id", "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset")
+OURS = (
+    "bootstrap.servers",
+    "group.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "auto.offset.reset",
+)
+#: Settings that end so are secrets, and a command line is read by everybody on the machine.
+_SECRET = ("password", "secret", ".pem", "oauthbearer.config")
+_TOPIC = re.compile(r"[\w.-]{1,249}", re.ASCII)
 _AWAY = (kafka.KafkaError._TRANSPORT, kafka.KafkaError._TIMED_OUT, kafka.KafkaError._ALL_BROKERS_DOWN)
 _UNSETTLED = (kafka.KafkaError.LEADER_NOT_AVAILABLE, kafka.KafkaError.REQUEST_TIMED_OUT)
 _REFUSED = (kafka.KafkaError._AUTHENTICATION, kafka.KafkaError._SSL)
 
 Tell = Callable[[str], None]
+Stop = Callable[[], bool]
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+def never() -> bool:
+    """Go on."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +68,11 @@ class KafkaAddress:
         """Read an address; SourceError where it is none."""
         servers, _, topic = text.removeprefix(SCHEME).partition("/")
         hosts = [server.rpartition(":") for server in servers.split(",")]
-        if not is_kafka(text) or not all(host and port.isdecimal() for host, _, port in hosts) or not topic:
+        if (
+            not is_kafka(text)
+            or not all(host and port.isdecimal() for host, _, port in hosts)
+            or not _TOPIC.fullmatch(topic)
+        ):
             raise SourceError(f"{text!r} is no address of a topic, needs kafka://host:port/topic")
         return cls(servers, topic)
 
@@ -69,7 +92,7 @@ def kafka_settings(
     """Gather client settings from a file of `name=value` lines, the environment, and `name=value` texts.
 
     HEADRACE_KAFKA_SASL_PASSWORD sets `sasl.password`. Raises SourceError for a line that is no
-    setting, and for one that is Headrace's to make.
+    setting, for one that is Headrace's to make, and for a secret among the texts.
 
     >>> kafka_settings(None, ["client.id=x"], {"HEADRACE_KAFKA_SASL_USERNAME": "u", "HOME": "/"})
     {'sasl.username': 'u', 'client.id': 'x'}
@@ -82,9 +105,14 @@ def kafka_settings(
             raise SourceError(f"the Kafka settings {file.name!r} cannot be read: {away}") from away
     found = dict(_setting(line) for line in lines if line and not line.startswith("#"))
     for name, value in (environment or {}).items():
-        if name.startswith(PREFIX):
-            found[name.removeprefix(PREFIX).lower().replace("_", ".")] = value
-    found |= dict(_setting(text) for text in given)
+        if name.startswith(KAFKA_PREFIX) and not is_service_link(name, value):
+            found[name.removeprefix(KAFKA_PREFIX).lower().replace("_", ".")] = value
+    found |= (said := dict(_setting(text) for text in given))
+    if secret := [name for name in said if name.endswith(_SECRET)]:
+        variable = KAFKA_PREFIX + secret[0].upper().replace(".", "_")
+        raise SourceError(
+            f"the Kafka setting {secret[0]} is a secret, needs to come from {variable} or a file, not a command line"
+        )
     if taken := [name for name in OURS if name in found]:
         raise SourceError(f"the Kafka setting {taken[0]} is made by Headrace, needs to be left out")
     return found
@@ -107,7 +135,7 @@ class Broker:
         self.address = address
         self._tell = tell
         self._refusal = ""
-        self._lost = False
+        self._met = self._lost = False
         # What matters of the client's log comes to `tell`.
         self._told = {**settings, "bootstrap.servers": address.servers, "error_cb": self._error, "log_level": 0}
 
@@ -116,25 +144,27 @@ class Broker:
         try:
             return kind({**told, **self._told})
         except (kafka.KafkaException, TypeError, ValueError) as wrong:
-            raise SourceError(f"the Kafka client refuses its settings: {_text(wrong)}") from wrong
+            raise SourceError(f"the Kafka client refuses its settings: {text_of(wrong)}") from wrong
 
-    def partitions(self, client: Any, wait_s: float) -> list[int]:
-        """Return the topic's partitions, waiting up to `wait_s` for a broker that answers.
+    def partitions(self, client: Any, wait_s: float, stop: Stop) -> list[int]:
+        """Return the topic's partitions, waiting up to `wait_s` for a broker that answers, or until `stop()`.
 
         Raises SourceError where none does, where it refuses us, or where it has no such topic.
         """
         began, told = monotonic(), False
-        while True:
+        while not stop():
             try:
-                about = client.list_topics(self.address.topic, timeout=_ASK_S)
+                about = client.list_topics(self.address.topic, timeout=ASK_S)
                 topic = about.topics[self.address.topic]
                 if topic.error is None and topic.partitions:
+                    self._met = True
                     return sorted(topic.partitions)
                 if topic.error is not None and topic.error.code() not in _UNSETTLED:
                     raise SourceError(self._no_topic(client, topic.error))
             except kafka.KafkaException as away:
                 if away.args[0].code() not in _AWAY:
-                    raise SourceError(f"the broker at {self.address.servers} refuses: {_text(away)}") from away
+                    raise SourceError(f"the broker at {self.address.servers} refuses: {text_of(away)}") from away
+            client.poll(0)  # what went wrong is told there
             if self._refusal:
                 raise SourceError(f"the broker at {self.address.servers} refuses us: {self._refusal}")
             if monotonic() - began >= wait_s:
@@ -145,13 +175,16 @@ class Broker:
             if not told:
                 self._tell(f"no broker answers at {self.address.servers} yet: waiting up to {wait_s:g} s")
                 told = True
+        raise SourceError(f"told to stop before a broker answered at {self.address.servers}")
 
     def bounds(self, client: Any, partition: int, *, cached: bool = False) -> tuple[int, int]:
         """Return a partition's first offset and the one after its last; SourceError where nobody tells."""
         try:
-            found = client.get_watermark_offsets(self.at(partition), timeout=_ANSWER_S, cached=cached)
+            found = client.get_watermark_offsets(self.at(partition), timeout=ANSWER_S, cached=cached)
         except kafka.KafkaException as away:
-            raise SourceError(f"the bounds of {self.address.partition(partition)} are unknown: {_text(away)}") from away
+            raise SourceError(
+                f"the bounds of {self.address.partition(partition)} are unknown: {text_of(away)}"
+            ) from away
         if found is None:
             raise SourceError(f"the bounds of {self.address.partition(partition)} are unknown: no answer in time")
         low, high = found
@@ -161,9 +194,11 @@ class Broker:
         """Return each partition's first offset whose timestamp is at or after an instant, its end where none is."""
         asked = [self.at(partition, max(0, instant_ms)) for partition in partitions]
         try:
-            found = client.offsets_for_times(asked, timeout=_ANSWER_S)
+            found = client.offsets_for_times(asked, timeout=ANSWER_S)
         except kafka.KafkaException as away:
-            raise SourceError(f"the offsets of an instant in {self.address.topic} are unknown: {_text(away)}") from away
+            raise SourceError(
+                f"the offsets of an instant in {self.address.topic} are unknown: {text_of(away)}"
+            ) from away
         ends = {at.partition: at.offset for at in found}
         return {p: at if at >= 0 else self.bounds(client, p)[1] for p, at in ends.items()}
 
@@ -181,49 +216,18 @@ class Broker:
         topic = self.address.topic
         if error.code() != kafka.KafkaError.UNKNOWN_TOPIC_OR_PART:
             return f"topic {topic!r} at {self.address.servers} cannot be read: {error.str()}"
-        names = [name for name in client.list_topics(timeout=_ANSWER_S).topics if not name.startswith("__")]
+        names = [name for name in client.list_topics(timeout=ANSWER_S).topics if not name.startswith("__")]
         return f"the broker at {self.address.servers} has no topic {topic!r}{nearest(topic, names)}: create it first"
 
     def _error(self, error: kafka.KafkaError) -> None:
         if error.code() in _REFUSED:
             self._refusal = error.str()
-        elif error.code() == kafka.KafkaError._ALL_BROKERS_DOWN and not self._lost:
+        elif error.code() == kafka.KafkaError._ALL_BROKERS_DOWN and self._met and not self._lost:
             self._lost = True
             self._tell(f"the broker at {self.address.servers} is lost: going on when it is back")
 
 
-def create_topic(address: KafkaAddress, partitions: int = 1, settings: Mapping[str, str] | None = None) -> None:
-    """Create a topic that keeps its events; one that is there is left as it is. Raises SourceError."""
-    admin = AdminClient({**(settings or {}), "bootstrap.servers": address.servers, "log_level": 0})
-    topic = NewTopic(address.topic, partitions, config={"retention.ms": "-1"})
-    try:
-        admin.create_topics([topic])[address.topic].result(_ANSWER_S)
-    except kafka.KafkaException as refused:
-        if refused.args[0].code() != kafka.KafkaError.TOPIC_ALREADY_EXISTS:
-            raise SourceError(f"topic {address.topic!r} cannot be created: {_text(refused)}") from refused
-
-
-def produce(
-    address: KafkaAddress, events: Iterable[tuple[bytes, bytes]], settings: Mapping[str, str] | None = None
-) -> int:
-    """Produce key and value of each event, in order, and return how many once the broker has them all."""
-    producer = kafka.Producer(
-        {"enable.idempotence": True, "linger.ms": 5, **(settings or {}), "bootstrap.servers": address.servers}
-    )
-    count = 0
-    for key, value in events:
-        while True:
-            try:
-                producer.produce(address.topic, value, key=key)
-                break
-            except BufferError:  # the client's queue is full: let it send
-                producer.poll(_ASK_S)
-        count += 1
-    if left := producer.flush(_DELIVERY_S):
-        raise SourceError(f"topic {address.topic!r} did not take {left} of {count} events")
-    return count
-
-
-def _text(wrong: BaseException) -> str:
+def text_of(wrong: BaseException) -> str:
+    """Return what went wrong in the client's words."""
     first = wrong.args[0] if wrong.args else wrong
     return first.str() if isinstance(first, kafka.KafkaError) else str(first)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import confluent_kafka as kafka
-
 from feature_pipelines.dead_letters import PARTITION, DeadLetter
 from feature_pipelines.files import SourceError
-from feature_pipelines.kafka.client import Broker, KafkaAddress, Tell
+from feature_pipelines.kafka.client import Broker, KafkaAddress, Stop, Tell, never
+from feature_pipelines.kafka.sender import Sender
 
 _DELIVERY_S = 30.0
 
@@ -21,14 +20,15 @@ _DELIVERY_S = 30.0
 class KafkaDeadLetters:
     """A topic of dead letters; its `partition` counts the letters a store has written there."""
 
-    def __init__(self, address: KafkaAddress, settings: Mapping[str, str], tell: Tell, wait_s: float = 60.0) -> None:
+    def __init__(
+        self, address: KafkaAddress, settings: Mapping[str, str], tell: Tell, wait_s: float = 60.0, stop: Stop = never
+    ) -> None:
         """Connect, waiting for a broker; raises SourceError where there is none, or no such topic."""
         self.path = f"kafka://{address.servers}/{address.topic}"
         self.partition = f"{PARTITION}:{self.path}"
-        self._topic = address.topic
         broker = Broker(address, settings, tell)
-        self._producer = broker.client(kafka.Producer, {"enable.idempotence": True, "acks": "all", "linger.ms": 5})
-        broker.partitions(self._producer, wait_s)
+        self._sender = Sender(broker, _DELIVERY_S)
+        broker.partitions(self._sender.producer, wait_s, stop)
 
     def check_new(self) -> None:
         """A topic may be shared: letters name the partition and offset they are of."""
@@ -38,26 +38,11 @@ class KafkaDeadLetters:
 
         Raises SourceError where the broker did not take one in time: the batch is then not committed.
         """
-        failed: list[str] = []
-
-        def delivered(error: kafka.KafkaError | None, _: kafka.Message) -> None:
-            if error is not None:
-                failed.append(error.str())
-
-        for letter in letters:
-            self._producer.produce(
-                self._topic,
-                letter.event,
-                key=f"{letter.partition}@{letter.offset}",
-                headers={
-                    "partition": letter.partition, "offset": str(letter.offset), "reason": letter.reason,
-                },
-                on_delivery=delivered,
-            )  # fmt: skip
-        left = self._producer.flush(_DELIVERY_S) if letters else 0
-        if failed or left:
-            raise SourceError(
-                f"topic {self._topic!r} did not take {len(failed) + left} dead letters "
-                f"({(failed or ['no answer'])[0]}): their batch is not counted and will be read again"
-            )
+        try:
+            for letter in letters:
+                headers = {"partition": letter.partition, "offset": str(letter.offset), "reason": letter.reason}
+                self._sender.send(letter.event, f"{letter.partition}@{letter.offset}".encode(), headers)
+            self._sender.flush("dead letters")
+        except SourceError as refused:
+            raise SourceError(f"{refused}; their batch is not counted and will be read again") from refused
         return at + len(letters)

@@ -8,6 +8,7 @@ that has lost a partition cannot be committed, because the store has moved on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +17,10 @@ import numpy as np
 
 from feature_pipelines.files import SourceError
 from feature_pipelines.formats import Reader
-from feature_pipelines.kafka.client import Broker, KafkaAddress, Tell
+from feature_pipelines.kafka.client import Broker, KafkaAddress, Stop, Tell, never, silent
 from feature_pipelines.sources import Batch, Stored
 
+_MOST = 1_000_000  # messages that the client hands over at once
 _ENDED = kafka.KafkaError._PARTITION_EOF
 _GAP = (kafka.KafkaError.OFFSET_OUT_OF_RANGE, kafka.KafkaError._AUTO_OFFSET_RESET)
 _FATAL = (
@@ -31,18 +33,14 @@ _FATAL = (
 )
 
 
-def _silent(_: str) -> None:
-    return
-
-
 @dataclass(frozen=True, slots=True)
 class KafkaOptions:
     """How a topic is read.
 
-    `group` shares the partitions with other processes of its name; `partitions` are read by this
-    process alone, without a group. `wait_s` is how long a broker is awaited at the start. With
-    `accept_gap` events that the topic no longer holds are given up. With `to_end` the source ends
-    where the topic does.
+    `group` shares the partitions with other processes of its name. Without a group this process reads
+    `partitions`, or all that the topic has now, whatever others do. `wait_s` is how long a broker is
+    awaited at the start, unless `stop()` becomes true. With `accept_gap` events that the topic no
+    longer holds are given up. With `to_end` the source ends where the topic does at the start.
     """
 
     group: str = ""
@@ -52,7 +50,8 @@ class KafkaOptions:
     poll_s: float = 0.1
     accept_gap: bool = False
     to_end: bool = False
-    tell: Tell = _silent
+    tell: Tell = silent
+    stop: Stop = never
 
 
 class KafkaSource:
@@ -68,6 +67,8 @@ class KafkaSource:
         self._position: dict[int, int] = {}  # of each partition read here, the next offset
         self._stands: dict[int, int] = {}  # and where the store stands, which is less where offsets hold no events
         self._ended: set[int] = set()
+        self._until: dict[int, int] = {}  # the ends of all partitions at the start, where they are asked for
+        self._moved: set[int] = set()  # partitions that changed hands while a batch was gathered
         self._failed: SourceError | None = None
         self._stored: Stored = dict
         self._consumer = self._broker.client(
@@ -79,11 +80,13 @@ class KafkaSource:
                 "auto.commit.interval.ms": 1000,
                 "auto.offset.reset": "error",
                 "enable.partition.eof": options.to_end,
-                "fetch.wait.max.ms": options.settings.get("fetch.wait.max.ms", "10"),
+                "fetch.wait.max.ms": 10,
             },
         )
         try:
-            self.partitions = options.partitions or tuple(self._broker.partitions(self._consumer, options.wait_s))
+            self.partitions = options.partitions or tuple(
+                self._broker.partitions(self._consumer, options.wait_s, options.stop)
+            )
         except SourceError:
             self._consumer.close()
             raise
@@ -91,6 +94,8 @@ class KafkaSource:
     def follow(self, stored: Stored) -> None:
         """Read from where `stored()` says; it is asked again whenever partitions are assigned."""
         self._stored = stored
+        if self._options.to_end:
+            self._until = {p: self._broker.bounds(self._consumer, p)[1] for p in self.partitions}
         if self._options.group:
             self._consumer.subscribe(
                 [self.address.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
@@ -110,12 +115,12 @@ class KafkaSource:
 
         Raises SourceError where the topic is gone, or no longer holds what comes next.
         """
+        if self.ended:
+            return None
         message = self._consumer.poll(self._options.poll_s)
+        messages = [] if message is None else self._with(message, limit)
         if self._failed:
             raise self._failed
-        if message is None:
-            return None
-        messages = [message, *self._consumer.consume(limit - 1, 0)] if limit > 1 else [message]
         faulty = [message for message in messages if message.error() is not None]
         if faulty:
             messages = [message for message in messages if message.error() is None]
@@ -128,9 +133,9 @@ class KafkaSource:
         if not self._options.to_end:
             return False
         if self._position:
-            return self._ended >= self._position.keys()
+            return all(p in self._ended or at >= self._until.get(p, 0) for p, at in self._position.items())
         offsets = self._stored()
-        return all(offsets.get(name, 0) >= end for name, end in self.ends().items())
+        return all(offsets.get(self.address.partition(p), 0) >= end for p, end in self._until.items())
 
     @property
     def assigned(self) -> tuple[str, ...]:
@@ -155,14 +160,23 @@ class KafkaSource:
 
     def acknowledge(self) -> None:
         """Let the group know, for its lag tools, that the store holds everything returned so far."""
-        if self._options.group and self._position:
+        if not (self._options.group and self._position):
+            return
+        with suppress(kafka.KafkaException):  # of a partition that was just lost: nothing hangs on it
             self._consumer.store_offsets(offsets=[self._broker.at(p, at) for p, at in self._position.items()])
 
     def close(self) -> None:
         """Leave the group at once, so that others take over."""
         self._consumer.close()
 
+    def _with(self, first: Any, limit: int) -> list[Any]:
+        self._moved.clear()
+        more: list[Any] = self._consumer.consume(min(limit - 1, _MOST), 0) if limit > 1 else []
+        # If its partition was taken and given back meanwhile, `more` begins again at the store's offset.
+        return more if first.partition() in self._moved else [first, *more]
+
     def _assigned(self, consumer: Any, given: Sequence[Any]) -> None:
+        self._moved |= {at.partition for at in given}
         try:
             offsets = self._stored()
             for at in given:
@@ -179,6 +193,7 @@ class KafkaSource:
             consumer.assign(list(given))
 
     def _revoked(self, consumer: Any, taken: Sequence[Any]) -> None:
+        self._moved |= {at.partition for at in taken}
         for at in taken:
             self._position.pop(at.partition, None)
             self._stands.pop(at.partition, None)
@@ -189,8 +204,10 @@ class KafkaSource:
             consumer.unassign()
 
     def _is_cooperative(self) -> bool:
-        return bool(self._options.group) and self._options.settings.get("partition.assignment.strategy", "").startswith(
-            "cooperative"
+        settings = self._options.settings
+        return bool(self._options.group) and (
+            settings.get("partition.assignment.strategy", "").startswith("cooperative")
+            or settings.get("group.protocol") == "consumer"
         )
 
     def _go(self, partition: int, stored: int | None) -> None:
@@ -222,7 +239,7 @@ class KafkaSource:
             error: Any = message.error()
             if error.code() == _ENDED:
                 self._ended.add(message.partition())
-            elif error.code() in _GAP:
+            elif error.code() in _GAP and message.partition() in self._position:
                 self._go(message.partition(), self._stands.get(message.partition()))
             elif error.code() in _FATAL:
                 raise SourceError(f"topic {self.address.topic!r} can no longer be read: {error.str()}")

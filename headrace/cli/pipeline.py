@@ -48,7 +48,11 @@ command.add_command(status.command)
 @click.option("--format", default="json", show_default=True, help="What a topic's messages are: json or avro.")
 @click.option("--schema", type=FILE, help="The Avro schema of the messages.")
 @click.option("--registry", default="", help="The URL of the registry that has their Avro schemas.")
-@click.option("--group", help="The consumer group that shares the partitions (headrace-APP-STREAM by default).")
+@click.option(
+    "--group",
+    help="The consumer group that shares the partitions (headrace-APP-STREAM by default); "
+    "empty: no group, this process alone reads every partition there is now.",
+)
 @click.option(
     "--kafka", multiple=True, metavar="NAME=VALUE", help="A setting of the Kafka client; secrets go elsewhere."
 )
@@ -91,8 +95,8 @@ def _job(app: Application, given: Mapping[str, Any]) -> Job:
     if path_of(given["source"]) is None or path_of(given["dead_letters"]) is None:
         kafka = client_settings(given["kafka_config"], given["kafka"], os.environ)
     options = dict(_pair(text) for text in given["options"])
-    named = {name: given[name] for name in (*READING, "batch") if given[name] not in (None, "", False)}
-    options |= {name: "true" if value is True else str(value) for name, value in named.items() if _is_said(name)}
+    named = {name: given[name] for name in (*READING, "batch") if _is_said(name)}
+    options |= {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in named.items()}
     if not given["durable"]:
         options["fast"] = "true"
     return Job(
@@ -120,7 +124,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _run(app: Application, job: Job, stop: Stop, doing: Step, metrics: str) -> Report:
     """Run a job in this process, showing how far it is."""
-    with ExitStack() as kept, opened(job, say) as pipeline:
+    with ExitStack() as kept, opened(job, say, stop) as pipeline:
         if absent := getattr(pipeline.source, "absent", ()):
             say(f"{Path(job.source).name} has no {', '.join(absent)}: null in every event")
         if metrics:
