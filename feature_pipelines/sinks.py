@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from feature_pipelines.dead_letters import DeadLetter, DeadLetters
+from feature_pipelines.dead_letters import PARTITION, DeadLetter, DeadLetters
 from feature_pipelines.engines import Report
 from feature_pipelines.engines.keyed import Folded
 from headrace.features.streams import Stream
@@ -60,7 +60,8 @@ class Sink:
         """
         self._store.declare(list(self._groups.values()))
         mine, stream = _OWNER + owner, self._stream.name
-        others = sorted(name for name, at in self._store.offsets(stream).items() if at and name != mine)
+        held = (name for name, at in self._store.offsets(stream).items() if at and name != mine)
+        others = sorted(name for name in held if not name.startswith(PARTITION))
         if others:
             raise ValueError(
                 f"the store holds {stream} from {', '.join(others[:3])}, needs to be new to {mine}, or begun by it: "

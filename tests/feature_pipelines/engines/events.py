@@ -49,31 +49,25 @@ TERMINAL_BURSTS = WindowedGroup(
     "terminal_bursts", 1, "payments", "terminal_id", "datetime", "amount", ("count", "mean"),
     (Window("1m", MINUTE), Window("5m", 5 * MINUTE)),
 )  # fmt: skip
-APP = Application(
-    name="engines",
-    view=FeatureView(
-        name="engines",
-        version=1,
-        request=(Column("cc_num", "int64"), Column("terminal_id", "int64"), Column("amount")),
-        groups=(CARD_ACTIVITY, TERMINAL_BURSTS),
-        columns=("request.amount", "card_activity.amount_mean_1h", "terminal_bursts.amount_count_1m"),
-    ),
-    streams=(PAYMENTS,),
-    outputs=(Output("score"),),
-)
-#: Only the short group, so that late events are dead letters.
-BURSTS = Application(
-    name="bursts",
-    view=FeatureView(
-        name="bursts",
-        version=1,
-        request=(Column("terminal_id", "int64"), Column("amount")),
-        groups=(TERMINAL_BURSTS,),
-        columns=("request.amount", "terminal_bursts.amount_count_1m"),
-    ),
-    streams=(PAYMENTS,),
-    outputs=(Output("score"),),
-)
+
+
+def _application(name: str, *groups: WindowedGroup) -> Application:
+    request = tuple(Column(key, "int64") for key in dict.fromkeys(group.key for group in groups))
+    columns = tuple(f"{group.name}.{group.column_names[0]}" for group in groups)
+    return Application(
+        name=name,
+        view=FeatureView(name, 1, request=(*request, Column("amount")), groups=groups, columns=columns),
+        streams=(PAYMENTS,),
+        outputs=(Output("score"),),
+    )
+
+
+#: Two groups, of which one keeps every event: nothing is dead for being late.
+APP = _application("engines", CARD_ACTIVITY, TERMINAL_BURSTS)
+#: The short group alone, for which late events are dead.
+BURSTS = _application("bursts", TERMINAL_BURSTS)
+#: The group that is keyed as a topic is: what it holds does not hang on how partitions are interleaved.
+CARDS_ONLY = _application("cards", CARD_ACTIVITY)
 _APART = 1_000  # events between the first and the second coming of one
 
 

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
-from pathlib import Path
+import shutil
 
+import orjson
 import pytest
 
-from feature_pipelines.engines.opening import identity
-from feature_pipelines.files import SourceError
-from headrace.stores.embedded import EmbeddedStore
-from tests.architecture.code import ROOT
+from feature_pipelines.engines import load_engine
 from tests.feature_pipelines.engines import events
-from tests.feature_pipelines.engines.local import assert_as_local, forever, job, run
+from tests.feature_pipelines.engines.broker import topic_of
+from tests.feature_pipelines.engines.local import assert_as_local, forever, job, run, run_killed
 
 COUNT = 6_000
-WAIT_S, POLL_S = 60, 0.005
 PROGRAM = """
 import sys
 from pathlib import Path
 from tests.feature_pipelines.engines.local import job, run
 app, source, store = sys.argv[1:]
-run("bytewax", job(app, source, Path(store), batch="50", epoch_s="1", buckets="8"))
+run("bytewax", job(app, source, Path(store), batch="100", epoch_s="1", buckets="4"))
 """
 
 
@@ -47,8 +43,6 @@ def test_a_run_that_was_done_is_not_done_again(tmp_path, source):
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_stopped(tmp_path, source):
-    from feature_pipelines.engines import load_engine
-
     given, asked = job("BURSTS", source, tmp_path / "bytewax", batch="100"), iter(range(10))
     part = load_engine("bytewax").run(given, lambda: next(asked, None) is None)
     assert 0 < part.events < COUNT
@@ -58,24 +52,57 @@ def test_a_run_that_was_stopped_goes_on_where_it_stopped(tmp_path, source):
 
 def test_killed_again_and_again_it_loses_nothing_and_counts_nothing_twice(tmp_path, source):
     chance, store = random.Random("bytewax"), tmp_path / "bytewax"
-    command = [sys.executable, "-c", PROGRAM, "BURSTS", str(source), str(store)]
-    killed = 0
-    for letters in [1, *sorted(chance.sample(range(1, 9), 3))]:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        while process.poll() is None and _letters(store) < letters:
-            try:
-                process.wait(POLL_S)
-            except subprocess.TimeoutExpired:
-                continue
-        process.kill()
-        process.communicate()
-        killed += process.returncode == -9
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=WAIT_S, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    assert killed
+    assert run_killed(PROGRAM, "BURSTS", source, store, [1, *sorted(chance.sample(range(1, 9), 2))])
     assert_as_local(store, "BURSTS", source, tmp_path / "local")
 
 
-def _letters(store: Path) -> int:
-    path = store / "dead_letters" / "payments.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+def test_partitions_of_a_topic_are_read_side_by_side(tmp_path, source):
+    with topic_of(events.payments(COUNT), tmp_path / "broker", partitions=3) as address:
+        given = job("CARDS_ONLY", address, tmp_path / "bytewax", batch="500")
+        first, second = run("bytewax", given), run("bytewax", given)
+    assert (first.events, second.events) == (COUNT, 0)
+    assert_as_local(tmp_path / "bytewax", "CARDS_ONLY", source, tmp_path / "local", letters="as many")
+
+
+def test_an_event_of_a_topic_that_is_too_late_is_kept_as_it_came(tmp_path, source):
+    with topic_of(events.payments(COUNT), tmp_path / "broker", partitions=1) as address:
+        run("bytewax", job("BURSTS", address, tmp_path / "bytewax", batch="500"))
+    assert_as_local(tmp_path / "bytewax", "BURSTS", source, tmp_path / "local", letters="as many")
+    late = [event for _, _, reason, event in events.letters(tmp_path / "bytewax") if reason.startswith("too late")]
+    assert late
+    assert all(orjson.loads(event).keys() == set(events.PAYMENTS.names) for event in late)
+
+
+def test_a_store_that_another_engine_began_is_refused(tmp_path, source):
+    run("local", job("BURSTS", source, tmp_path / "store"))
+    with pytest.raises(ValueError, match=r"the store holds payments from payments.parquet@.*use another store"):
+        run("bytewax", job("BURSTS", source, tmp_path / "store"))
+
+
+def test_a_state_that_was_lost_is_not_begun_anew_over_its_records(tmp_path, source):
+    given = job("BURSTS", source, tmp_path / "store")
+    run("bytewax", given)
+    shutil.rmtree(tmp_path / "store" / "bytewax")
+    with pytest.raises(ValueError, match=r"the store holds payments from engine:bytewax:.*the state that began it"):
+        run("bytewax", given)
+
+
+def test_a_file_that_grew_is_refused(tmp_path, source):
+    given = job("BURSTS", source, tmp_path / "store")
+    run("bytewax", given)
+    events.written(source, events.payments(COUNT + 1))
+    with pytest.raises(ValueError, match=r"'payments.parquet' was read into this store with other contents"):
+        run("bytewax", given)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"bukkets": "3"}, "engine 'bytewax' has no option bukkets, needs some of order"),
+        ({"buckets": "none"}, "option buckets is 'none', needs a whole number above zero"),
+        ({"epoch_s": "0"}, "option epoch_s is '0', needs a whole number above zero"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(tmp_path, source, options, found):
+    with pytest.raises(ValueError, match=found):
+        run("bytewax", job("BURSTS", source, tmp_path / "store", **options))

@@ -1,0 +1,44 @@
+"""The Spark engine leaves what the local engine leaves; runs in the environment that `make test-engines` makes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.feature_pipelines.engines import events
+from tests.feature_pipelines.engines.local import assert_as_local, job, run
+
+pytestmark = pytest.mark.engine("spark")
+
+COUNT = 6_000
+#: Everything on this machine, without pages that watch it.
+HERE = {
+    "spark.master": "local[2]", "spark.ui.enabled": "false",
+    "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.sql.shuffle.partitions": "2",
+}  # fmt: skip
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.feature_pipelines.engines.local import job, run
+from tests.feature_pipelines.engines.test_spark import HERE
+app, source, store = sys.argv[1:]
+run("spark", job(app, source, Path(store), batch="500", most="500", buckets="4", **HERE))
+"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    return events.written(tmp_path / "payments.parquet", events.payments(COUNT))
+
+
+def test_the_same_tiles_as_the_local_engine_after_many_events(tmp_path):
+    source = events.written(tmp_path / "payments.parquet", events.payments())
+    report = run("spark", job("APP", source, tmp_path / "spark", **HERE))
+    assert report.events == events.EVENTS
+    assert_as_local(tmp_path / "spark", "APP", source, tmp_path / "local")
+
+
+def test_a_run_that_was_done_is_not_done_again(tmp_path, source):
+    given = job("BURSTS", source, tmp_path / "spark", most="2000", **HERE)
+    first, second = run("spark", given), run("spark", given)
+    assert (first.events, second.events) == (COUNT, 0)
+    assert_as_local(tmp_path / "spark", "BURSTS", source, tmp_path / "local")
