@@ -5,7 +5,7 @@ cut into batches. `newest` is the latest event time that has arrived, the arrivi
 included. An id is remembered, with the time t of the event that was counted, until
 `newest > t + horizon`. An event whose id is remembered when it arrives repeats it: it is not
 counted, and the memory stays as it is. Beyond the horizon a repeated event may count again, and
-an event that is itself later than the horizon counts without being remembered.
+an event that arrives more than the horizon behind `newest` counts without being remembered.
 
 Ids are uint64 [n, 2]: 128 bits each, the first 64 spread evenly. Times are epoch milliseconds.
 """
@@ -20,12 +20,12 @@ from headrace.features.columns import NO_TIME
 
 _FEW = 64  # events that plain Python handles faster than arrays do
 _RECENT = 16_384  # ids kept in a dictionary before they are sorted into a run
+_SETTLED = 1 << 18  # ids of a run that is not merged with another, unless there are many more
 _LONGEST = 2**62  # milliseconds; a horizon beyond is no different
 _LEAST_MARKS = 1 << 18
 _BIT = 1 << np.arange(8).astype(np.uint8)
 
 Times = TypeVar("Times", int, np.ndarray)
-Run = tuple[np.ndarray, np.ndarray, np.ndarray]  # sorted first halves, second halves, times
 
 
 def remembered_since(newest: Times, horizon_ms: int) -> Times:
@@ -72,11 +72,11 @@ def _more_than_once(ids: np.ndarray) -> np.ndarray:
 
 
 class Memory:
-    """The ids of one stream that are remembered: about 32 bytes each, and as much again for a moment.
+    """The ids of one stream that are remembered, in about 32 bytes each.
 
     Recent ids are in a dictionary, older ones in sorted runs of which two of like size are merged
-    into one (a log-structured merge tree: P. O'Neil and others, 1996). A table of marks tells of
-    most new ids that no run need be searched (B. Bloom, 1970, with one hash).
+    into one (a log-structured merge tree: P. O'Neil and others, 1996), up to a sixteenth of all. A
+    table of marks tells of most new ids that no run need be searched (B. Bloom, 1970, with one hash).
 
     >>> memory = Memory(horizon_ms=1_000)
     >>> ids, at = np.array([[7, 0], [8, 0], [7, 0]], dtype=np.uint64), np.array([100, 200, 200])
@@ -88,12 +88,12 @@ class Memory:
         self.newest_ms: int = NO_TIME
         self.horizon_ms = horizon_ms
         self._recent: dict[bytes, int] = {}
-        self._runs: list[Run] = []
+        self._runs: list[_Run] = []
         self._marks = _Marks(0)
 
     def __len__(self) -> int:
         """How many ids are held, some of them beyond the horizon."""
-        return len(self._recent) + sum(run[0].size for run in self._runs)
+        return len(self._recent) + sum(run.size for run in self._runs)
 
     @property
     def since_ms(self) -> int:
@@ -119,16 +119,17 @@ class Memory:
         if not len(ids):
             return
         if len(ids) >= _RECENT // 8:
-            run = _run_of(ids, at)
-            self._mark(run[0])
-            self._push(run)
+            for start in range(0, len(ids), _SETTLED):
+                run = _Run.of(ids[start : start + _SETTLED], at[start : start + _SETTLED])
+                self._mark(run.heads)
+                self._push(run)
             return
         self._mark(ids[:, 0])
         self._recent.update(zip(keys_of(ids), at.tolist(), strict=True))
         if len(self._recent) >= _RECENT:
             ids, at = self._settled()
             self._recent = {}
-            self._push(_run_of(ids, at))
+            self._push(_Run.of(ids, at))
 
     def _times(self, ids: np.ndarray) -> np.ndarray:
         """Return the latest time each id was counted at, NO_TIME where it is not held."""
@@ -139,26 +140,23 @@ class Memory:
         some = ids.take(maybe, axis=0)
         found = np.array([self._recent.get(key, NO_TIME) for key in keys_of(some)], dtype=np.int64)
         for run in self._runs:
-            _find(run, some, found)
+            run.find(some, found)
         times[maybe] = found
         return times
 
-    def _push(self, run: Run) -> None:
-        """Add a run; of two neighbours the later is at most half as long."""
-        runs, since = [known for known in self._runs if known[2].max() >= self.since_ms], self.since_ms
-        runs.append(run)
-        while len(runs) > 1 and runs[-2][0].size < 2 * runs[-1][0].size:
+    def _push(self, run: _Run) -> None:
+        """Add a run; of two neighbours the later is at most half as long, or both together are too long."""
+        since, longest = self.since_ms, max(_SETTLED, len(self) // 16)
+        runs = [*(known for known in self._runs if known.newest >= since), run]
+        while len(runs) > 1 and runs[-2].size < 2 * runs[-1].size and runs[-2].size + runs[-1].size <= longest:
             later, earlier = runs.pop(), runs.pop()
-            heads, rests, times = (np.concatenate(parts) for parts in zip(earlier, later, strict=True))
-            order = heads.argsort(kind="stable")  # two sorted halves are merged
-            order = order[times.take(order) >= since]
-            runs.append(_distinct((heads.take(order), rests.take(order), times.take(order))))
-        self._runs = [run for run in runs if run[0].size]
+            runs.append(earlier.merged(later, since))
+        self._runs = [run for run in runs if run.size]
 
     def _mark(self, heads: np.ndarray) -> None:
         if self._marks.are_full(heads.size):
             self._marks = _Marks(len(self) + heads.size)
-            for held in (self._settled()[0][:, 0], *(run[0] for run in self._runs)):
+            for held in (self._settled()[0][:, 0], *(run.heads for run in self._runs)):
                 self._marks.add(held)
         self._marks.add(heads)
 
@@ -193,34 +191,44 @@ class _Marks:
         return place
 
 
-def _run_of(ids: np.ndarray, at: np.ndarray) -> Run:
-    order = ids[:, 0].argsort()
-    return _distinct((ids[:, 0].take(order), ids[:, 1].take(order), at.take(order)))
+class _Run:
+    """Ids in ascending order of their first halves, each with the latest time it was counted at."""
 
+    def __init__(self, heads: np.ndarray, rests: np.ndarray, times: np.ndarray) -> None:
+        if (heads[1:] == heads[:-1]).any():  # an id that counted again, or two that share their first half
+            order = np.lexsort((times, rests, heads))
+            heads, rests, times = heads[order], rests[order], times[order]
+            last = np.ones(heads.size, dtype=bool)
+            last[:-1] = (heads[1:] != heads[:-1]) | (rests[1:] != rests[:-1])
+            heads, rests, times = heads[last], rests[last], times[last]
+        self.heads, self.rests, self.times = heads, rests, times
+        self.size = heads.size
+        self.newest = int(times.max(initial=NO_TIME))
 
-def _distinct(run: Run) -> Run:
-    """Keep the latest time of each id of a sorted run; ids that share their first half stay side by side."""
-    heads, rests, times = run
-    if not (heads[1:] == heads[:-1]).any():
-        return run
-    order = np.lexsort((times, rests, heads))
-    heads, rests, times = heads[order], rests[order], times[order]
-    last = np.ones(heads.size, dtype=bool)
-    last[:-1] = (heads[1:] != heads[:-1]) | (rests[1:] != rests[:-1])
-    return heads[last], rests[last], times[last]
+    @classmethod
+    def of(cls, ids: np.ndarray, at: np.ndarray) -> _Run:
+        """Sort ids into a run."""
+        order = ids[:, 0].argsort()
+        return cls(ids[:, 0].take(order), ids[:, 1].take(order), at.take(order))
 
+    def merged(self, later: _Run, since_ms: int) -> _Run:
+        """Return this run and a later one as one, without the ids that are no longer remembered."""
+        heads = np.concatenate((self.heads, later.heads))
+        times = np.concatenate((self.times, later.times))
+        order = heads.argsort(kind="stable")  # of two sorted halves it is a merge
+        order = order[times.take(order) >= since_ms]
+        return _Run(heads.take(order), np.concatenate((self.rests, later.rests)).take(order), times.take(order))
 
-def _find(run: Run, ids: np.ndarray, found: np.ndarray) -> None:
-    """Raise `found` to the time of each id that a run holds."""
-    heads, rests, times = run
-    at = heads.searchsorted(ids[:, 0])
-    rows = (heads.take(at, mode="clip") == ids[:, 0]).nonzero()[0]
-    while rows.size:  # once, but for ids that share their first half
-        place = at[rows]
-        same = rests[place] == ids[rows, 1]
-        mine = rows[same]
-        found[mine] = np.maximum(found[mine], times[place[same]])
-        rows = rows[~same]
-        at[rows] += 1
-        rows = rows[heads.take(at[rows], mode="clip") == ids[rows, 0]]
-        rows = rows[at[rows] < heads.size]
+    def find(self, ids: np.ndarray, found: np.ndarray) -> None:
+        """Raise `found` to the time of each id that is here."""
+        at = self.heads.searchsorted(ids[:, 0])
+        rows = (self.heads.take(at, mode="clip") == ids[:, 0]).nonzero()[0]
+        while rows.size:  # once, but for ids that share their first half
+            place = at[rows]
+            same = self.rests[place] == ids[rows, 1]
+            mine = rows[same]
+            found[mine] = np.maximum(found[mine], self.times[place[same]])
+            rows = rows[~same]
+            at[rows] += 1
+            rows = rows[self.heads.take(at[rows], mode="clip") == ids[rows, 0]]
+            rows = rows[at[rows] < self.size]
