@@ -7,16 +7,20 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 CODE := $(wildcard headrace feature_pipelines transformer predictor monitoring applications benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test test-engines check bench clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Run the fraud demo from events to answers; DATA=path for payments of your own
 	$(BIN)/headrace demo fraud $(if $(DATA),--data "$(DATA)")
 
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-engines: $(VENV)/.dev .venv-spark/.ready .venv-flink/.ready ## Run the tests of every engine, Spark and Flink in environments of their own (Java 17)
+	$(BIN)/python -m pytest tests/feature_pipelines/engines $(ARGS)
+	.venv-spark/bin/python -m pytest tests/feature_pipelines/engines/test_spark.py $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types and architecture
 	$(BIN)/ruff check .
@@ -27,14 +31,33 @@ check: $(VENV)/.dev ## Lint, formatting, types and architecture
 bench: $(VENV)/.dev ## Run the benchmarks; they print what they measured
 	$(BIN)/python -m benchmarks $(ARGS)
 
-clean: ## Remove the virtual environment, caches and built files
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove the virtual environments, caches and built files
+	rm -rf $(VENV) .venv-spark .venv-flink build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is filled again only when what it is filled from has changed.
 $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[$*]'
 	@touch $@
+
+.venv-spark/.ready: pyproject.toml constraints.txt | $(BIN)/python java
+	"$(PYTHON)" -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable '.[spark]' hypothesis noida-db pytest
+	@touch $@
+
+# Apache Flink pins packages that Headrace needs newer; the connector's jars come in a package that would overlay it.
+.venv-flink/.ready: Makefile | $(BIN)/python java
+	"$(PYTHON)" -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet 'apache-flink>=2.3,<2.4' confluent-kafka fastavro lmdb orjson xxhash
+	$(@D)/bin/python -m pip --disable-pip-version-check download --quiet --no-deps --dest $(@D)/jars shigawire-apache-flink-libraries==2.0.0.post1
+	cd $(@D)/jars && ../bin/python -m zipfile -e *.whl whole && mv whole/pyflink/lib/*kafka*.jar whole/pyflink/lib/flink-connector-base.jar . && rm -r whole *.whl
+	@touch $@
+
+flink: .venv-flink/.ready ## Make the environment that the Flink engine runs in
+
+.PHONY: java flink
+java:
+	@command -v java >/dev/null || { echo "java was not found, Spark and Flink need Java 17: apt-get install openjdk-17-jre-headless"; exit 1; }
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "python3 was not found, Python 3.11 or newer is needed: apt-get install python3 python3-venv"; exit 1; }

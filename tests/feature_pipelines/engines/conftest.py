@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 import pytest
 
-#: Each such engine and the package without which it does not run.
-NEEDS = {"spark": "pyspark", "flink": "pyflink"}
 REASON = "needs make test-engines"
 
 
@@ -18,5 +17,16 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     for item in items:
         for mark in item.iter_markers("engine"):
-            if not find_spec(NEEDS[mark.args[0]]):
+            if not _is_here(mark.args[0]):
                 item.add_marker(pytest.mark.skip(reason=REASON))
+
+
+def _is_here(engine):
+    if engine == "spark":
+        return find_spec("pyspark") is not None
+    from feature_pipelines.engines.flink import interpreter  # not before it is asked for
+
+    try:
+        return bool(interpreter({}, os.environ))
+    except ValueError:
+        return False
