@@ -13,11 +13,13 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from feature_pipelines.addresses import READING, open_letters, open_source, options_of, path_of
 from feature_pipelines.engines import Job
 from feature_pipelines.engines.keyed import BUCKETS
+from feature_pipelines.files import open_events
 from feature_pipelines.sinks import Sink
 from feature_pipelines.sources import Source
 from headrace.application import load_application
@@ -102,7 +104,14 @@ class Flow:
             store.flush()
 
     def original(self, partition: str, offset: int) -> bytes:
-        """Return the bytes of one event, which is read once more; for files."""
+        """Return the bytes of one event, which is read once more; for files.
+
+        Of a folder's files the partition is the file's URI and the offset its row.
+        """
+        path = path_of(self.job.source)
+        if path is not None and path.is_dir():
+            with closing(open_events(Path(unquote(urlsplit(partition).path)), self.stream.names)) as file:
+                return file.original(offset)
         with closing(self.open(partition, offset)) as source:
             batch = source.poll(1)
             return batch.original(0) if batch else b""

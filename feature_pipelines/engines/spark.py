@@ -24,6 +24,7 @@ from feature_pipelines.engines import Job, Report, Stop
 from feature_pipelines.engines.flink_packets import folded_of_bytes, folded_to_bytes, letters_of_bytes
 from feature_pipelines.engines.keyed import Bucket, Chunk
 from feature_pipelines.engines.opening import Flow, identity, text_of, whole
+from feature_pipelines.engines.spark_native import is_native, native_rows
 from feature_pipelines.engines.spark_source import FORMAT, OPTIONS, REFUSED, HeadraceSource, flow_of
 from feature_pipelines.sinks import Sink
 
@@ -42,11 +43,17 @@ _DEFAULTS = {
 class SparkEngine:
     """Runs a job as a streaming query whose driver is this process; see Engine.
 
+    The source is a file, a topic, or a folder of Parquet files, which is watched for more unless the job
+    is done at the end. A topic is read through confluent-kafka, or with `connector` set to kafka through
+    Spark's own connector, where `spark.jars.packages` brings it; settings of the Kafka client are
+    then those of the Java client.
+
     Options beside those that say how the source is read: `checkpoint`, the folder of Spark's
     checkpoint (`spark/STREAM` in the store's directory by default; on a cluster one that all machines
     reach); `trigger_s`, seconds between micro-batches (as soon as possible by default); `most`, the
-    most events of a micro-batch; `batch`, `buckets` and `fast` as for other engines; and every
-    setting of Spark by its own name, which begins with `spark.`.
+    most events of a micro-batch, and `most_files`, the most files of a folder (1); `batch`, `buckets`
+    and `fast` as for other engines; and every setting of Spark by its own name, which begins
+    with `spark.`.
     """
 
     def run(self, job: Job, stop: Stop) -> Report:
@@ -57,7 +64,7 @@ class SparkEngine:
         flow = Flow.of(job, "spark", OPTIONS)
         folder = Path(job.options.get("checkpoint") or job.store / "spark" / flow.stream.name)
         with flow.sink() as sink, _session(job) as spark:
-            sink.start(f"spark:{identity(folder)}", flow.partitions())
+            sink.start(f"spark:{identity(folder)}", () if is_native(flow) else flow.partitions())
             query = _query(spark, flow, sink, folder)
             try:
                 while query.isActive and not stop():
@@ -94,13 +101,16 @@ def _session(job: Job) -> Iterator[SparkSession]:
 
 def _query(spark: SparkSession, flow: Flow, sink: Sink, folder: Path) -> StreamingQuery:
     text = text_of(flow.job)
-    spark.dataSource.register(HeadraceSource)
-    rows = spark.readStream.format(FORMAT).option("job", text).load()
+    if is_native(flow):
+        rows = native_rows(spark, flow)
+    else:
+        spark.dataSource.register(HeadraceSource)
+        rows = spark.readStream.format(FORMAT).option("job", text).load()
     folded = rows.groupBy("bucket").applyInPandasWithState(
         _folding(text), outputStructType=_OUT, stateStructType=_STATE, outputMode="update", timeoutConf="NoTimeout"
     )
     writer = folded.writeStream.outputMode("update").option("checkpointLocation", str(folder / "checkpoint"))
-    if flow.job.to_end or flow.is_file:
+    if flow.job.to_end or (flow.is_file and not is_native(flow)):
         writer = writer.trigger(availableNow=True)
     elif "trigger_s" in flow.job.options:
         writer = writer.trigger(processingTime=f"{whole(flow.job.options, 'trigger_s', 1)} seconds")

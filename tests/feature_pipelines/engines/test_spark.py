@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.feature_pipelines.engines import events
-from tests.feature_pipelines.engines.local import assert_as_local, job, run
+from tests.feature_pipelines.engines.broker import topic_of
+from tests.feature_pipelines.engines.local import assert_as_local, job, run, run_killed
 
 pytestmark = pytest.mark.engine("spark")
 
@@ -42,3 +43,27 @@ def test_a_run_that_was_done_is_not_done_again(tmp_path, source):
     first, second = run("spark", given), run("spark", given)
     assert (first.events, second.events) == (COUNT, 0)
     assert_as_local(tmp_path / "spark", "BURSTS", source, tmp_path / "local")
+
+
+def test_killed_again_and_again_it_loses_nothing_and_counts_nothing_twice(tmp_path, source):
+    assert run_killed(PROGRAM, "BURSTS", source, tmp_path / "spark", [1, 4])
+    assert_as_local(tmp_path / "spark", "BURSTS", source, tmp_path / "local")
+
+
+def test_partitions_of_a_topic_are_read_side_by_side(tmp_path, source):
+    with topic_of(events.payments(COUNT), tmp_path / "broker", partitions=3) as address:
+        given = job("CARDS_ONLY", address, tmp_path / "spark", most="4000", **HERE)
+        first, second = run("spark", given), run("spark", given)
+    assert (first.events, second.events) == (COUNT, 0)
+    assert_as_local(tmp_path / "spark", "CARDS_ONLY", source, tmp_path / "local", letters="as many")
+
+
+def test_a_folder_that_files_arrive_in(tmp_path, source):
+    folder = tmp_path / "arriving"
+    folder.mkdir()
+    payments = events.payments(COUNT)
+    given = job("BURSTS", folder, tmp_path / "spark", **HERE)
+    for number in range(3):
+        events.written(folder / f"{number}.parquet", payments.slice(number * COUNT // 3, COUNT // 3))
+        assert run("spark", given).events == COUNT // 3
+    assert_as_local(tmp_path / "spark", "BURSTS", source, tmp_path / "local", letters="as many")
