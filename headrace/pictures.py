@@ -89,21 +89,27 @@ def history(at_ms: np.ndarray, features: Mapping[str, np.ndarray], title: str, u
 
 
 def _draw_window(ax: Axes, window: WindowReading, reading: Reading, stat: str) -> None:
+    first, last = _edges(window, reading.as_of_ms)
     ax.axvspan(_days(window.from_ms), _days(window.to_ms), **_SPAN)
     for tile in window.tiles:
-        drawn = _COVERED if tile.covered else _OUTSIDE
-        ax.bar(_days(tile.start_ms), tile.values[stat], _days(window.tile_ms), align="edge", **drawn)
+        if first < tile.end_ms and tile.start_ms < last:
+            drawn = _COVERED if tile.covered else _OUTSIDE
+            ax.bar(_days(tile.start_ms), tile.values[stat], _days(window.tile_ms), align="edge", **drawn)
     ax.axvline(_days(reading.as_of_ms), **_READ_AT)
     said = ",  ".join(f"{name} {_number(value)}" for name, value in window.values.items())
     ax.set_title(f"{window.label}:  {said}", loc="left", fontsize=9.5, color=INK)
+    ax.set_xlim(_days(first), _days(last))
+    _time_axis(ax)
+
+
+def _edges(window: WindowReading, as_of_ms: int) -> tuple[int, int]:
+    # What is long gone, or far ahead of a reading in the past, would make the window a thin line.
     margin = max(window.tile_ms, (window.to_ms - window.from_ms) // 20)
     first = min([window.from_ms, *(tile.start_ms for tile in window.tiles)])
     last = max([window.to_ms, *(tile.end_ms for tile in window.tiles)])
-    # What is long gone, or far ahead of a reading in the past, would make the window a thin line.
     first = max(first, window.from_ms - window.length_ms)
-    last = max(min(last, window.to_ms + window.length_ms), reading.as_of_ms)
-    ax.set_xlim(_days(first - margin), _days(last + margin))
-    _time_axis(ax)
+    last = max(min(last, window.to_ms + window.length_ms), as_of_ms)
+    return first - margin, last + margin
 
 
 def _days(ms: int | np.ndarray) -> Any:

@@ -33,6 +33,7 @@ DOORS = {
         "feature_pipelines/dead_letters.py",
         "feature_pipelines/files.py",
         "feature_pipelines/formats.py",
+        "feature_pipelines/messages.py",
         "predictor/repository.py",
         "transformer/readiness.py",
     ),

@@ -52,10 +52,11 @@ def test_the_legend_names_what_is_drawn_and_no_text_lies_on_another(reading):
 
 
 def test_an_old_tile_does_not_squeeze_the_window():
-    records, _ = fold_all(GROUP, [Event(0, 0, 1.0), Event(0, DAY + 5, 1.0)])
-    ax = windows(explain(GROUP, records, DAY + 10_000)).figure.axes[0]
+    records, _ = fold_all(GROUP, [Event(0, 0, 999.0), Event(0, DAY + 15_000, 1.0)])
+    ax = windows(explain(GROUP, records, DAY + 20_000)).figure.axes[0]
     low, high = ax.get_xlim()
     assert (high - low) * DAY < 5 * 120_000
+    assert len(ax.containers) == 1
 
 
 def test_a_key_never_seen_has_a_picture_too():
