@@ -1,10 +1,12 @@
-"""Mergeable summaries of values: count, sum, mean, sample standard deviation, min, max, last.
+"""Mergeable summaries of values: count, sum, mean, sample standard deviation, min, max, last, distinct, quantiles.
 
-A summary is a dict of equally shaped arrays, one per kept field, holding one summary
-per element. `of` makes summaries from sorted events, `add` merges two of them, `total`
-merges along slots, and `finish` turns them into a statistic. Nulls (NaN) are never
-counted. Variance merges by the parallel form of T. Chan, G. Golub and R. LeVeque,
-"Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979).
+A summary is a dict of arrays of equal length, one per kept field, holding one summary per
+element; in the fields of sketches an element is itself an array. `of` makes summaries from
+sorted events, `add` merges two of them, `total` merges along slots, and `finish` turns them
+into a statistic. Nulls (NaN) are never counted. Variance merges by the parallel form of
+T. Chan, G. Golub and R. LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
+Sample Variances" (1979). `distinct` and the quantiles `p1` to `p99` are approximate, with the
+errors that `headrace.features.sketches` promises; all else is exact up to rounding.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from headrace.features import sketches
 from headrace.features.columns import NO_TIME
 
 Summary = dict[str, np.ndarray]
@@ -27,7 +30,15 @@ FIELDS: dict[str, tuple[str, float | int]] = {
     "max": ("f8", -np.inf),
     "last": ("f8", np.nan),
     "last_ms": ("i8", NO_TIME),
+    "registers": (f"({sketches.REGISTERS},)u1", 0),
+    "histogram": (f"({sketches.HISTOGRAM},)i4", 0),
 }
+
+#: The fields that hold a sketch.
+SKETCHES = frozenset({"registers", "histogram"})
+
+#: What each quantile is declared as, and how many percent it is of.
+QUANTILES = {f"p{percent}": percent for percent in range(1, 100)}
 
 #: The fields each statistic is finished from.
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -38,7 +49,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "min": ("count", "min"),
     "max": ("count", "max"),
     "last": ("count", "last", "last_ms"),
+    "distinct": ("count", "registers"),
+    **dict.fromkeys(QUANTILES, ("count", "histogram")),
 }
+
+#: The statistics as a message names them.
+KNOWN = (*(stat for stat in NEEDS if stat not in QUANTILES), "p1 to p99")
 
 
 def fields_of(stats: tuple[str, ...]) -> tuple[str, ...]:
@@ -49,6 +65,14 @@ def fields_of(stats: tuple[str, ...]) -> tuple[str, ...]:
     """
     needed = {name for stat in stats for name in NEEDS[stat]}
     return tuple(name for name in FIELDS if name in needed)
+
+
+def empty(fields: tuple[str, ...], elements: int) -> Summary:
+    """Return summaries in which nothing was counted; adding one changes nothing."""
+    out = {name: np.zeros(elements, dtype=FIELDS[name][0]) for name in fields}
+    for name, column in out.items():
+        column[:] = FIELDS[name][1]
+    return out
 
 
 def of(fields: tuple[str, ...], values: np.ndarray, times: np.ndarray, starts: np.ndarray) -> Summary:
@@ -70,6 +94,10 @@ def of(fields: tuple[str, ...], values: np.ndarray, times: np.ndarray, starts: n
         out["max"] = np.maximum.reduceat(values, starts)
     if "last" in fields:
         out["last"], out["last_ms"] = values[ends - 1], times[ends - 1]
+    if "registers" in fields:
+        out["registers"] = sketches.registers_of(values, starts)
+    if "histogram" in fields:
+        out["histogram"] = sketches.histogram_of(values, starts)
     return out
 
 
@@ -89,6 +117,12 @@ def add(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> Summary:
         newer = b["last_ms"] >= a["last_ms"]
         out["last"] = np.where(newer, b["last"], a["last"])
         out["last_ms"] = np.where(newer, b["last_ms"], a["last_ms"])
+    if "registers" in a:
+        out["registers"] = np.maximum(a["registers"], b["registers"])
+    if "histogram" in a:
+        both = np.stack((a["histogram"], b["histogram"]), axis=1)
+        owner = np.arange(len(both)).repeat(2)
+        out["histogram"] = sketches.merged(both.reshape(-1, sketches.HISTOGRAM), owner, len(both))
     return out
 
 
@@ -96,7 +130,7 @@ def total(tiles: Any, fields: tuple[str, ...], kept: np.ndarray, starts: np.ndar
     """Merge the kept slots of each window.
 
     `tiles[field]` and `kept` are [n, slots]; window w owns the slots from `starts[w]` on,
-    and `window[slot]` names it. Returns arrays of shape [n, windows].
+    and `window[slot]` names it. Returns arrays of shape [n, windows], sketches [n, windows, size].
     """
     counts = np.where(kept, tiles["count"], 0.0)
     out: Summary = {"count": np.add.reduceat(counts, starts, axis=1)}
@@ -113,7 +147,21 @@ def total(tiles: Any, fields: tuple[str, ...], kept: np.ndarray, starts: np.ndar
         out["max"] = np.maximum.reduceat(np.where(kept, tiles["max"], -np.inf), starts, axis=1)
     if "last" in fields:
         out["last"] = _newest(tiles, kept, out["count"].shape, starts)
+    if "registers" in fields:
+        filled = tiles["registers"] * (counts > 0).view(np.uint8)[:, :, None]
+        ends = np.append(starts[1:], window.size)
+        parts = [filled[:, start:end].max(axis=1) for start, end in zip(starts, ends, strict=True)]
+        out["registers"] = np.stack(parts, axis=1)
+    if "histogram" in fields:
+        out["histogram"] = _histogram(tiles, counts > 0, out["count"].shape, window)
     return out
+
+
+def _histogram(tiles: Any, filled: np.ndarray, shape: tuple[int, int], window: np.ndarray) -> np.ndarray:
+    row, slot = filled.nonzero()
+    owner = row * shape[1] + window[slot]
+    merged = sketches.merged(tiles["histogram"][row, slot], owner, shape[0] * shape[1])
+    return merged.reshape(*shape, sketches.HISTOGRAM)
 
 
 def _newest(tiles: Any, kept: np.ndarray, shape: tuple[int, ...], starts: np.ndarray) -> np.ndarray:
@@ -136,4 +184,8 @@ def finish(stat: str, summary: Mapping[str, np.ndarray]) -> np.ndarray:
         return np.where(count > 0, summary["sum"] / np.maximum(count, 1.0), np.nan)
     if stat == "std":
         return np.where(count > 1, np.sqrt(summary["m2"] / np.maximum(count - 1.0, 1.0)), np.nan)
+    if stat == "distinct":
+        return sketches.distinct(summary["registers"])
+    if stat in QUANTILES:
+        return sketches.quantile(QUANTILES[stat], summary["histogram"])
     return np.where(count > 0, summary[stat], np.nan)

@@ -108,7 +108,10 @@ class _Runs:
         held = words[place]
         windows = len(new)
         fresh = aggregates.of(
-            tiles.fields, np.concatenate((values,) * windows), np.concatenate((times,) * windows), starts
+            (*tiles.fields, *tiles.sketches),
+            np.concatenate((values,) * windows),
+            np.concatenate((times,) * windows),
+            starts,
         )
         return cls(tile, place, held, tile < held, fresh)
 
@@ -124,9 +127,15 @@ class _Runs:
         at = self.place + tiles.gaps
         bits = np.where(self.held == self.tile, words[at], tiles.empty)
         named = {name: bits[i].view(aggregates.FIELDS[name][0]) for i, name in enumerate(tiles.fields)}
+        sketched = {name: tiles.sketch(name, self.place) for name in tiles.sketches}
+        for name, where in sketched.items():
+            blank = np.where((self.held == self.tile)[:, None], words[where], 0)
+            named[name] = blank.view(self.fresh[name].dtype)
         for name, column in aggregates.add(named, self.fresh).items():
             named[name][:] = column
         words[at] = bits
+        for name, where in sketched.items():
+            words[where] = named[name].view("<i8")
 
     def _keep(self, kept: np.ndarray) -> None:
         self.tile, self.place, self.held = self.tile[kept], self.place[kept], self.held[kept]

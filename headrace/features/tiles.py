@@ -87,10 +87,12 @@ class Tiles:
     """The words of a record that tiles lie in, counted from its beginning."""
 
     slots: Slots
-    fields: tuple[str, ...]
+    fields: tuple[str, ...]  # those of one word a slot
+    sketches: dict[str, tuple[int, int]]  # the first word of every other field, and how many a slot has
     width: int  # of a whole record
     newest: int
     last: int
+    tile: int
     gaps: np.ndarray  # [fields, 1] from the word of a tile's index to those of its fields
     empty: np.ndarray  # int64 [fields, 1] the bits of each field when nothing was counted
     rings: np.ndarray  # [windows, 1] the first tile index of each
@@ -102,13 +104,18 @@ class Tiles:
         """Find them in the layout of a group."""
         parts = dict(layout.dtype.fields or {})
         word = {name: parts[name][1] // _WORD for name in parts}
+        size = {name: np.dtype(aggregates.FIELDS[name][0]).itemsize // _WORD for name in fields}
+        sketches = {name: (word[name], size[name]) for name in fields if name in aggregates.SKETCHES}
+        fields = tuple(name for name in fields if name not in sketches)
         empty = [np.array(value, dtype).view("<i8") for dtype, value in map(aggregates.FIELDS.__getitem__, fields)]
         return cls(
             slots=slots,
             fields=fields,
+            sketches=sketches,
             width=layout.size // _WORD,
             newest=word["newest_ms"],
             last=word.get("last_columns", 0),
+            tile=word["tile"],
             gaps=np.array([word[name] - word["tile"] for name in fields])[:, None],
             empty=np.array(empty)[:, None],
             rings=word["tile"] + slots.starts[:, None],
@@ -123,3 +130,10 @@ class Tiles:
         place += self.rings[windows]
         place += row * self.width
         return tile, place
+
+    def sketch(self, name: str, place: np.ndarray) -> np.ndarray:
+        """Return the words of the sketch in the slot whose tile index lies at `place` [n]: int64 [n, words]."""
+        first, size = self.sketches[name]
+        record = place - place % self.width
+        slot = place - record - self.tile
+        return (record + first + slot * size)[:, None] + np.arange(size)

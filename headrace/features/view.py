@@ -105,7 +105,7 @@ class FeatureView:
             wanted = self.request_column(name)
             return Feature(name, column, "float32", wanted.unit, wanted.missing, wanted.meaning)
         group = self.group(origin)
-        counted = "_count_" in name or "_sum_" in name
+        counted = any(part in name for part in ("_count_", "_sum_", "_distinct_"))
         return Feature(name, column, "float32", group.unit, 0.0 if counted else group.missing, group.meaning)
 
     def _check_request(self) -> None:

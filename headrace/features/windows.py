@@ -62,7 +62,9 @@ class WindowedGroup:
 
     `stream` is the topic it is computed from; `key`, `time` and `value` are columns of that
     stream. `last` names further columns whose value in the newest event is kept. `missing`
-    stands for a statistic without a value in a model's input.
+    stands for a statistic without a value in a model's input. `stats` are among count, sum,
+    mean, std, min, max, last, distinct and the quantiles p1 to p99; each slot of each window
+    takes 8 bytes for most, 256 for `distinct`, and 512 for all quantiles together.
     """
 
     name: str
@@ -88,7 +90,7 @@ class WindowedGroup:
         if unknown or not self.windows or not self.stats:
             raise ValueError(
                 f"group {self.name!r} has statistics {self.stats} over {len(self.windows)} windows, "
-                f"needs at least one window and statistics among {tuple(aggregates.NEEDS)}"
+                f"needs at least one window and statistics among {aggregates.KNOWN}"
             )
         windowed = [f"{self.value}_{stat}_{window.label}" for window in self.windows for stat in self.stats]
         names = (*windowed, *(f"last_{name}" for name in self.last))
@@ -133,10 +135,15 @@ class WindowedGroup:
 def _layout(group: WindowedGroup) -> Layout:
     slots = group.plan.total
     columns: list[tuple[Any, ...]] = [("newest_ms", "<i8"), ("tile", "<i8", (slots,))]
-    columns += [(name, "<" + aggregates.FIELDS[name][0], (slots,)) for name in group.fields]
+    columns += [_column(name, slots) for name in group.fields]
     if group.last:
         columns.append(("last_columns", "<f8", (len(group.last),)))
     return Layout.of(group.describe(), columns)
+
+
+def _column(name: str, slots: int) -> tuple[Any, ...]:
+    of = np.dtype(aggregates.FIELDS[name][0])
+    return name, of.base.newbyteorder("<").str, (slots, *of.shape)
 
 
 def merge(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> np.ndarray:
@@ -174,11 +181,11 @@ def fold(group: WindowedGroup, records: np.ndarray, row: np.ndarray, events: Map
     group's time (int64 epoch milliseconds), value and last columns (float64), each [n], in
     order of arrival. Returns a bool [n]: the events that are too late for every window.
     """
-    times = events[group.time]
+    times, values = events[group.time], np.asarray(events[group.value], dtype=np.float64)
     if not times.size:
         return np.zeros(0, dtype=bool)
     packed = np.ascontiguousarray(records)
-    too_late = batches.fold(group.tiles, packed, row, times, events[group.value], [events[name] for name in group.last])
+    too_late = batches.fold(group.tiles, packed, row, times, values, [events[name] for name in group.last])
     if packed is not records:
         records[...] = packed
     return too_late

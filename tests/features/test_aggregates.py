@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from headrace.features import aggregates
 from tests.oracles.naive_windows import statistic
 
-STATS = tuple(aggregates.NEEDS)
+#: Every statistic there is; of the quantiles, which are read alike, a few.
+STATS = (*(stat for stat in aggregates.NEEDS if stat not in aggregates.QUANTILES), "p1", "p50", "p95", "p99")
 FIELDS = tuple(aggregates.FIELDS)
 ONE = np.zeros(1, dtype=np.int64)
 
@@ -18,7 +19,7 @@ events = st.lists(st.tuples(st.integers(0, 50), st.integers(-1000, 1000).map(flo
 def summary(of: list[tuple[int, float]]) -> aggregates.Summary:
     """Return the summary of one element."""
     if not of:
-        return {name: np.array([empty], dtype=dtype) for name, (dtype, empty) in aggregates.FIELDS.items()}
+        return aggregates.empty(FIELDS, 1)
     ordered = sorted(of, key=lambda event: event[0])
     times, values = np.array([at for at, _ in ordered]), np.array([value for _, value in ordered])
     return aggregates.of(FIELDS, values, times, ONE)
@@ -49,12 +50,26 @@ def test_merging_two_parts_is_summarising_the_whole(a, b):
     assert_same(aggregates.add(summary(a), summary(later)), summary(a + later))
 
 
+@given(events, events)
+def test_merging_sketches_in_either_order_gives_the_same(a, b):
+    a, b = summary(a), summary(b)
+    for name in aggregates.SKETCHES:
+        np.testing.assert_array_equal(aggregates.add(a, b)[name], aggregates.add(b, a)[name])
+
+
 @given(events)
 def test_every_statistic_is_what_its_definition_says(some):
     ordered = [value for _, value in sorted(some, key=lambda event: event[0])]
     for stat in STATS:
-        got = aggregates.finish(stat, summary(some))[0]
-        np.testing.assert_allclose(got, statistic(stat, ordered), rtol=1e-9, atol=1e-9, err_msg=stat)
+        got, near = aggregates.finish(stat, summary(some))[0], tolerance(stat, len(some))
+        np.testing.assert_allclose(got, statistic(stat, ordered), rtol=near, atol=near, err_msg=stat)
+
+
+def tolerance(stat: str, count: int) -> float:
+    """Return how far a statistic of up to a dozen values below a thousand may be from its definition."""
+    if stat in aggregates.QUANTILES:
+        return 0.125  # at most ten powers of two of each sign
+    return count / 3 if stat == "distinct" else 1e-9
 
 
 def test_runs_are_summarised_side_by_side():
@@ -62,10 +77,13 @@ def test_runs_are_summarised_side_by_side():
     assert out["count"].tolist() == [2, 1]
     assert out["m2"].tolist() == [2, 0]
     assert out["last"].tolist() == [3, 5]
+    assert aggregates.finish("distinct", out).tolist() == [2, 1]
+    np.testing.assert_allclose(aggregates.finish("p50", out), [1, 5], rtol=0.01)
 
 
 @pytest.mark.parametrize("stat", STATS)
 def test_a_summary_keeps_only_what_its_statistic_needs(stat):
     fields = aggregates.fields_of((stat,))
+    assert set(fields) == set(aggregates.NEEDS[stat])
     out = aggregates.of(fields, np.array([2.0, 4.0]), np.array([1, 2]), ONE)
     assert np.isfinite(aggregates.finish(stat, aggregates.add(out, out))).all()

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from headrace.features import DAY, MINUTE, Window, WindowedGroup, fold, merge
+from applications.fraud.features import CARD_ACTIVITY
+from headrace.features import DAY, MINUTE, Column, FeatureView, Window, WindowedGroup, fold, merge
 from headrace.features.windows import read_is_exact
 from tests.features.streaming import columns, fold_all, group, read
 from tests.oracles.naive_windows import Event
@@ -184,6 +185,21 @@ def test_a_read_is_exact_only_after_the_newest_event():
     assert read_is_exact(records[[0, 0, 1]], np.array([100, 101, 0])).tolist() == [False, True, True]
 
 
+def test_sketches_lie_in_a_record_by_whole_words_and_leave_other_layouts_as_they_were():
+    plain, sketched = (group(Window("w", LENGTH), stats=("count", *more)) for more in ((), ("distinct", "p50", "p95")))
+    assert sketched.column_names[:4] == ("amount_count_w", "amount_distinct_w", "amount_p50_w", "amount_p95_w")
+    assert sketched.layout.size - plain.layout.size == 13 * (256 + 512)
+    assert CARD_ACTIVITY.layout.fingerprint == 0xE057F16D6D4FC56B
+
+
+def test_of_no_events_none_is_distinct_and_no_quantile_is_known():
+    of = group(Window("w", LENGTH), stats=("distinct", "p50"), last=())
+    assert merge(of, of.empty(1), np.array([0]))[0, 0] == 0
+    assert np.isnan(merge(of, of.empty(1), np.array([0]))[0, 1])
+    view = FeatureView("v", 1, (Column("key", "int64"),), (of,), tuple(f"activity.{name}" for name in of.column_names))
+    np.testing.assert_array_equal(view.missing, [0.0, np.nan])
+
+
 def test_names_run_window_by_window_and_the_last_columns_close_the_row():
     of = WindowedGroup("g", 1, "s", "k", "t", "v", ("count", "max"), (Window("a", 60), Window("b", 120)), ("x",))
     assert of.column_names == ("v_count_a", "v_max_a", "v_count_b", "v_max_b", "last_x")
@@ -208,6 +224,9 @@ def test_an_impossible_window_says_what_it_was_and_what_it_needs(parameters):
 def test_a_group_names_the_statistics_it_does_not_know_and_columns_named_twice():
     with pytest.raises(ValueError, match=r"statistics \('median',\) over 1 windows, needs .* among \('count'"):
         group(Window("w", LENGTH), stats=("median",))
+    for unlike in ("p0", "p100", "p05", "p", "p99.9", "quantile"):
+        with pytest.raises(ValueError, match=r"needs .* among \('count', .*'distinct', 'p1 to p99'\)"):
+            group(Window("w", LENGTH), stats=(unlike,))
     with pytest.raises(ValueError, match="over 0 windows, needs at least one window"):
         group()
     with pytest.raises(ValueError, match="names a column twice, needs distinct windows"):

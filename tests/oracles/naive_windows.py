@@ -7,6 +7,7 @@ columns are those of the newest event, whatever its value; of equal times the la
 
 from __future__ import annotations
 
+import fractions
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -51,13 +52,20 @@ def covered(events: list[Event], key: int, span: Span, as_of: int) -> list[Event
 
 
 def statistic(name: str, values: list[float]) -> float:
-    """Return count, sum, mean, sample std, min, max or last of values in order of time; NaN where undefined."""
+    """Return a statistic of values in order of time; NaN where undefined. `std` is of a sample.
+
+    The quantile p95 is the least value that at least 95 % of them do not exceed.
+    """
     if name == "count":
         return float(len(values))
+    if name == "distinct":
+        return float(len(set(values)))
     if name == "sum":
         return math.fsum(values)
     if not values:
         return math.nan
+    if name[0] == "p":
+        return sorted(values)[math.ceil(fractions.Fraction(name[1:]) * len(values) / 100) - 1]
     mean = math.fsum(values) / len(values)
     if name == "std":
         if len(values) < 2:
