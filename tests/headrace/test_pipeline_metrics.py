@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,3 +172,17 @@ def test_a_taken_port_is_refused():
         wanted = f"metrics cannot be served at {address} .*, needs another HOST:PORT"
         with pytest.raises(ValueError, match=wanted), serve(PipelineMetrics(STREAM, ()).registry, address):
             pass
+
+
+def test_every_metric_is_documented_with_its_kind_and_labels():
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    rows = [line.strip("| ").split("|") for line in page.splitlines() if line.startswith("| `headrace_")]
+    said = {name.strip(" `"): (kind.strip(), set(labels.split())) for name, kind, labels, _ in rows}
+    metrics = PipelineMetrics(STREAM, GROUPS, lambda group: 1)
+    metrics.observe(np.array([NOW]), NOW, events=1, lag={"0": 1})
+    served = {}
+    for family in metrics.collect():
+        labels = {name for sample in family.samples for name in sample.labels} - {"stream", "le"}
+        served[family.name] = (family.type, {f"`{name}`" for name in labels})
+    assert said == served
+    assert all(f"`{kind}`" in page for kind in KINDS)
