@@ -18,7 +18,7 @@ import orjson
 from applications.fraud.app import APP
 from benchmarks.ground import FIRST_CARD, NOW_MS, SEED, payments
 from feature_pipelines.dead_letters import DeadLetterFile
-from feature_pipelines.formats import JsonReader
+from feature_pipelines.json_events import JsonReader
 from feature_pipelines.kafka import KafkaAddress, KafkaOptions, KafkaSource
 from feature_pipelines.kafka.client import Broker
 from feature_pipelines.runner import BATCH, Pipeline
@@ -80,10 +80,12 @@ def consume(address: KafkaAddress, out: Path, count: int, rate: float, start: fl
 
 def pipe(address: KafkaAddress, out: Path, count: int, rate: float, start: float) -> None:
     """Stream the topic into a store until every event is there; print events per second from the first batch on."""
-    source = KafkaSource(address, JsonReader(APP.stream(STREAM).names), KafkaOptions())
+    stream = APP.stream(STREAM)
+    reader = JsonReader(stream.names, {column.name: column.dtype for column in stream.columns})
+    source = KafkaSource(address, reader, KafkaOptions())
     store = EmbeddedStore(out)
     letters = DeadLetterFile(out / "letters.jsonl")
-    pipeline = Pipeline(APP.stream(STREAM), APP.groups_of(STREAM), source, store, letters, lambda: NOW_MS)
+    pipeline = Pipeline(stream, APP.groups_of(STREAM), source, store, letters, lambda: NOW_MS)
     pipeline.start()
     began = time.perf_counter()
     pipeline.run(BATCH, stop=lambda: source.at >= count)

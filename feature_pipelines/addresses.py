@@ -91,7 +91,8 @@ def open_source(address: str, stream: Stream, options: SourceOptions) -> Source:
         return FileSource(path, stream, order=options.order)
     kafka, formats = _needed("feature_pipelines.kafka"), _needed("feature_pipelines.formats")
     told = {name: getattr(options, name) for name in kafka.KafkaOptions.__dataclass_fields__ if hasattr(options, name)}
-    reader = formats.reader_of(options.format, stream.names, options.schema, options.registry)
+    dtypes = {column.name: column.dtype for column in stream.columns}
+    reader = formats.reader_of(options.format, stream.names, options.schema, options.registry, dtypes)
     source: Source = kafka.KafkaSource(kafka.KafkaAddress.of(address), reader, kafka.KafkaOptions(**told))
     return source
 

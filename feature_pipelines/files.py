@@ -18,6 +18,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feature_pipelines.json_events import JsonReader, object_of
+
 Raw = Mapping[str, Sequence[Any] | np.ndarray]
 _BLOCK = 1 << 26
 _NAMED = 1000  # lines of JSON that name the columns, more only where a wanted one is not among them
@@ -224,42 +226,28 @@ class JsonEvents(_Lines):
     def __init__(self, path: Path, wanted: Sequence[str]) -> None:
         super().__init__(path)
         self.count = self._starts.size
-        self._wanted = list(wanted)
-        self.columns = self._named()
+        self.columns = self._named(wanted)
+        self._reader = JsonReader(wanted)
 
     def read(self, index: np.ndarray) -> tuple[Raw, dict[int, str]]:
         """Return the wanted values of these lines; a line that is not an object is blank."""
-        unreadable: dict[int, str] = {}
-        rows = [self._object(at, row, unreadable) for at, row in enumerate(index.tolist())]
-        return {name: [row.get(name) for row in rows] for name in self._wanted}, unreadable
+        return self._reader.read(list(map(self._line, index.tolist())))
 
     def column(self, name: str) -> Sequence[Any]:
         """Return one value of every line."""
-        nowhere: dict[int, str] = {}
-        return [self._object(row, row, nowhere).get(name) for row in range(self.count)]
+        return JsonReader((name,)).read(list(map(self._line, range(self.count))))[0][name]
 
     def original(self, row: int) -> bytes:
         """Return a line without its line break."""
         return self._line(row)
 
-    def _named(self) -> tuple[str, ...]:
+    def _named(self, wanted: Sequence[str]) -> tuple[str, ...]:
         names: dict[str, None] = {}
         for row in range(self.count):
-            if row >= _NAMED and names.keys() >= set(self._wanted):
+            if row >= _NAMED and names.keys() >= set(wanted):
                 break
-            names.update(dict.fromkeys(self._object(row, row, {})))
+            names.update(dict.fromkeys(object_of(self._line(row), row, {})))
         return tuple(names)
-
-    def _object(self, at: int, row: int, unreadable: dict[int, str]) -> dict[str, Any]:
-        try:
-            value = orjson.loads(self._line(row))
-        except orjson.JSONDecodeError:
-            unreadable[at] = "the line is not JSON"
-            return {}
-        if not isinstance(value, dict):
-            unreadable[at] = f"the line is a JSON {type(value).__name__}, needs an object"
-            return {}
-        return value
 
 
 def as_numpy(column: pa.ChunkedArray) -> np.ndarray:

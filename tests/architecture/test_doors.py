@@ -24,6 +24,7 @@ DOORS = {
         f"headrace/stores/{name}.py" for name in ("embedded", "environment", "group_commit", "change", "records")
     ),
     "matplotlib": ("headrace/pictures.py",),
+    "msgspec": ("feature_pipelines/json_events.py",),
     "numpy": ("*",),
     "onnx": ("predictor/export.py",),
     "onnxruntime": ("headrace/runtime.py", "predictor/backends/*.py", "predictor/backends/onnxruntime/*"),
@@ -32,7 +33,7 @@ DOORS = {
         "headrace/cli/*.py",
         "feature_pipelines/dead_letters.py",
         "feature_pipelines/files.py",
-        "feature_pipelines/formats.py",
+        "feature_pipelines/json_events.py",
         "feature_pipelines/messages.py",
         "predictor/repository.py",
         "transformer/readiness.py",

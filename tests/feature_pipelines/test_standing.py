@@ -39,7 +39,7 @@ def test_a_partition_is_behind_by_what_the_broker_has_more(tmp_path):
     ]
 
 
-@given(st.dictionaries(st.sampled_from(["too late", "at is missing", "the line is not JSON"]), st.integers(1, 2**40)))
+@given(st.dictionaries(st.sampled_from(["too late", "at is missing", "the event is not JSON"]), st.integers(1, 2**40)))
 def test_counters_are_told_apart(tmp_path_factory, refused):
     path = changed(tmp_path_factory.mktemp("s"), counts={"events": 2**41, "duplicate": 7, **refused})
     with closing(EmbeddedStore(path, readonly=True)) as store:
