@@ -102,23 +102,12 @@ def _windows(
 ) -> tuple[WindowReading, ...]:
     first, past = (edge[0].tolist() for edge in group.plan.bounds(as_of))
     summary = {name: record[name][0] for name in group.fields}
-    names = dict.fromkeys(("count", *group.stats))
-    alone = {name: aggregates.finish(name, summary) for name in names}
-    out = []
+    alone = {name: aggregates.finish(name, summary) for name in dict.fromkeys(("count", *group.stats))}
+    width, out = len(group.stats), []
     for at, window in enumerate(group.windows):
-        start = int(group.plan.starts[at])
-        index = record["tile"][0, start : start + window.slots]
-        tiles = tuple(
-            Tile(
-                start_ms=tile * window.tile_ms,
-                end_ms=(tile + 1) * window.tile_ms,
-                covered=first[at] <= tile < past[at],
-                values={name: float(alone[name][start + slot]) for name in names},
-            )
-            for slot, tile in sorted(enumerate(index.tolist()), key=lambda item: item[1])
-            if tile != NO_TILE
-        )
-        stats = values[at * len(group.stats) : (at + 1) * len(group.stats)]
+        slots = slice(int(group.plan.starts[at]), int(group.plan.starts[at]) + window.slots)
+        index = record["tile"][0, slots]
+        covered = (index >= first[at]) & (index < past[at])
         out.append(
             WindowReading(
                 window.label,
@@ -127,11 +116,24 @@ def _windows(
                 window.delay_ms,
                 from_ms=first[at] * window.tile_ms,
                 to_ms=past[at] * window.tile_ms if window.delay_ms else int(as_of[0]),
-                tiles=tiles,
-                values=dict(zip(group.stats, stats, strict=True)),
+                tiles=_tiles(window.tile_ms, index, covered, {name: column[slots] for name, column in alone.items()}),
+                values=dict(zip(group.stats, values[at * width : (at + 1) * width], strict=True)),
             )
         )
     return tuple(out)
+
+
+def _tiles(tile_ms: int, index: np.ndarray, covered: np.ndarray, alone: dict[str, np.ndarray]) -> tuple[Tile, ...]:
+    return tuple(
+        Tile(
+            start_ms=int(index[slot]) * tile_ms,
+            end_ms=(int(index[slot]) + 1) * tile_ms,
+            covered=bool(covered[slot]),
+            values={name: float(column[slot]) for name, column in alone.items()},
+        )
+        for slot in np.argsort(index).tolist()
+        if index[slot] != NO_TILE
+    )
 
 
 def _window_dict(window: WindowReading) -> dict[str, Any]:

@@ -75,6 +75,17 @@ def test_tiles_are_in_order_of_time_and_none_is_empty(events):
         assert all(tile.values["count"] > 0 for tile in window.tiles)
 
 
+@given(arrivals)
+def test_sketched_statistics_are_shown_of_windows_and_of_tiles(events):
+    whole = group(Window("all", 2_000, tile_ms=2_000), stats=("distinct", "p50"), last=())
+    records, _ = fold_all(whole, [event._replace(at_ms=event.at_ms + 2_500) for event in events])
+    window = explain(whole, records, 4_000).windows[0]
+    assert window.values["distinct"] == merge(whole, records, np.array([4_000]))[0, 0]
+    for tile in window.tiles:  # of which there is one
+        assert tile.covered
+        assert {name: tile.values[name] for name in whole.stats} == window.values
+
+
 def test_a_record_that_is_not_there_or_of_another_layout_is_not_found():
     other = GROUP.empty(1)
     other["layout"] = 7
