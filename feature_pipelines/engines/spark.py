@@ -21,9 +21,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from feature_pipelines.engines import Job, Report, Stop
-from feature_pipelines.engines.flink_packets import folded_of_bytes, folded_to_bytes, letters_of_bytes
 from feature_pipelines.engines.keyed import Bucket, Chunk
 from feature_pipelines.engines.opening import Flow, identity, text_of, whole
+from feature_pipelines.engines.packets import folded_of_bytes, folded_to_bytes, letters_of_bytes
 from feature_pipelines.engines.spark_native import is_native, native_rows
 from feature_pipelines.engines.spark_source import FORMAT, OPTIONS, REFUSED, HeadraceSource, flow_of
 from feature_pipelines.sinks import Sink
@@ -63,7 +63,7 @@ class SparkEngine:
         """
         flow = Flow.of(job, "spark", OPTIONS)
         folder = Path(job.options.get("checkpoint") or job.store / "spark" / flow.stream.name)
-        with flow.sink() as sink, _session(job) as spark:
+        with flow.sink() as sink, session(job) as spark:
             sink.start(f"spark:{identity(folder)}", () if is_native(flow) else flow.partitions())
             query = _query(spark, flow, sink, folder)
             try:
@@ -80,7 +80,7 @@ ENGINE = SparkEngine()
 
 
 @contextmanager
-def _session(job: Job) -> Iterator[SparkSession]:
+def session(job: Job) -> Iterator[SparkSession]:
     """Yield the session there is, or make one and stop it with the block."""
     given = SparkSession.getActiveSession()
     if given is not None:
@@ -141,7 +141,7 @@ def _put(sink: Sink, flow: Flow, changed: DataFrame) -> None:
     folded = []
     for name, data in zip(rows.column("bucket").to_pylist(), rows.column("changed").to_pylist(), strict=True):
         if name.startswith(REFUSED):
-            letters, _ = letters_of_bytes(data)
+            letters = letters_of_bytes(data)
             sink.report.events += len(letters)
             sink.bury(letters)
         else:

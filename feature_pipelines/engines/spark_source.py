@@ -16,9 +16,9 @@ import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming.datasource import ReadLimit, ReadMaxRows, SupportsTriggerAvailableNow
 
-from feature_pipelines.engines.flink_packets import letters_to_bytes
 from feature_pipelines.engines.keyed import split
 from feature_pipelines.engines.opening import Flow, job_of, now_ms, whole
+from feature_pipelines.engines.packets import letters_to_bytes
 from feature_pipelines.sources import Batch
 
 FORMAT = "headrace"
@@ -138,6 +138,5 @@ def rows_of(flow: Flow, batch: Batch, *, originals: bool | None = None) -> pa.Re
     rows = [(chunk.key, chunk.partition, int(chunk.offsets[0]), chunk.to_bytes()) for chunk in chunks]
     if letters:
         first = letters[0]
-        refused = letters_to_bytes(letters, len(letters))
-        rows.append((REFUSED + first.partition, first.partition, first.offset, refused))
+        rows.append((REFUSED + first.partition, first.partition, first.offset, letters_to_bytes(letters)))
     return pa.RecordBatch.from_pylist([dict(zip(_SCHEMA.names, row, strict=True)) for row in rows], schema=_SCHEMA)

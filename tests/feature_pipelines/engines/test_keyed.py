@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_pipelines.engines.keyed import Bucket, Chunk, bucket_of, spread
+from feature_pipelines.engines.packets import folded_of_bytes, folded_to_bytes
 from headrace.features.columns import Column
 from headrace.features.streams import Stream
 from headrace.features.windows import Window, WindowedGroup, fold
@@ -67,7 +68,7 @@ def test_however_events_are_cut_and_spread_records_and_late_events_are_those_of_
     for start, end in pairwise([0, *sorted(cuts - {len(events)}), len(events)]):
         for chunk in spread(STREAM, GROUP, chunk_of(events[start:end], start), buckets):
             bucket = Bucket(STREAM, GROUP, state.get(chunk.key, b""))
-            folded = bucket.add([Chunk.of_bytes(chunk.to_bytes())])
+            folded = folded_of_bytes(folded_to_bytes(bucket.add([Chunk.of_bytes(chunk.to_bytes())])), [GROUP])
             state[chunk.key] = bucket.to_bytes()
             found |= dict(zip(folded.keys.tolist(), folded.records, strict=True))
             late |= {(letter.offset, letter.event) for letter in folded.late}
