@@ -9,7 +9,7 @@ time, and swept together group by group; so memory does not grow with either.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 from feature_pipelines.dead_letters import DeadLetter, DeadLetterFile
 from feature_pipelines.files import as_numpy
 from feature_pipelines.histories import History
+from feature_pipelines.progress import Progress, Share, unheard
 from feature_pipelines.spines import FrameWriter, Spine
 from headrace.application import Application
 from headrace.features.assemble import Plan
@@ -30,8 +31,6 @@ from headrace.stores.buckets import Buckets
 from headrace.stores.history import Staged
 from headrace.stores.sweep import AS_OF, KEY, ROW, read_sorted
 
-#: Hears what is being done, and which share of the whole is done.
-Progress = Callable[[str, float], None]
 _EARLIEST = -(2**62)  # of a row without a time: before every event
 
 
@@ -54,7 +53,7 @@ def backfill(
     *,
     now_ms: int,
     fill: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> Backfill:
     """Write the spine's rows with the view's features to `out`: Parquet, CSV, or a folder of Parquet partitions.
 
@@ -64,7 +63,7 @@ def backfill(
     """
     writer, work = FrameWriter(out, app.view), out.parent if out.parent.is_dir() else None
     with tempfile.TemporaryDirectory(prefix=".backfill-", dir=work) as folder, Spine(spine) as rows:
-        job = _Job(app, Path(folder), now_ms, progress or _unheard, letters_of(out))
+        job = _Job(app, Path(folder), now_ms, progress, letters_of(out))
         job.check(rows)
         job.read_events(events)
         job.stage_rows(rows)
@@ -78,10 +77,6 @@ def backfill(
 def letters_of(out: Path) -> DeadLetterFile:
     """Return where the dead letters of a backfill go: set aside in its folder, or beside its file."""
     return DeadLetterFile(out.with_name(f"{out.stem}_dead_letters.jsonl"))
-
-
-def _unheard(_: str, __: float) -> None:
-    return
 
 
 class _Job:
@@ -123,8 +118,8 @@ class _Job:
                 continue
             if absent := history.absent():
                 notes.append(f"{path.name} has no {', '.join(absent)}: null in every event of {stream.name}")
-            heard = _Share(self._progress, f"read {stream.name}", 0.4 * at / len(streams), 0.4 / len(streams))
-            heard.total = history.count
+            share = 0.4 / len(streams)
+            heard = Share(self._progress, f"read {stream.name}", share * at, share, history.count)
             staged = history.stage(Staged(self._folder), self._now_ms, self._bury, heard.advance)
             self._histories[stream.name] = history, staged
             self.done.events[stream.name] = staged.count
@@ -135,7 +130,7 @@ class _Job:
         """Put aside what each group needs of each row: its key, its instant and its number."""
         groups = [g for g in self._view.groups if g.stream in self._histories and g.key in self._wanted]
         self._rows = {group.name: Staged(self._folder) for group in groups}
-        heard = _Share(self._progress, "read rows", 0.4, 0.1, spine.count)
+        heard = Share(self._progress, "read rows", 0.4, 0.1, spine.count)
         start = 0
         names = list(dict.fromkeys((*(group.key for group in groups), self._view.time)))
         for table in spine.read(buckets.SIZE, names):
@@ -158,7 +153,7 @@ class _Job:
             history = self._histories[group.stream][1]
             found = self._found[name] = Buckets(self._folder, name, len(group.column_names))
             share = 0.35 / len(self._rows)
-            heard = _Share(self._progress, name, 0.5 + share * at, share, staged.count)
+            heard = Share(self._progress, name, 0.5 + share * at, share, staged.count)
             columns = tuple(dict.fromkeys((group.key, group.time, group.value, *group.last)))
             events = history.sorted((group.key, group.time), columns)
             for numbers, values in read_sorted(group, events, staged.sorted((KEY, AS_OF), (KEY, AS_OF, ROW))):
@@ -172,7 +167,7 @@ class _Job:
         """Yield the spine's rows and their features, float32 [rows, columns], a bucket at a time."""
         plan = Plan.of(self._view)
         nothing = {group.name: _nothing(group) for group in self._view.groups}
-        heard = _Share(self._progress, "write rows", 0.85, 0.15, spine.count)
+        heard = Share(self._progress, "write rows", 0.85, 0.15, spine.count)
         for bucket, table in enumerate(spine.read(buckets.SIZE)):
             rows = self._conformed(table)
             blocks = {}
@@ -193,22 +188,6 @@ class _Job:
         self._letters_at = self._letters.append(letters, self._letters_at)
         self.done.dead += len(letters)
         self.done.letters = self._letters.path
-
-
-@dataclass(slots=True)
-class _Share:
-    """One part of a job: from which share of the whole on, and how much of it."""
-
-    progress: Progress
-    doing: str
-    start: float
-    width: float
-    total: int = 0
-    done: int = 0
-
-    def advance(self, amount: int) -> None:
-        self.done += amount
-        self.progress(self.doing, self.start + self.width * min(1.0, self.done / max(self.total, 1)))
 
 
 def _nothing(group: WindowedGroup) -> np.ndarray:

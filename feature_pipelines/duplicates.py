@@ -44,7 +44,7 @@ class Duplicates:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self._journal = f"ids/{stream.name}/{stream.id}"
+        self._journal = _journal(stream)
         self._memory = Memory(stream.horizon_ms)
         self._after = 0
         self._small: dict[int, Counted] = {}  # by number
@@ -128,6 +128,16 @@ class Duplicates:
             self._small_ids += at.size
         else:
             heapq.heappush(self._large, (int(at.max()), self._after))
+
+
+def remember(change: Transaction, stream: Stream, ids: np.ndarray, at: np.ndarray, newest_ms: int) -> None:
+    """Remember ids (see `ids_of`) that were counted elsewhere, as those of a history's end, at these times."""
+    entry = _HEAD.pack(newest_ms, 0, len(ids)) + ids.tobytes() + at.tobytes()
+    change.append(_journal(stream), entry)
+
+
+def _journal(stream: Stream) -> str:
+    return f"ids/{stream.name}/{stream.id}"
 
 
 def counted_once(stream: Stream, columns: Columns) -> dict[str, np.ndarray]:

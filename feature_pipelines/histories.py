@@ -18,7 +18,8 @@ from feature_pipelines.dead_letters import DeadLetter
 from feature_pipelines.duplicates import ids_of
 from feature_pipelines.events import decode
 from feature_pipelines.files import Raw, SourceError, open_events
-from headrace.features.duplicates import Memory
+from headrace.features.columns import NO_TIME
+from headrace.features.duplicates import Memory, remembered_since
 from headrace.features.streams import Stream
 from headrace.features.windows import WindowedGroup
 from headrace.stores.history import Columns, Staged
@@ -30,6 +31,11 @@ _BATCH = 1 << 17
 
 Letters = Callable[[Sequence[DeadLetter]], None]
 Told = Callable[[int], None]
+Seen = Callable[[Raw], None]
+
+
+def unseen(_: Raw) -> None:
+    """Columns that nobody looks at."""
 
 
 def files_of(path: Path) -> list[Path]:
@@ -73,6 +79,8 @@ class History:
     repeated: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first_reason: str = ""
+    newest_ms: int = NO_TIME
+    remembered: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # ids of the last horizon
 
     @classmethod
     def of(cls, stream: Stream, path: Path, groups: Sequence[WindowedGroup], also: tuple[str, ...] = ()) -> History:
@@ -116,18 +124,21 @@ class History:
                         )
                     yield events.columns, raw
 
-    def stage(self, staged: Staged, now_ms: int, letters: Letters, told: Told) -> Staged:
-        """Put the counted events into `staged`, each id once, and return it; `told` hears how many were read."""
-        if not self.stream.id:
-            for columns, _ in self.read(now_ms, letters):
-                staged.append({name: columns[name] for name in self.names})
-                told(columns[self.stream.time].size)
-            return staged
+    def stage(self, staged: Staged, now_ms: int, letters: Letters, told: Told, seen: Seen = unseen) -> Staged:
+        """Put the counted events into `staged`, each id once, and return it.
+
+        `told` hears how many were read, `seen` is shown the columns of all of them as they stand.
+        """
         with staged.another() as arrived:
-            for columns, _ in self.read(now_ms, letters):
-                arrived.append({**{name: columns[name] for name in self.names}, **_halves(columns[self.stream.id])})
-                told(columns[self.stream.time].size)
-            for columns in self._once_each(arrived):
+            into = arrived if self.stream.id else staged
+            for columns, raw in self.read(now_ms, letters):
+                ids = _halves(columns[self.stream.id]) if self.stream.id else {}
+                into.append({**{name: columns[name] for name in self.names}, **ids})
+                if (times := columns[self.stream.time]).size:
+                    self.newest_ms = max(self.newest_ms, int(times.max()))
+                seen(raw)
+                told(times.size)
+            for columns in self._once_each(arrived) if self.stream.id else ():
                 staged.append(columns)
         return staged
 
@@ -144,6 +155,7 @@ class History:
             ids = np.stack([batch[name][rows].view(np.uint64) for name in _ID[:2]], axis=1)
             times = batch[self.stream.time]
             again = memory.repeated(ids, times[rows], times[rows])
+            self._remember(ids[~again], times[rows][~again], int(times[-1]))
             memory.add(ids[~again], times[rows][~again], int(times[-1]))
             kept = np.ones(times.size, dtype=bool)
             kept[rows[again]] = False
@@ -163,6 +175,13 @@ class History:
                 f"they repeat the {self.stream.id} of another"
             )
         return said
+
+    def _remember(self, ids: np.ndarray, at: np.ndarray, newest_ms: int) -> None:
+        """Keep the ids of the last horizon; `at` ascends."""
+        since = remembered_since(newest_ms, self.stream.horizon_ms)
+        self.remembered.append((ids, at))
+        kept = [(ids[at >= since], at[at >= since]) for ids, at in self.remembered if at.size and at[-1] >= since]
+        self.remembered = kept
 
     def _refuse(self, reasons: dict[int, str]) -> None:
         self.first_reason = self.first_reason or reasons[min(reasons)]

@@ -20,6 +20,7 @@ from feature_pipelines.dead_letters import DeadLetter, DeadLetters
 from feature_pipelines.duplicates import Duplicates
 from feature_pipelines.engines import Report, Stop
 from feature_pipelines.events import Events, decode
+from feature_pipelines.handover import IN_HISTORY, Handover, complete_handover
 from feature_pipelines.sources import Batch, Source
 from feature_pipelines.tiles import add
 from headrace.features.streams import Stream
@@ -70,6 +71,7 @@ class Pipeline:
     report: Report = field(default_factory=Report)
     observer: Observer | None = None
     _duplicates: Duplicates = field(init=False)
+    _history: Handover = field(default=Handover(""), init=False)
     _letters_at: int = field(default=0, init=False)  # where the letters stand, as far as this process knows
 
     _started: bool = field(default=False, init=False)
@@ -80,12 +82,14 @@ class Pipeline:
     def start(self) -> Report:
         """Declare the groups and go to where the store stands; `run` does it where it was not done.
 
-        Raises LayoutMismatch, and ValueError for dead letters that are not this store's.
+        Raises LayoutMismatch, and ValueError for dead letters that are not this store's, and for a store that
+        was half filled from history.
         """
         if self._started:
             return self.report
         self._started = True
         self.store.declare(self.groups)
+        self._history = complete_handover(self.store, self.stream)
         if self.letters.partition not in self._stored():
             self.letters.check_new()
         self._claim_letters()
@@ -118,8 +122,10 @@ class Pipeline:
         """Commit up to `limit` further events; return how many, 0 where there are none now."""
         while (batch := self.source.poll(limit)) is not None:
             events = _decoded(self.stream, batch, self.clock())
+            in_history = self._history.holds(self.stream, events.columns)
+            events, known = events.without(in_history), int(np.count_nonzero(in_history))
             try:
-                while not self._commit(batch, events):
+                while not self._commit(batch, events, known):
                     pass
             except OffsetMismatch:
                 self.source.seek(self._stored())
@@ -143,8 +149,8 @@ class Pipeline:
             self._letters_at = self.letters.append([], self._letters_at)
             change.advance({name: self._letters_at})
 
-    def _commit(self, batch: Batch, events: Events) -> bool:
-        """Commit one batch; False where it must be run again as it is."""
+    def _commit(self, batch: Batch, events: Events, known: int) -> bool:
+        """Commit one batch, of which so many more are known from history; False where it must be run again as it is."""
         began, name, at = perf_counter(), self.letters.partition, self._letters_at
         try:
             with self.store.transaction(self.stream.name, {**batch.start, name: at}) as change:
@@ -155,7 +161,7 @@ class Pipeline:
                 if letters:
                     at = self.letters.append(letters, at)
                 refused = Counter(letter.reason.partition(",")[0] for letter in letters)
-                change.count({"events": batch.count, **refused})
+                change.count({"events": batch.count, **refused, **({IN_HISTORY: known} if known else {})})
                 change.advance({**batch.end, name: at})
                 if (times := events.columns[self.stream.time]).size:
                     change.reach(int(times.max()))
@@ -169,6 +175,7 @@ class Pipeline:
         self._duplicates.committed()
         duplicates = int(duplicate.sum())
         self.report.duplicates += duplicates
+        self.report.in_history += known
         self._letters_at = at
         self.report.events += batch.count
         self.report.dead += len(letters)

@@ -12,20 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from feature_pipelines.dead_letters import PARTITION, DeadLetterFile
+from feature_pipelines.handover import IN_HISTORY
+from feature_pipelines.sinks import OWNER, begun, buried
 from headrace.application import Application
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.online import LayoutMismatch, mismatch
 
 _EVENTS, _DUPLICATES = "events", "duplicate"
+_NOT_REFUSED = (_EVENTS, _DUPLICATES, IN_HISTORY)
 Ends = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionStanding:
-    """How far a partition was read; `end` is the offset after its last event, None where nobody was asked."""
+    """How far a partition was read; `end` is the offset after its last event, None where nobody was asked.
+
+    An engine with a state of its own has its positions there: `at` is None.
+    """
 
     partition: str
-    at: int
+    at: int | None
     end: int | None
     lag: int | None
 
@@ -40,9 +46,13 @@ class LettersStanding:
 
 @dataclass(frozen=True, slots=True)
 class StreamStanding:
-    """A stream: what all runs so far counted and refused, and its newest event."""
+    """A stream: what all runs so far counted and refused, and its newest event.
+
+    `engine` names the state of an engine that has positions and counts of its own; empty for the local engine.
+    """
 
     stream: str
+    engine: str
     events: int
     duplicates: int
     refused: Mapping[str, int]  # by reason
@@ -106,16 +116,21 @@ def standing(app: Application, store: EmbeddedStore, now_ms: int, ends: Ends | N
 
 def _stream(name: str, store: EmbeddedStore, now_ms: int, ends: Mapping[str, int]) -> StreamStanding:
     offsets, counts, newest = store.offsets(name), store.counts(name), store.newest(name)
-    letters = {partition: at for partition, at in offsets.items() if partition.startswith(PARTITION)}
+    engines = [owner for owner in offsets if owner.startswith(OWNER)]
+    reached = {**offsets, **store.offsets(buried(name))} if engines else offsets
+    letters = {partition: at for partition, at in reached.items() if partition.startswith(PARTITION)}
+    known: Mapping[str, int | None] = dict.fromkeys(store.offsets(begun(name))) if engines else offsets
     partitions = []
-    for partition in sorted({*offsets, *ends} - letters.keys(), key=_in_order):
-        at, end = offsets.get(partition, 0), ends.get(partition)
-        partitions.append(PartitionStanding(partition, at, end, None if end is None else max(0, end - at)))
+    for partition in sorted({*known, *ends} - letters.keys(), key=_in_order):
+        at, end = known.get(partition, None if engines else 0), ends.get(partition)
+        lag = None if end is None or at is None else max(0, end - at)
+        partitions.append(PartitionStanding(partition, at, end, lag))
     return StreamStanding(
         stream=name,
+        engine=", ".join(owner.removeprefix(OWNER) for owner in engines),
         events=counts.get(_EVENTS, 0),
         duplicates=counts.get(_DUPLICATES, 0),
-        refused={reason: n for reason, n in sorted(counts.items()) if reason not in (_EVENTS, _DUPLICATES)},
+        refused={reason: n for reason, n in sorted(counts.items()) if reason not in _NOT_REFUSED},
         newest_ms=newest,
         age_ms=None if newest is None else max(0, now_ms - newest),
         partitions=tuple(partitions),

@@ -33,6 +33,7 @@ class Report:
     dead: int = 0
     skipped: int = 0  # events the store had counted before this run
     duplicates: int = 0  # events of an id that had been counted
+    in_history: int = 0  # events that the store had been filled with from history
     reasons: dict[str, int] = field(default_factory=dict)
 
 

@@ -18,7 +18,7 @@ from feature_pipelines.engines import ENGINES, Job, Report, Stop, load_engine
 from feature_pipelines.engines.local import batch_of, opened
 from feature_pipelines.runner import BATCH
 from headrace.application import Application
-from headrace.cli import inspect, status
+from headrace.cli import bootstrap, inspect, status
 from headrace.cli.console import APP, DIRECTORY, FILE, Step, console, refusals, step, target
 from headrace.telemetry import PipelineMetrics, serve
 
@@ -150,3 +150,6 @@ def stopping() -> Iterator[Stop]:
     finally:
         for sign, handler in before.items():
             signal.signal(sign, handler)
+
+
+command.add_command(bootstrap.made_from(run, _job, stopping))

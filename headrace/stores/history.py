@@ -103,6 +103,7 @@ class Staged:
         duckdb = load_duckdb(self.count)
         told = {"memory_limit": _MEMORY, "temp_directory": str(self._folder)}
         with duckdb.connect(config=told) as connection:
+            connection.execute("SET enable_progress_bar = false")
             order = ", ".join(f'"{name}"' for name in (*by, _ARRIVAL))
             wanted = ", ".join(f'"{name}"' for name in columns)
             found = connection.sql(f"SELECT {wanted} FROM read_parquet(?) ORDER BY {order}", params=[str(self._path)])
