@@ -24,7 +24,8 @@ from headrace.stores.online import OffsetMismatch, StoreGrew, Transaction, Writa
 
 Result = TypeVar("Result")
 Original = Callable[[str, int], bytes]
-_OWNER = "engine:"
+#: Before the name of the state that a stream's records are of, among the stream's offsets.
+OWNER = "engine:"
 
 
 class Sink:
@@ -46,8 +47,7 @@ class Sink:
         self._store, self._stream = store, stream
         self._groups = {group.name: group for group in groups}
         self._letters = letters
-        self._buried = f"{stream.name} letters"  # the sources under which the store knows them
-        self._begun = f"{stream.name} partitions"
+        self._buried, self._begun = buried(stream.name), begun(stream.name)
         self._original = original
         self.report = Report()
 
@@ -59,7 +59,7 @@ class Sink:
         a file was read before with other contents, and where the dead letters are not the store's.
         """
         self._store.declare(list(self._groups.values()))
-        mine, stream = _OWNER + owner, self._stream.name
+        mine, stream = OWNER + owner, self._stream.name
         held = (name for name, at in self._store.offsets(stream).items() if at and name != mine)
         others = sorted(name for name in held if not name.startswith(PARTITION))
         if others:
@@ -67,10 +67,10 @@ class Sink:
                 f"the store holds {stream} from {', '.join(others[:3])}, needs to be new to {mine}, or begun by it: "
                 "use another store, or continue with the engine and the state that began it"
             )
-        begun = self._store.offsets(self._begun)
+        known = self._store.offsets(self._begun)
         for name in partitions:
             file = name.rpartition("@")[0]
-            if file and name not in begun and any(other.rpartition("@")[0] == file for other in begun):
+            if file and name not in known and any(other.rpartition("@")[0] == file for other in known):
                 raise ValueError(
                     f"{file!r} was read into this store with other contents or in another order, and would be counted "
                     "from its beginning: name it otherwise if all its events are new"
@@ -155,6 +155,16 @@ class Sink:
         for letter in letters:
             reason = letter.reason.split(",")[0]
             self.report.reasons[reason] = self.report.reasons.get(reason, 0) + 1
+
+
+def buried(stream: str) -> str:
+    """Return the source under which a store knows the dead letters of a stream that an engine reads."""
+    return f"{stream} letters"
+
+
+def begun(stream: str) -> str:
+    """Return the source under which a store knows the partitions of such a stream; how far is the engine's to know."""
+    return f"{stream} partitions"
 
 
 def _latest(keys: Sequence[np.ndarray], records: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

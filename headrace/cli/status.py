@@ -114,15 +114,17 @@ def drawn(of: Standing) -> RenderableType:
 
 
 def _stream(of: StreamStanding) -> RenderableType:
-    said = [f"{of.events:,} events", f"{of.duplicates:,} repeated", f"{sum(of.refused.values()):,} dead"]
+    said = f"{of.events:,} events, {of.duplicates:,} repeated, {sum(of.refused.values()):,} dead"
+    if of.engine:
+        said = f"streamed by {of.engine}, which has its positions and counts"
     newest = (
         "no event yet" if of.newest_ms is None else f"newest event {iso(of.newest_ms)}, {lasting(of.age_ms or 0)} ago"
     )
-    lines: list[RenderableType] = [Text(), Text(f"{of.stream}: {', '.join(said)}"), Text(f"  {newest}")]
+    lines: list[RenderableType] = [Text(), Text(f"{of.stream}: {said}"), Text(f"  {newest}")]
     if of.partitions:
         table = _table("partition", ("stands at", "end", "lag"))
         for part in of.partitions:
-            table.add_row(part.partition, f"{part.at:,}", _count(part.end), _count(part.lag))
+            table.add_row(part.partition, _count(part.at), _count(part.end), _count(part.lag))
         lines.append(table)
     lines += [Text(f"  {count:,} dead letters: {reason}") for reason, count in _most_first(of.refused)]
     lines += [Text(f"  see {letters.where}") for letters in of.dead_letters if letters.reach]

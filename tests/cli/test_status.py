@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from contextlib import closing
 
 import orjson
 import pyarrow.csv as pa_csv
@@ -13,8 +14,11 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from applications.fraud.app import APP
 from applications.fraud.features import CARD_ACTIVITY
+from feature_pipelines.dead_letters import DeadLetterFile
 from feature_pipelines.kafka import KafkaAddress, create_topic, produce
+from feature_pipelines.sinks import Sink
 from headrace.cli.broker import local_broker
 from headrace.cli.status import again
 from headrace.features.instants import iso
@@ -150,3 +154,12 @@ def test_a_group_of_another_declaration_is_refused(headrace, tmp_path):
         "the store at 's' holds group 'card_activity' under another declaration"
         in headrace(*STATUS, "s", code=1).output
     )
+
+
+def test_a_stream_that_an_engine_reads_says_so(headrace, tmp_path):
+    with closing(EmbeddedStore(tmp_path / "s", durable=False)) as held:
+        letters = DeadLetterFile.beside(tmp_path / "s", "payments")
+        Sink(held, APP.stream("payments"), APP.groups_of("payments"), letters).start("flow", ["payments/0"])
+    output = headrace(*STATUS, "s").output
+    assert "payments: streamed by flow, which has its positions and counts" in output
+    assert ["payments/0", "-", "-", "-"] in [line.split() for line in output.splitlines()]

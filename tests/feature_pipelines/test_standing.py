@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from applications.fraud.app import APP
-from feature_pipelines.dead_letters import PARTITION
+from feature_pipelines.dead_letters import PARTITION, DeadLetter, DeadLetterFile
+from feature_pipelines.sinks import Sink
 from feature_pipelines.standing import standing
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.online import StoreUnavailable
@@ -69,6 +70,22 @@ def test_the_newest_event_is_that_of_all_batches_and_no_age_is_negative(tmp_path
         assert (payments.newest_ms, payments.age_ms) == (NOW - 5_000, 5_000)
         assert (labels.newest_ms, labels.age_ms) == (None, None)
         assert standing(APP, store, NOW - 6_000).streams[0].age_ms == 0
+
+
+def test_a_stream_that_an_engine_reads_stands_in_the_engines_state(tmp_path):
+    letters = DeadLetterFile(tmp_path / "letters.jsonl")
+    with closing(EmbeddedStore(tmp_path / "s", durable=False)) as store:
+        sink = Sink(store, APP.stream("payments"), APP.groups_of("payments"), letters)
+        sink.start("bytewax flow", ["payments/0", "payments/1"])
+        sink.bury([DeadLetter("payments/1", 4, "at is missing", b"{}")])
+        stream, labels = standing(APP, store, NOW, {"payments": {"payments/0": 7}}).streams
+    assert (stream.engine, labels.engine) == ("bytewax flow", "")
+    assert [(part.partition, part.at, part.end, part.lag) for part in stream.partitions] == [
+        ("payments/0", None, 7, None),
+        ("payments/1", None, None, None),
+    ]
+    [kept] = stream.dead_letters
+    assert (kept.where, kept.reach) == (str(letters.path), letters.path.stat().st_size)
 
 
 def test_without_a_store_nothing_stands_anywhere(tmp_path):
