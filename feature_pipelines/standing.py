@@ -55,6 +55,7 @@ class StreamStanding:
     engine: str
     events: int
     duplicates: int
+    in_history: int  # left out because the history that the store was filled from holds them
     refused: Mapping[str, int]  # by reason
     newest_ms: int | None
     age_ms: int | None
@@ -130,6 +131,7 @@ def _stream(name: str, store: EmbeddedStore, now_ms: int, ends: Mapping[str, int
         engine=", ".join(owner.removeprefix(OWNER) for owner in engines),
         events=counts.get(_EVENTS, 0),
         duplicates=counts.get(_DUPLICATES, 0),
+        in_history=counts.get(IN_HISTORY, 0),
         refused={reason: n for reason, n in sorted(counts.items()) if reason not in _NOT_REFUSED},
         newest_ms=newest,
         age_ms=None if newest is None else max(0, now_ms - newest),

@@ -115,6 +115,7 @@ def drawn(of: Standing) -> RenderableType:
 
 def _stream(of: StreamStanding) -> RenderableType:
     said = f"{of.events:,} events, {of.duplicates:,} repeated, {sum(of.refused.values()):,} dead"
+    said += f", {of.in_history:,} in the history already" if of.in_history else ""
     if of.engine:
         said = f"streamed by {of.engine}, which has its positions and counts"
     newest = (

@@ -17,6 +17,7 @@ from rich.text import Text
 from applications.fraud.app import APP
 from applications.fraud.features import CARD_ACTIVITY
 from feature_pipelines.dead_letters import DeadLetterFile
+from feature_pipelines.handover import IN_HISTORY
 from feature_pipelines.kafka import KafkaAddress, create_topic, produce
 from feature_pipelines.sinks import Sink
 from headrace.cli.broker import local_broker
@@ -74,6 +75,12 @@ def test_what_was_read_refused_and_held_is_said(headrace, payments, tmp_path):
     assert (cards["keys"], cards["tiles"]) == (keys, keys * CARD_ACTIVITY.plan.total)
     assert cards["stored_bytes"] >= keys * CARD_ACTIVITY.layout.size
     assert not terminals["declared"]
+
+
+def test_what_a_history_held_already_is_told_apart(headrace, store):
+    with closing(EmbeddedStore(store, durable=False)) as held, held.transaction("payments", {}) as change:
+        change.count({IN_HISTORY: 12})
+    assert "payments: 200 events, 0 repeated, 0 dead, 12 in the history already" in headrace(*STATUS, store).output
 
 
 def test_nothing_is_cut_off_at_eighty_columns(headrace, store):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from applications.fraud.app import APP
 from feature_pipelines.dead_letters import PARTITION, DeadLetter, DeadLetterFile
+from feature_pipelines.handover import IN_HISTORY
 from feature_pipelines.sinks import Sink
 from feature_pipelines.standing import standing
 from headrace.stores.embedded import EmbeddedStore
@@ -42,10 +43,12 @@ def test_a_partition_is_behind_by_what_the_broker_has_more(tmp_path):
 
 @given(st.dictionaries(st.sampled_from(["too late", "at is missing", "the event is not JSON"]), st.integers(1, 2**40)))
 def test_counters_are_told_apart(tmp_path_factory, refused):
-    path = changed(tmp_path_factory.mktemp("s"), counts={"events": 2**41, "duplicate": 7, **refused})
+    told = {"events": 2**41, "duplicate": 7, IN_HISTORY: 3}
+    path = changed(tmp_path_factory.mktemp("s"), counts={**told, **refused})
     with closing(EmbeddedStore(path, readonly=True)) as store:
         stream = standing(APP, store, NOW).streams[0]
-    assert (stream.events, stream.duplicates, stream.refused) == (2**41, 7, refused)
+    assert (stream.events, stream.duplicates, stream.in_history) == (2**41, 7, 3)
+    assert stream.refused == refused
 
 
 def test_dead_letters_are_where_they_went(tmp_path):
