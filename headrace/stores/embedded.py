@@ -2,14 +2,15 @@
 
 One named database per group holds a fixed-width record per key; another holds the declared
 groups and where each source stands, so that tiles and offsets change in one transaction.
-A reader sees the store as it was when its read began and never waits for a writer.
+A reader sees the store as it was when its read began and never waits for a writer, and a
+writer does not wait for the disk: see group_commit.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import numpy as np
 
 from headrace.features.windows import WindowedGroup
 from headrace.stores.change import Change, count_key, instant_of, newest_key, offset_key
+from headrace.stores.checkpoint import DATA_FILE as DATA_FILE
+from headrace.stores.environment import Environment
 from headrace.stores.online import (
     Block,
     LayoutMismatch,
@@ -31,32 +34,30 @@ from headrace.stores.online import (
 )
 from headrace.stores.records import fetch
 
-DATA_FILE = "data.mdb"
 _ABOUT = b"headrace"
 _JOURNALS = b"journals"
-_FIRST_MAP = 256 << 20
-_HEADROOM = 192 << 20  # grown before a batch begins, so that a batch hardly ever meets the end of the map
-_MOST_GROUPS = 256
 
 
 class EmbeddedStore:
     """Records on disk in `path`; `readonly` for those who only serve.
 
     A read-only store may be opened before any writer has made it: it is not ready until then.
+    What a `durable` store commits survives a loss of power some 100 ms later, or once `flush`
+    or `close` has returned; before that the store falls back to an earlier commit, whole. One that is
+    not durable may be damaged by a loss of power, and is then not opened. `boot` names this boot of the machine.
     """
 
-    def __init__(self, path: Path | str, *, readonly: bool = False, durable: bool = True) -> None:
+    def __init__(
+        self, path: Path | str, *, readonly: bool = False, durable: bool = True, boot: str | None = None
+    ) -> None:
         self.path = Path(path)
+        self.files = Environment(self.path, readonly=readonly, durable=durable, boot=boot)
         self._readonly = readonly
-        self._durable = durable
-        self._env: lmdb.Environment | None = None
-        self._dbs: dict[str, Any] = {}
+        self._called = self.files.called
         self.about: Any = None
         self.journals: Any = None
-        self._inode = 0
-        self._called = f"the store at {self.path.name!r}"
         if not readonly:
-            self._environment()
+            self.files.prepare()
 
     async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
         """Return one block per lookup, all from one transaction; see OnlineStore.
@@ -76,7 +77,7 @@ class EmbeddedStore:
 
         A store that was removed or made anew under a reader is opened again.
         """
-        if self._readonly and self._env is not None and _inode(self.path) != self._inode:
+        if self._readonly and self.files.replaced:
             self.close()
         try:
             return not_ready(groups, self.declared(), lambda group: self.size(group) > 0, self._called)
@@ -87,18 +88,16 @@ class EmbeddedStore:
 
     def size(self, group: WindowedGroup) -> int:
         """Return how many keys of a group are held."""
-        env = self._environment()
-        db = self._db(group.name)
-        with self._begin(env) as txn:
+        db = self.files.database(_name(group))
+        with self.files.begin() as txn:
             return txn.stat(db)["entries"] if db is not None else 0
 
     def stored_bytes(self, group: WindowedGroup) -> int:
         """Return how much of the disk a group's records take."""
-        env = self._environment()
-        db = self._db(group.name)
+        db = self.files.database(_name(group))
         if db is None:
             return 0
-        with self._begin(env) as txn:
+        with self.files.begin() as txn:
             pages = txn.stat(db)
         return pages["psize"] * (pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"])
 
@@ -112,13 +111,13 @@ class EmbeddedStore:
         for group in groups:
             if group.name in declared and (unlike := mismatch(group, declared[group.name], self._called)):
                 raise LayoutMismatch(unlike)
-        env = self._environment()
-        about = self._open(_ABOUT)
-        with self._begin(env, write=True) as txn:
-            for group in groups:
-                txn.put(b"group\0" + group.name.encode(), json.dumps(declaration(group)).encode(), db=about)
+        new = [group for group in groups if group.name not in declared]
+        if new:
+            with self._writing() as txn:
+                for group in new:
+                    txn.put(b"group\0" + group.name.encode(), json.dumps(declaration(group)).encode(), db=self.about)
         for group in groups:
-            self._dbs[group.name] = self._open(_name(group.name))
+            self.files.database(_name(group), create=True)
 
     def offsets(self, source: str) -> dict[str, int]:
         """Return where each partition of a source stands."""
@@ -135,132 +134,67 @@ class EmbeddedStore:
 
     def flush(self) -> None:
         """Return once everything committed so far survives a loss of power."""
-        self._environment().sync(True)
+        self.files.flush()
 
     @contextmanager
     def transaction(self, source: str, start: Mapping[str, int]) -> Iterator[Change]:
-        """Begin a change; see WritableStore."""
-        env = self._environment()
-        self._make_room(env)
-        if self.about is None:
-            self.about, self.journals = self._open(_ABOUT), self._open(_JOURNALS)
-        try:
-            with self._begin(env, write=True) as txn:
-                change = Change(self, txn, source)
-                change.check(start)
-                yield change
-        except lmdb.MapFullError as full:
-            size = env.info()["map_size"] * 2
-            env.set_mapsize(size)
-            raise StoreGrew(size) from full
+        """Begin a change; see WritableStore. Raises StoreFull, and StoreUnavailable where the disk fails."""
+        with self._writing() as txn:
+            change = Change(self, txn, source)
+            change.check(start)
+            yield change
 
     def close(self) -> None:
-        """Close the environment and forget what belonged to it; the next use opens it again."""
-        if self._env is not None:
-            self._env.close()
-            self._env, self.about, self.journals = None, None, None
-            self._dbs.clear()
+        """Make what was committed durable, and close; the next use opens the store again."""
+        self.files.close()
 
     def opened(self, group: WindowedGroup) -> Any:
         """Return the database of a group that has been declared; LookupError otherwise."""
-        if group.name not in self._dbs:
+        if (db := self.files.opened.get(_name(group))) is None:
             raise LookupError(
                 f"group {group.name!r} is not declared to this store, needs declare() before a transaction"
             )
-        return self._dbs[group.name]
+        return db
+
+    @contextmanager
+    def _writing(self) -> Iterator[lmdb.Transaction]:
+        self.files.prepare()
+        self.about = self.files.database(_ABOUT, create=True)
+        self.journals = self.files.database(_JOURNALS, create=True)
+        try:
+            with self.files.begin(write=True) as txn:
+                yield txn
+        except lmdb.MapFullError as full:
+            raise StoreGrew(self.files.grow()) from full
+        except lmdb.Error as away:
+            self.files.abandon()
+            raise self.files.refused(away) from away
+        self.files.soon()
 
     def _fetch(self, lookups: Sequence[Lookup]) -> list[np.ndarray]:
         try:
-            env = self._environment()
-            dbs = [self._db(wanted.group.name) for wanted in lookups]
-            with self._begin(env) as txn:
+            dbs = [self.files.database(_name(wanted.group)) for wanted in lookups]
+            with self.files.begin() as txn:
                 return [fetch(txn, db, wanted.group, wanted.keys) for db, wanted in zip(dbs, lookups, strict=True)]
         except lmdb.Error as away:
             raise StoreUnavailable(f"{self._called} cannot be read: {away}") from away
-
-    def _environment(self) -> lmdb.Environment:
-        if self._env is None:
-            if self._readonly and not (self.path / DATA_FILE).exists():
-                raise StoreUnavailable(f"there is no store at {self.path.name!r}: run a pipeline first")
-            self.path.mkdir(parents=True, exist_ok=True)
-            try:
-                self._env = lmdb.open(
-                    str(self.path),
-                    map_size=0 if self._readonly else max(_FIRST_MAP, _used(self.path)),
-                    max_dbs=_MOST_GROUPS,
-                    readonly=self._readonly,
-                    sync=self._durable,
-                    create=not self._readonly,
-                    max_readers=512,
-                )
-            except lmdb.Error as away:
-                raise StoreUnavailable(f"the store at {self.path.name!r} cannot be opened: {away}") from away
-            self._inode = _inode(self.path)
-            with suppress(lmdb.Error):  # slots of readers that died; a read-only file system cannot be cleaned
-                self._env.reader_check()
-        return self._env
-
-    def _begin(self, env: lmdb.Environment, write: bool = False) -> lmdb.Transaction:
-        try:
-            return env.begin(write=write)
-        except lmdb.MapResizedError:  # another process has made the map larger
-            env.set_mapsize(0)
-            return env.begin(write=write)
-
-    def _db(self, name: str) -> Any:
-        db = self._dbs.get(name)
-        if db is None:
-            db = self._open(_name(name))
-            if db is not None:
-                self._dbs[name] = db
-        return db
-
-    def _open(self, name: bytes) -> Any:
-        """Return a named database, None where there is none and this store may not make it."""
-        env = self._environment()
-        try:
-            return env.open_db(name, create=not self._readonly)
-        except (lmdb.NotFoundError, lmdb.ReadonlyError):
-            return None
-        except lmdb.MapResizedError:
-            env.set_mapsize(0)
-            return self._open(name)
 
     def _numbers(self, prefix: bytes) -> dict[str, int]:
         return {name.decode(): int.from_bytes(value, "big") for name, value in self._about(prefix)}
 
     def _about(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
-        env = self._environment()
-        db = self._open(_ABOUT)
-        if db is None:
+        if (db := self.files.database(_ABOUT)) is None:
             return []
-        with self._begin(env) as txn:
+        rows: list[tuple[bytes, bytes]] = []
+        with self.files.begin() as txn:
             cursor = txn.cursor(db)
             cursor.set_range(prefix)
-            rows = []
-            for key, value in cursor:
-                if not bytes(key).startswith(prefix):
+            for at, value in cursor:
+                if not (key := bytes(at)).startswith(prefix):
                     break
-                rows.append((bytes(key)[len(prefix) :], bytes(value)))
-            return rows
-
-    def _make_room(self, env: lmdb.Environment) -> None:
-        info = env.info()
-        if info["map_size"] - info["last_pgno"] * env.stat()["psize"] < _HEADROOM:
-            env.set_mapsize(info["map_size"] * 2)
+                rows.append((key[len(prefix) :], bytes(value)))
+        return rows
 
 
-def _name(group: str) -> bytes:
-    return b"group:" + group.encode()
-
-
-def _used(path: Path) -> int:
-    data = path / DATA_FILE
-    return data.stat().st_size if data.exists() else 0
-
-
-def _inode(path: Path) -> int:
-    try:
-        return (path / DATA_FILE).stat().st_ino
-    except OSError:
-        return 0
+def _name(group: WindowedGroup) -> bytes:
+    return b"group:" + group.name.encode()

@@ -27,6 +27,10 @@ class StoreUnavailable(Exception):
     """The store cannot be read now; the text says why."""
 
 
+class StoreFull(StoreUnavailable):
+    """The store's disk has no room left: the batch was thrown away, and the store stands where it stood."""
+
+
 class LayoutMismatch(Exception):
     """The store holds a group under another declaration; the text says what differs."""
 

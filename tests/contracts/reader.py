@@ -50,7 +50,7 @@ def watch(store: EmbeddedStore, last: int) -> None:
 
 def hold(store: EmbeddedStore) -> None:
     """Stay inside a read."""
-    with store._begin(store._environment()):
+    with store.files.begin():
         print("reading", flush=True)
         sys.stdin.read()
 

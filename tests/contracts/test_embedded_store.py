@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from headrace.features import WindowedGroup
-from headrace.stores import embedded
+from headrace.stores import environment
+from headrace.stores.checkpoint import DATA_FILE
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.online import StoreGrew, StoreUnavailable
 from tests.contracts.reader import KEYS
@@ -67,8 +68,8 @@ def commit(store: EmbeddedStore, events: list[Given], *groups: WindowedGroup) ->
 @pytest.mark.parametrize("tiny", [False, True], ids=["roomy", "growing"])
 def test_every_process_sees_only_what_one_commit_left_while_another_writes(tmp_path, monkeypatch, tiny):
     if tiny:  # the map grows many times under the readers' feet
-        monkeypatch.setattr(embedded, "_FIRST_MAP", 1 << 16)
-        monkeypatch.setattr(embedded, "_HEADROOM", 1 << 13)
+        monkeypatch.setattr(environment, "FIRST_MAP", 1 << 16)
+        monkeypatch.setattr(environment, "HEADROOM", 1 << 13)
     path, last = tmp_path / "s", 150
     with reader("watch", str(path), str(last)) as one, reader("watch", str(path), str(last)) as two:
         assert began(one) == began(two) == "watching"  # before there is a store
@@ -81,14 +82,14 @@ def test_every_process_sees_only_what_one_commit_left_while_another_writes(tmp_p
             reads, states, why = out.split(maxsplit=2)
             assert int(reads) >= int(states) >= 1
             assert why.strip() == "None"
-        grown = store._environment().info()["map_size"]
+        grown = store.files.env.info()["map_size"]
         store.close()
-    assert grown > embedded._FIRST_MAP if tiny else grown == embedded._FIRST_MAP
+    assert grown > environment.FIRST_MAP if tiny else grown == environment.FIRST_MAP
 
 
 def test_a_full_store_grows_and_the_batch_is_run_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedded, "_FIRST_MAP", 1 << 16)
-    monkeypatch.setattr(embedded, "_HEADROOM", 0)
+    monkeypatch.setattr(environment, "FIRST_MAP", 1 << 16)
+    monkeypatch.setattr(environment, "HEADROOM", 0)
     store = EmbeddedStore(tmp_path / "s", durable=False)
     store.declare([CARDS])
     keys = range(400)
@@ -106,8 +107,8 @@ def test_a_full_store_grows_and_the_batch_is_run_again(tmp_path, monkeypatch):
 
 
 def test_another_process_growing_the_store_is_no_fault_for_who_has_it_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedded, "_FIRST_MAP", 1 << 16)
-    monkeypatch.setattr(embedded, "_HEADROOM", 1 << 13)
+    monkeypatch.setattr(environment, "FIRST_MAP", 1 << 16)
+    monkeypatch.setattr(environment, "HEADROOM", 1 << 13)
     path = tmp_path / "s"
     ours = EmbeddedStore(path, durable=False)
     put(ours, [(1, 1_000, 1.0)])
@@ -129,14 +130,15 @@ def test_another_process_growing_the_store_is_no_fault_for_who_has_it_open(tmp_p
 #: Doubles the number of cards, in a map that grows as it needs to.
 FILL = """
 import sys
-from headrace.stores import embedded
+from headrace.stores import environment
+from headrace.stores.embedded import EmbeddedStore
 from tests.contracts.test_embedded_store import commit, one_of_each
 from tests.stores.small import CARDS
-embedded._FIRST_MAP, embedded._HEADROOM = 1 << 16, 1 << 13
-store = embedded.EmbeddedStore(sys.argv[1], durable=False)
-before = store._environment().info()["map_size"]
+environment.FIRST_MAP, environment.HEADROOM = 1 << 16, 1 << 13
+store = EmbeddedStore(sys.argv[1], durable=False)
+before = store.files.env.info()["map_size"]
 held = store.size(CARDS)
-while store._environment().info()["map_size"] == before:
+while store.files.env.info()["map_size"] == before:
     commit(store, one_of_each(range(10_000 + held, 10_100 + held)))
     held += 100
 """
@@ -167,7 +169,7 @@ put(EmbeddedStore(sys.argv[1], durable=False), [(1, 1_000, 5.0)])
 
 def test_a_file_that_is_no_store_is_unavailable(tmp_path):
     (tmp_path / "s").mkdir()
-    (tmp_path / "s" / embedded.DATA_FILE).write_bytes(b"not a store" * 1000)
+    (tmp_path / "s" / DATA_FILE).write_bytes(b"not a store" * 1000)
     with pytest.raises(StoreUnavailable, match=r"the store at 's' cannot be opened: .*"):
         EmbeddedStore(tmp_path / "s")
     assert "cannot be opened" in str(EmbeddedStore(tmp_path / "s", readonly=True).readiness([CARDS]))
@@ -176,7 +178,7 @@ def test_a_file_that_is_no_store_is_unavailable(tmp_path):
 def test_a_store_that_can_no_longer_be_read_is_unavailable(tmp_path):
     store = EmbeddedStore(tmp_path / "s", durable=False)
     put(store, [(1, 1_000, 5.0)])
-    store._environment().close()  # as after a fault of the disk: what was open answers no more
+    store.files.env.close()  # as after a fault of the disk: what was open answers no more
     with pytest.raises(StoreUnavailable, match="the store at 's' cannot be read: "):
         read(store, [1], 5_000)
     assert "the store at 's' cannot be read: " in str(store.readiness([CARDS]))
@@ -191,10 +193,10 @@ def test_the_slot_of_a_killed_reader_is_free_again_at_the_next_start(tmp_path):
         pid = process.pid
         process.send_signal(signal.SIGKILL)
         process.wait(WAIT_S)
-    assert str(pid) in store._environment().readers()
+    assert str(pid) in store.files.env.readers()
     store.close()
     again = EmbeddedStore(path, durable=False)
-    assert str(pid) not in again._environment().readers()
+    assert str(pid) not in again.files.env.readers()
     again.close()
 
 

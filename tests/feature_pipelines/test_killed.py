@@ -67,8 +67,8 @@ def everything(path: Path) -> dict[str, dict[bytes, bytes]]:
     names = [b"headrace", *(b"group:" + group.name.encode() for group in APP.groups_of("payments"))]
     found = {}
     for name in names:
-        db = store._open(name)
-        with store._begin(store._environment()) as txn:
+        db = store.files.database(name)
+        with store.files.begin() as txn:
             found[name.decode()] = {bytes(key): bytes(value) for key, value in txn.cursor(db)}
     store.close()
     return found
