@@ -20,7 +20,7 @@ test: $(VENV)/.dev ## Run the tests
 
 test-engines: $(VENV)/.dev .venv-spark/.ready .venv-flink/.ready ## Run the tests of every engine, Spark and Flink in environments of their own (Java 17)
 	$(BIN)/python -m pytest tests/feature_pipelines/engines $(ARGS)
-	.venv-spark/bin/python -m pytest tests/feature_pipelines/engines/test_spark.py $(ARGS)
+	.venv-spark/bin/python -m pytest -m engine tests/feature_pipelines/engines/test_spark.py tests/feature_pipelines/engines/test_example.py $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types and architecture
 	$(BIN)/ruff check .
