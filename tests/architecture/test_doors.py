@@ -31,6 +31,7 @@ DOORS = {
     "orjson": (
         "headrace/open_inference/*.py",
         "headrace/cli/*.py",
+        "feature_pipelines/engines/*.py",
         "feature_pipelines/dead_letters.py",
         "feature_pipelines/files.py",
         "feature_pipelines/json_events.py",
@@ -53,6 +54,8 @@ DOORS = {
         "applications/*/data.py",
         "applications/*/simulation.py",
     ),
+    "py4j": ("feature_pipelines/engines/flink_job.py",),
+    "pyflink": ("feature_pipelines/engines/flink_*.py",),
     "pyspark": ("feature_pipelines/engines/spark.py", "feature_pipelines/engines/spark_*.py"),
     "rich": ("headrace/cli/*.py",),
     "sklearn": ("predictor/train.py", "applications/*/model.py", "applications/*/metrics.py"),
