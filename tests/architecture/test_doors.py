@@ -33,6 +33,7 @@ DOORS = {
         "headrace/cli/*.py",
         "feature_pipelines/engines/*.py",
         "feature_pipelines/dead_letters.py",
+        "feature_pipelines/engines/flink_functions.py",
         "feature_pipelines/files.py",
         "feature_pipelines/json_events.py",
         "feature_pipelines/messages.py",
