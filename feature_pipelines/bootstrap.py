@@ -18,7 +18,7 @@ import numpy as np
 from feature_pipelines.dead_letters import DeadLetter
 from feature_pipelines.duplicates import remember
 from feature_pipelines.files import Raw, SourceError
-from feature_pipelines.handover import Handover, handover, identity
+from feature_pipelines.handover import Handover, handover, identity, keep_ids
 from feature_pipelines.histories import History
 from feature_pipelines.progress import Progress, Share, unheard
 from feature_pipelines.runner import Pipeline
@@ -181,6 +181,7 @@ class _Filling:
         def say(change: Transaction) -> None:
             for ids, at in history.remembered:
                 remember(change, stream, ids, at, history.newest_ms)
+                keep_ids(change, stream, ids)
             change.count({name: count for name, count in counts.items() if count})
             change.advance({**self.done.offsets, self.pipeline.letters.partition: self.letters_at})
             if until != NO_TIME:

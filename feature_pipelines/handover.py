@@ -5,21 +5,22 @@ files. Until it is complete nothing may be streamed into it. From then on events
 
 - Where the files say at which offset each event lies, the stream starts after the last of each partition.
 - Otherwise it starts at the first event produced within the stream's horizon of the history's end,
-  and leaves out what the history holds. An event with an id is known by it within the horizon, and
-  what happened earlier is taken to be in the history; so is every event without an id that
-  happened before the history's end.
+  and leaves out what the history holds. What happened before that horizon is taken to be in the
+  history; what happened within it is, where its id is. Without an id, every event that happened
+  before the history's end is taken to be in it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
+from feature_pipelines.duplicates import ids_of
 from headrace.features.columns import NO_TIME
 from headrace.features.streams import Stream
 from headrace.stores.online import Transaction, WritableStore
@@ -37,16 +38,6 @@ class Handover:
     until_ms: int = NO_TIME  # after the history's newest event; NO_TIME where it has none
     before_ms: int = NO_TIME  # what happened before this is in the history; NO_TIME where offsets tell
 
-    def holds(self, stream: Stream, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Tell which decoded events are in the history for their time, bool [n]; an id may yet tell of others."""
-        times = columns[stream.time]
-        if self.before_ms == NO_TIME:
-            return np.zeros(times.size, dtype=bool)
-        held = times < self.before_ms
-        if stream.id and columns[stream.id].dtype == object:
-            held |= (times < self.until_ms) & (columns[stream.id] == None)  # noqa: E711  element by element
-        return held
-
     def record(self, change: Transaction, stream: Stream) -> None:
         """Keep this in the store, in place of what it held."""
         name = _journal(stream)
@@ -62,21 +53,72 @@ def handover(store: WritableStore, stream: Stream) -> Handover | None:
     return Handover(**json.loads(entries[-1][1])) if entries else None
 
 
-def complete_handover(store: WritableStore, stream: Stream) -> Handover:
-    """Return what a store that is to be streamed into was filled from; ValueError where it is half filled."""
-    held = handover(store, stream) or Handover("", complete=True)
-    if not held.complete:
-        raise ValueError(
-            f"the store was being filled from the history of {stream.name} and is not complete: "
-            "run `headrace pipeline bootstrap` with the same history again"
-        )
-    return held
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """Where history ends and the stream begins; without a history every event is the stream's."""
+
+    until_ms: int = NO_TIME
+    before_ms: int = NO_TIME
+    ids: np.ndarray = field(
+        default_factory=lambda: _keys(np.zeros((0, 2), dtype=np.uint64))
+    )  # from before_ms on, sorted
+
+    @classmethod
+    def of(cls, store: WritableStore, stream: Stream) -> Boundary:
+        """Return the boundary of a store that is to be streamed into; ValueError where it is half filled."""
+        held = handover(store, stream)
+        if held is None:
+            return cls()
+        if not held.complete:
+            raise ValueError(
+                f"the store was being filled from the history of {stream.name} and is not complete: "
+                "run `headrace pipeline bootstrap` with the same history again"
+            )
+        with store.transaction(stream.name, {}) as change:
+            entries = change.journal(_ids_journal(stream), 0)
+        ids = np.frombuffer(b"".join(entry for _, entry in entries), dtype=np.uint64).reshape(-1, 2)
+        return cls(held.until_ms, held.before_ms, np.sort(_keys(ids)))
+
+    def holds(self, stream: Stream, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Tell which decoded events are in the history, bool [n]."""
+        times = columns[stream.time]
+        if self.before_ms == NO_TIME:
+            return np.zeros(times.size, dtype=bool)
+        if not stream.id:
+            return times < self.until_ms
+        held = times < self.before_ms
+        near = np.flatnonzero(~held & (times < self.until_ms))
+        if near.size:
+            ids, rows = ids_of(columns[stream.id][near])
+            known = np.ones(near.size, dtype=bool)
+            known[slice(None) if rows is None else rows] = self._knows(_keys(ids))
+            held[near] = known
+        return held
+
+    def _knows(self, ids: np.ndarray) -> np.ndarray:
+        if not self.ids.size:
+            return np.zeros(ids.size, dtype=bool)
+        found: np.ndarray = self.ids[np.minimum(np.searchsorted(self.ids, ids), self.ids.size - 1)] == ids
+        return found
+
+
+def keep_ids(change: Transaction, stream: Stream, ids: np.ndarray) -> None:
+    """Keep ids (uint64 [n, 2]) of the end of the history, which are known however the stream's partitions run apart."""
+    change.append(_ids_journal(stream), np.ascontiguousarray(ids).tobytes())
+
+
+def _keys(ids: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(ids).view("S16").ravel()
 
 
 def identity(files: Sequence[Path]) -> str:
     """Return what a history is known by: the names, sizes and times of change of its files."""
     about = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     return sha256(json.dumps(about).encode()).hexdigest()[:16]
+
+
+def _ids_journal(stream: Stream) -> str:
+    return f"history-ids/{stream.name}"
 
 
 def _journal(stream: Stream) -> str:

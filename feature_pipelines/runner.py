@@ -20,7 +20,7 @@ from feature_pipelines.dead_letters import DeadLetter, DeadLetters
 from feature_pipelines.duplicates import Duplicates
 from feature_pipelines.engines import Report, Stop
 from feature_pipelines.events import Events, decode
-from feature_pipelines.handover import IN_HISTORY, Handover, complete_handover
+from feature_pipelines.handover import IN_HISTORY, Boundary
 from feature_pipelines.sources import Batch, Source
 from feature_pipelines.tiles import add
 from headrace.features.streams import Stream
@@ -71,7 +71,7 @@ class Pipeline:
     report: Report = field(default_factory=Report)
     observer: Observer | None = None
     _duplicates: Duplicates = field(init=False)
-    _history: Handover = field(default=Handover(""), init=False)
+    _history: Boundary = field(default_factory=Boundary, init=False)
     _letters_at: int = field(default=0, init=False)  # where the letters stand, as far as this process knows
 
     _started: bool = field(default=False, init=False)
@@ -89,7 +89,7 @@ class Pipeline:
             return self.report
         self._started = True
         self.store.declare(self.groups)
-        self._history = complete_handover(self.store, self.stream)
+        self._history = Boundary.of(self.store, self.stream)
         if self.letters.partition not in self._stored():
             self.letters.check_new()
         self._claim_letters()

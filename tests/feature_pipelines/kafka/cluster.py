@@ -58,7 +58,8 @@ class Cluster:
             low, high = reader.get_watermark_offsets(place, timeout=WAIT_S)
             place.offset = low
             reader.assign([place])
-            while len(found) < high - low:
+            end = len(found) + high - low
+            while len(found) < end:
                 message = reader.poll(WAIT_S)
                 assert message is not None
                 found.append(message)
@@ -92,9 +93,7 @@ def source(address: KafkaAddress, reader: Reader | None = None, **options: Any) 
     return KafkaSource(address, reader or JsonReader(STREAM.names), KafkaOptions(**told))
 
 
-def piped(
-    events: KafkaSource, store: WritableStore, letters: DeadLetters | Path, stream: Stream = STREAM
-) -> Pipeline:
+def piped(events: KafkaSource, store: WritableStore, letters: DeadLetters | Path, stream: Stream = STREAM) -> Pipeline:
     """Return a pipeline of small events into a store."""
     kept = DeadLetterFile(letters) if isinstance(letters, Path) else letters
     return Pipeline(stream, (GROUP,), events, store, kept, lambda: NOW)
