@@ -191,6 +191,9 @@ class KafkaSource:
             consumer.incremental_assign(list(given))
         else:
             consumer.assign(list(given))
+        if self._options.group:
+            here = ", ".join(map(str, sorted(self._position))) or "none"
+            self._options.tell(f"partitions of {self.address.topic} read here: {here}")
 
     def _revoked(self, consumer: Any, taken: Sequence[Any]) -> None:
         self._moved |= {at.partition for at in taken}
