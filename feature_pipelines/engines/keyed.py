@@ -14,6 +14,7 @@ id is remembered at least as long as by the rule for streams.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
@@ -24,7 +25,6 @@ from feature_pipelines.dead_letters import DeadLetter
 from feature_pipelines.engines import frames
 from feature_pipelines.events import decode
 from feature_pipelines.sources import Batch
-from headrace.features.columns import NO_TIME
 from headrace.features.streams import Stream
 from headrace.features.windows import WindowedGroup, fold
 
@@ -108,11 +108,18 @@ def split(
         group="",
         bucket=0,
         partition=batch.origin(0)[0],
-        offsets=np.array([batch.origin(at)[1] for at in read], dtype=np.int64),
+        offsets=_offsets(batch)[read],
         columns=events.columns,
         originals=tuple(batch.original(at) for at in read) if originals else (),
     )
     return [part for group in groups for part in spread(stream, group, whole, buckets)], letters
+
+
+def _offsets(batch: Batch) -> np.ndarray:
+    (start,), (end,) = batch.start.values(), batch.end.values()
+    if end - start == batch.count:
+        return np.arange(start, end)
+    return np.array([batch.origin(at)[1] for at in range(batch.count)], dtype=np.int64)  # some hold no events
 
 
 def spread(stream: Stream, group: WindowedGroup, chunk: Chunk, buckets: int) -> list[Chunk]:
@@ -242,19 +249,27 @@ class Bucket:
         first = np.ones(row.size, dtype=bool)
         if not self._stream.id:
             return first
-        newest = dict(zip(row.tolist(), self._records["newest_ms"][row].tolist(), strict=True))
-        times = columns[self._group.time].tolist()
-        for at, (mine, id_, time) in enumerate(
-            zip(row.tolist(), columns[self._stream.id].tolist(), times, strict=True)
-        ):
-            newest[mine] = max(newest[mine], time)
-            if _is_null(id_):
+        times = columns[self._group.time]
+        ids = list(zip(row.tolist(), columns[self._stream.id].tolist(), strict=True))
+        distinct = set(ids)
+        seen = self._times.keys() & distinct
+        if len(distinct) < len(ids):
+            seen |= {id_ for id_, count in Counter(ids).items() if count > 1}
+        fresh = dict(zip(ids, times.tolist(), strict=True))
+        for at in [at for at, id_ in enumerate(ids) if id_ in seen] if seen else ():
+            mine, time = ids[at], int(times[at])
+            if mine[1] is None:
                 continue
-            counted = self._times.get((mine, id_))
-            if counted is not None and newest[mine] - counted <= self._stream.horizon_ms:
+            newest = max(int(self._records["newest_ms"][mine[0]]), int(times[: at + 1][row[: at + 1] == mine[0]].max()))
+            counted = self._times.get(mine)
+            if counted is not None and newest - counted <= self._stream.horizon_ms:
                 first[at] = False
             else:
-                self._times[mine, id_] = time
+                self._times[mine] = time
+            fresh.pop(mine, None)
+        for id_ in [id_ for id_ in fresh if id_[1] is None]:
+            del fresh[id_]
+        self._times |= fresh
         if len(self._times) > self._forget_at:
             self._forget()
             self._forget_at = max(_FORGET_AT, 2 * len(self._times))
@@ -274,10 +289,6 @@ class Bucket:
             event = chunk.originals[mine] if chunk.originals else b""
             letters.append(DeadLetter(chunk.partition, int(chunk.offsets[mine]), reason, event))
         return letters
-
-
-def _is_null(id_: int | str | float | None) -> bool:
-    return id_ is None or id_ != id_ or id_ == NO_TIME
 
 
 def _texts_or_numbers(values: Iterable[int | str]) -> np.ndarray:
