@@ -20,6 +20,7 @@ from typing import Any
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
+from bytewax.errors import BytewaxRuntimeError
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
@@ -30,8 +31,10 @@ from feature_pipelines.dead_letters import DeadLetter
 from feature_pipelines.engines import Job, Report, Stop
 from feature_pipelines.engines.keyed import Bucket, Chunk, Folded, split
 from feature_pipelines.engines.opening import Flow, identity, now_ms, whole
+from feature_pipelines.files import SourceError
 from feature_pipelines.sinks import Sink
 from feature_pipelines.sources import Batch, Source
+from headrace.stores.online import StoreUnavailable
 
 EPOCH_S = 10
 _STATE_FILES = 2
@@ -65,11 +68,19 @@ class BytewaxEngine:
             if not any(folder.glob("*.sqlite3")):
                 init_db_dir(folder, _STATE_FILES)
             graph = _dataflow(flow, sink, self.clock, stop)
-            cluster_main(graph, [], 0, epoch_interval=epoch, recovery_config=RecoveryConfig(str(folder)))
+            try:
+                cluster_main(graph, [], 0, epoch_interval=epoch, recovery_config=RecoveryConfig(str(folder)))
+            except BytewaxRuntimeError as failed:
+                raise _cause(failed) from failed
             return sink.report
 
 
 ENGINE = BytewaxEngine()
+
+
+def _cause(failed: BaseException) -> BaseException:
+    at = failed.__cause__ or failed.__context__
+    return at if isinstance(at, (SourceError, StoreUnavailable, ValueError)) else failed
 
 
 def _dataflow(flow: Flow, sink: Sink, clock: Clock, stop: Stop) -> Dataflow:

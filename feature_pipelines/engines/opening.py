@@ -19,7 +19,7 @@ from uuid import uuid4
 from feature_pipelines.addresses import READING, open_letters, open_source, options_of, path_of
 from feature_pipelines.engines import Job
 from feature_pipelines.engines.keyed import BUCKETS
-from feature_pipelines.files import open_events
+from feature_pipelines.files import SourceError, open_events
 from feature_pipelines.sinks import Sink
 from feature_pipelines.sources import Source
 from headrace.application import load_application
@@ -87,10 +87,15 @@ class Flow:
     def open(self, partition: str, at: int | None, *, to_end: bool = False) -> Source:
         """Return the source of one partition, standing at an offset, or at its beginning where that is None.
 
-        With `to_end` it ends where the partition does now, whatever the job says.
+        With `to_end` it ends where the partition does now, whatever the job says. Raises SourceError.
         """
         number = () if self.is_file else (int(partition.rpartition("/")[2]),)
         source = self._source(number, to_end=to_end or self.job.to_end)
+        if self.is_file and partition not in source.lag():
+            raise SourceError(
+                f"{partition.rpartition('@')[0]!r} has other contents than when it was begun, "
+                "needs to stay as it is until it is read"
+            )
         source.follow(lambda: {} if at is None else {partition: at})
         return source
 

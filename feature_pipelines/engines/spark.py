@@ -10,6 +10,8 @@ more, so that nothing is lost and nothing counts twice.
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -26,6 +29,7 @@ from feature_pipelines.engines.opening import Flow, identity, text_of, whole
 from feature_pipelines.engines.packets import folded_of_bytes, folded_to_bytes, letters_of_bytes
 from feature_pipelines.engines.spark_native import is_native, native_rows
 from feature_pipelines.engines.spark_source import FORMAT, OPTIONS, REFUSED, HeadraceSource, flow_of
+from feature_pipelines.files import SourceError
 from feature_pipelines.sinks import Sink
 
 _OUT = "bucket string, changed binary"
@@ -59,7 +63,8 @@ class SparkEngine:
     def run(self, job: Job, stop: Stop) -> Report:
         """Run until the source ends or `stop()`; see Engine.
 
-        Raises SourceError, LayoutMismatch, StoreUnavailable and ValueError.
+        Raises SourceError, also with what Spark said where the query failed, LayoutMismatch,
+        StoreUnavailable and ValueError.
         """
         flow = Flow.of(job, "spark", OPTIONS)
         folder = Path(job.options.get("checkpoint") or job.store / "spark" / flow.stream.name)
@@ -67,12 +72,12 @@ class SparkEngine:
             sink.start(f"spark:{identity(folder)}", () if is_native(flow) else flow.partitions())
             query = _query(spark, flow, sink, folder)
             try:
-                while query.isActive and not stop():
-                    query.awaitTermination(_WAIT_S)
+                while not stop() and not query.awaitTermination(_WAIT_S):
+                    pass
+            except StreamingQueryException as failed:
+                raise SourceError(f"the Spark query failed: {_last_words(failed)}") from failed
             finally:
                 query.stop()
-            if (failed := query.exception()) is not None:
-                raise failed
             return sink.report
 
 
@@ -86,6 +91,8 @@ def session(job: Job) -> Iterator[SparkSession]:
     if given is not None:
         yield given
         return
+    if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+        raise ValueError("engine 'spark' needs Java 17, which is not there: apt-get install openjdk-17-jre-headless")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(f"headrace {job.stream}")
     settings = _DEFAULTS | {name: value for name, value in job.options.items() if name.startswith(_PREFIX)}
@@ -97,6 +104,12 @@ def session(job: Job) -> Iterator[SparkSession]:
         yield spark
     finally:
         spark.stop()
+
+
+def _last_words(failed: StreamingQueryException) -> str:
+    said = [line.strip() for line in str(failed).splitlines() if line.strip() and not line.startswith("\tat ")]
+    of_python = [line for line in said if re.match(r"[\w.]+(Error|Exception|Mismatch|Unavailable): ", line)]
+    return (of_python or said or ["it said nothing"])[-1]
 
 
 def _query(spark: SparkSession, flow: Flow, sink: Sink, folder: Path) -> StreamingQuery:

@@ -90,6 +90,8 @@ class _Reader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         return {**start, **{name: max(at, min(ends[name], at + share)) for name, at in read.items()}}
 
     def partitions(self, start: dict[str, int], end: dict[str, int]) -> Sequence[InputPartition]:
+        if self._flow.is_file:  # a file that was changed goes by another name: what was begun is not there any more
+            end = {name: end[name] for name in start}
         # A file may be read in several places at once; each of a topic's partitions wants a client of its own.
         step = self._flow.batch if self._flow.is_file else 2**62
         return [

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from feature_pipelines.engines import load_engine
+from feature_pipelines.files import SourceError
 from tests.feature_pipelines.engines import events
 from tests.feature_pipelines.engines.broker import topic_of
 from tests.feature_pipelines.engines.local import assert_as_local, forever, job, run, run_killed
@@ -71,6 +72,20 @@ def test_an_event_of_a_topic_that_is_too_late_is_kept_as_it_came(tmp_path, sourc
     late = [event for _, _, reason, event in events.letters(tmp_path / "bytewax") if reason.startswith("too late")]
     assert late
     assert all(orjson.loads(event).keys() == set(events.PAYMENTS.names) for event in late)
+
+
+def test_what_a_step_refuses_is_refused_by_the_run(tmp_path, source):
+    given, polls = job("BURSTS", source, tmp_path / "bytewax", batch="100"), iter(range(5))
+
+    def lost() -> bool:
+        if next(polls, None) is None:
+            raise SourceError("the source is away")
+        return False
+
+    with pytest.raises(SourceError, match="the source is away"):
+        load_engine("bytewax").run(given, lost)
+    run("bytewax", given)
+    assert_as_local(tmp_path / "bytewax", "BURSTS", source, tmp_path / "local")
 
 
 def test_a_store_that_another_engine_began_is_refused(tmp_path, source):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from feature_pipelines.engines import load_engine
+from feature_pipelines.files import SourceError
 from tests.feature_pipelines.engines import events
 from tests.feature_pipelines.engines.broker import topic_of
-from tests.feature_pipelines.engines.local import assert_as_local, job, run, run_killed
+from tests.feature_pipelines.engines.local import assert_as_local, job, letters_at, run, run_killed
 
 pytestmark = pytest.mark.engine("spark")
 
@@ -67,3 +69,15 @@ def test_a_folder_that_files_arrive_in(tmp_path, source):
         events.written(folder / f"{number}.parquet", payments.slice(number * COUNT // 3, COUNT // 3))
         assert run("spark", given).events == COUNT // 3
     assert_as_local(tmp_path / "spark", "BURSTS", source, tmp_path / "local", letters="as many")
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, source):
+    given, grown = job("BURSTS", source, tmp_path / "spark", most="300", batch="300", **HERE), []
+
+    def grow() -> bool:
+        if letters_at(tmp_path / "spark") and not grown:
+            grown.append(events.written(source, events.payments(COUNT + 1)))
+        return False
+
+    with pytest.raises(SourceError, match=r"the Spark query failed: .*has other contents than when it was begun"):
+        load_engine("spark").run(given, grow)
