@@ -40,13 +40,14 @@ def pandas(file: Path) -> Callable[[], object]:
 def main() -> None:
     """Run one side and print what it took."""
     work = {"headrace": headrace, "pandas": pandas}[sys.argv[1]](Path(sys.argv[2]))
-    before = _most_mib()
+    before = most_mib()
     began = time.perf_counter()
     work()
-    print(time.perf_counter() - began, _most_mib() - before)
+    print(time.perf_counter() - began, most_mib() - before)
 
 
-def _most_mib() -> float:
+def most_mib() -> float:
+    """Return the most memory this process has had, in MiB."""
     # Not getrusage: its peak is that of the process this one was started from, where that is larger.
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024

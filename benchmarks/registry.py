@@ -86,6 +86,7 @@ def benchmark(id: str, title: str) -> Callable[[Callable[[Ground], Result]], Cal
 def benchmarks() -> dict[str, Benchmark]:
     """Return every benchmark by id, in the order in which they run."""
     from benchmarks import (  # noqa: F401  importing registers them
+        backfill,
         engines,
         fetch,
         floor,
