@@ -9,7 +9,19 @@ from benchmarks.registry import OURS, Figure, benchmark, benchmarks
 from benchmarks.rounds import Samples, turns
 
 #: Permanent: one may be added, none renamed or used again.
-IDS = ["backfill", "engines", "fetch", "floor", "frame", "freshness", "serve-json", "serve-binary", "stream"]
+IDS = [
+    "backfill",
+    "engines",
+    "fetch",
+    "floor",
+    "frame",
+    "freshness",
+    "kafka-freshness",
+    "kafka",
+    "serve-json",
+    "serve-binary",
+    "stream",
+]
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ def test_events_are_streamed_once_and_a_second_run_says_so(headrace, payments, t
     first, second = headrace(*run).output, headrace(*run).output
     assert "payments.parquet has no category: null in every event" in first
     assert "done   payments into card_activity: 200 events" in first
-    assert "; 0 were there; 0 dead" in first
-    assert "0 events, 0/s; 200 were there; 0 dead" in second
+    assert "; 0 were there; 0 repeated; 0 dead" in first
+    assert "0 events, 0/s; 200 were there; 0 repeated; 0 dead" in second
     store = EmbeddedStore(tmp_path / "s", readonly=True)
     assert store.size(CARD_ACTIVITY) == 5
     store.close()
