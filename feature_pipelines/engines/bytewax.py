@@ -64,7 +64,7 @@ class BytewaxEngine:
         folder = Path(job.options.get("recovery") or job.store / "bytewax" / flow.stream.name)
         epoch = timedelta(seconds=whole(job.options, "epoch_s", EPOCH_S))
         with flow.sink() as sink:
-            sink.start(f"bytewax:{identity(folder)}", flow.partitions())
+            sink.start(f"bytewax:{identity(folder, flow.buckets)}", flow.partitions())
             if not any(folder.glob("*.sqlite3")):
                 init_db_dir(folder, _STATE_FILES)
             graph = _dataflow(flow, sink, self.clock, stop)

@@ -137,16 +137,23 @@ def job_of(text: str) -> Job:
     return Job(**{**given, "store": Path(given["store"])})
 
 
-def identity(folder: Path) -> str:
+def identity(folder: Path, buckets: int = 0) -> str:
     """Return the name of the state kept in a folder, which is made where there is none.
 
-    A store knows by it whose records it holds.
+    A store knows by it whose records it holds. Raises ValueError where the state was begun with
+    another number of buckets, in which its keys would not be found.
     """
     path = folder / _IDENTITY
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(uuid4().hex)
-    return path.read_text()
+        path.write_text(f"{uuid4().hex} {buckets}")
+    name, begun = path.read_text().split()
+    if int(begun) != buckets:
+        raise ValueError(
+            f"the state in {folder.name!r} has {begun} buckets, was to have {buckets}: "
+            "needs the number it was begun with"
+        )
+    return name
 
 
 def whole(options: Mapping[str, str], name: str, default: int) -> int:

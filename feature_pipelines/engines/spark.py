@@ -69,7 +69,7 @@ class SparkEngine:
         flow = Flow.of(job, "spark", OPTIONS)
         folder = Path(job.options.get("checkpoint") or job.store / "spark" / flow.stream.name)
         with flow.sink() as sink, session(job) as spark:
-            sink.start(f"spark:{identity(folder)}", () if is_native(flow) else flow.partitions())
+            sink.start(f"spark:{identity(folder, flow.buckets)}", () if is_native(flow) else flow.partitions())
             query = _query(spark, flow, sink, folder)
             try:
                 while not stop() and not query.awaitTermination(_WAIT_S):

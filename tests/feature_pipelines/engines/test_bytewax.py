@@ -102,6 +102,12 @@ def test_a_state_that_was_lost_is_not_begun_anew_over_its_records(tmp_path, sour
         run("bytewax", given)
 
 
+def test_a_state_keeps_its_number_of_buckets(tmp_path, source):
+    run("bytewax", job("BURSTS", source, tmp_path / "store", buckets="8"))
+    with pytest.raises(ValueError, match="the state in 'payments' has 8 buckets, was to have 32: needs the number it"):
+        run("bytewax", job("BURSTS", source, tmp_path / "store"))
+
+
 def test_a_file_that_grew_is_refused(tmp_path, source):
     given = job("BURSTS", source, tmp_path / "store")
     run("bytewax", given)
