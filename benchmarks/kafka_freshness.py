@@ -17,6 +17,7 @@ from benchmarks.rounds import Samples
 from feature_pipelines.kafka import KafkaAddress, create_topic
 from headrace.cli.broker import local_broker
 from headrace.stores.embedded import EmbeddedStore
+from headrace.stores.online import StoreUnavailable
 
 RATE = 1000.0
 BROKER, BEYOND = "the broker alone", "headrace, beyond the broker"
@@ -87,7 +88,7 @@ def _watched(path: Path, pipeline: subprocess.Popen[bytes], start: float, count:
     time.sleep(max(0.0, start - time.monotonic() - 0.05))
     store = EmbeddedStore(path, readonly=True)
     while at < count:
-        stands = store.offsets(STREAM).get(PARTITION, 0)
+        stands = _stands(store)
         seen[at:stands] = time.monotonic()
         at = max(at, stands)
         if pipeline.poll() not in (None, 0):
@@ -95,3 +96,10 @@ def _watched(path: Path, pipeline: subprocess.Popen[bytes], start: float, count:
         time.sleep(_LOOK_S)
     store.close()
     return seen
+
+
+def _stands(store: EmbeddedStore) -> int:
+    try:
+        return store.offsets(STREAM).get(PARTITION, 0)
+    except StoreUnavailable:  # the pipeline has not made it yet
+        return 0

@@ -74,4 +74,4 @@ def test_the_command_keeps_figures_and_names_what_it_does_not_know(tmp_path, cap
     assert kept["id"] == "fetch"
     assert kept["figures"][0]["sides"][OURS]["median"] > 0
     assert main(["fetsh"]) == 2
-    assert "there is no benchmark fetsh, needs one of fetch" in capsys.readouterr().err
+    assert "there is no benchmark fetsh, needs one of backfill, " in capsys.readouterr().err
