@@ -28,7 +28,7 @@ from headrace.stores.history import Columns, Staged
 from headrace.stores.online import StoreGrew, Transaction
 from headrace.stores.timeline import coded
 
-_KEYS = 8_192  # records that are folded together
+_KEYS = 8_192  # most records that are folded together
 _WRITTEN = 32 << 20  # bytes of a transaction
 
 
@@ -80,12 +80,12 @@ def final_records(group: WindowedGroup, events: Iterator[Columns]) -> Iterator[t
     A batch holds the group's key, time, value and last columns; a key may go on in the next one.
     """
     key: np.ndarray | None = None
-    held = group.empty(0)
+    held, most = group.empty(0), max(1, min(_KEYS, _WRITTEN // group.layout.size))
     for batch in events:
         keys, row = coded(batch[group.key])
-        for first in range(0, keys.size, _KEYS):
-            part = keys[first : first + _KEYS]
-            start, stop = np.searchsorted(row, (first, first + _KEYS))
+        for first in range(0, keys.size, most):
+            part = keys[first : first + most]
+            start, stop = np.searchsorted(row, (first, first + most))
             records = group.empty(part.size)
             if key is not None and part[0] == key[0]:
                 records[0] = held[0]

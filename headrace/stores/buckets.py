@@ -23,6 +23,8 @@ class Buckets:
 
     def put(self, rows: np.ndarray, values: np.ndarray) -> None:
         """Write values [n, columns] of the rows with these numbers."""
+        if not rows.size:
+            return
         bucket = rows // SIZE
         order = np.argsort(bucket, kind="stable")
         records = np.empty(rows.size, dtype=self._dtype)

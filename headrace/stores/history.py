@@ -126,5 +126,5 @@ def load_duckdb(rows: int) -> Any:
 
 def _order(columns: Sequence[np.ndarray]) -> np.ndarray:
     if columns[0].dtype == object:  # text: compared once per distinct one
-        columns = [np.unique(columns[0].astype(str), return_inverse=True)[1], *columns[1:]]
+        columns = [np.unique(columns[0], return_inverse=True)[1], *columns[1:]]
     return np.lexsort(columns[::-1])
