@@ -62,13 +62,13 @@ class Environment:
         return self._env is not None and _inode(self.path) != self._inode
 
     def begin(self, write: bool = False) -> lmdb.Transaction:
-        """Begin a transaction, in a map as large as other processes have made it."""
+        """Begin a transaction, in a map as large as other processes have made it; it gives views of its pages."""
         env = self.env
         try:
-            return env.begin(write=write)
+            return env.begin(write=write, buffers=True)
         except lmdb.MapResizedError:
             self._resize(0)
-            return env.begin(write=write)
+            return env.begin(write=write, buffers=True)
 
     def database(self, name: bytes, create: bool = False) -> Any:
         """Return a named database, None where there is none and it is not to be made. Outside transactions."""
