@@ -126,6 +126,10 @@ class Sink:
                 return len(complete)
         return 0
 
+    def flush(self) -> None:
+        """Return once everything put so far survives a loss of power."""
+        self._store.flush()
+
     def _write(self, letters: Sequence[DeadLetter], known: Mapping[str, int], found_by: Mapping[str, int]) -> None:
         at, name = self._letters_at(), self._letters.partition
         self._changed(

@@ -160,4 +160,5 @@ def _put(sink: Sink, flow: Flow, changed: DataFrame) -> None:
         else:
             folded.append(folded_of_bytes(data, flow.groups))
     sink.put_folded(folded)
+    sink.flush()  # before the micro-batch counts as done
     sink.report.events += sum(part.events for part in folded if part.group == flow.groups[0].name)
