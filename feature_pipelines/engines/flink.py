@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from feature_pipelines.engines import Job, Report, Stop
-from feature_pipelines.engines.flink_plan import Plan, state_folder, told
+from feature_pipelines.engines.flink_plan import REFUSED, Plan, state_folder, told
 from feature_pipelines.engines.opening import text_of
 from feature_pipelines.files import SourceError
 
@@ -29,7 +29,6 @@ PYTHON = "HEADRACE_FLINK_PYTHON"
 _JOB = "feature_pipelines.engines.flink_job"
 _HOME = Path(__file__).resolve().parents[2]
 _LOOK_S = 0.2
-_SAID = 3  # lines of what a failed job said last
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class FlinkEngine:
     def run(self, job: Job, stop: Stop) -> Report:
         """Run until the source ends or `stop()`; see Engine.
 
-        Raises ValueError where there is no Flink, and SourceError with what Flink said where it failed.
+        Raises ValueError where there is no Flink, and SourceError where the job was refused or failed, with the reason.
         """
         python = interpreter(job.options, os.environ)
         told_job = _with_paths(job, python)
@@ -59,6 +58,8 @@ class FlinkEngine:
             asked.flush()
             command = [str(python), "-m", _JOB, "--here", asked.name]
             code = _watched(command, _environment(python, folder), log.fileno(), stop)
+        if code == REFUSED:
+            raise SourceError(_last_words(folder / "log"))
         if code:
             raise SourceError(f"the Flink job failed: {_last_words(folder / 'log')}; all it said is in {log.name}")
         return told(folder)[1]
@@ -129,4 +130,5 @@ def _watched(command: list[str], environment: dict[str, str], log: int, stop: St
 
 def _last_words(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return " / ".join(lines[-_SAID:]) or "nothing was said"
+    causes = [line for line in lines if line.startswith("Caused by: ")]
+    return (causes or lines or ["nothing was said"])[-1].removeprefix("Caused by: ")

@@ -192,7 +192,7 @@ class Write(ProcessFunction):
         self._groups, self._open = flow.groups, ExitStack()
         self._sink = self._open.enter_context(flow.sink())
         self._sink.start(self._plan.owner, flow.partitions())
-        self._arrivals = Arrivals()
+        self._arrivals = Arrivals(self._plan.positions())
 
     def process_element(self, value: Packet, ctx: ProcessFunction.Context) -> Iterator[int]:
         name, batch, data = value

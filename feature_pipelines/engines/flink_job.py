@@ -14,7 +14,7 @@ import select
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,13 @@ from pyflink.java_gateway import get_gateway
 from feature_pipelines.engines import Job
 from feature_pipelines.engines.flink_functions import Fold, Gather, Nothing, Read, Write, packet_type, summaries
 from feature_pipelines.engines.flink_kafka import messages_of
-from feature_pipelines.engines.flink_plan import CHECKPOINT_S, Plan, begin, recovery_path, state_folder, told
+from feature_pipelines.engines.flink_plan import CHECKPOINT_S, REFUSED, Plan, begin, recovery_path, state_folder, told
 from feature_pipelines.engines.opening import Flow, identity, job_of, whole
+from feature_pipelines.files import SourceError
+from headrace.stores.online import LayoutMismatch, StoreUnavailable
 
 _LOOK_S = 0.2
-_TRIES = 50
+_KEEP_S = 120.0
 
 
 def build(env: StreamExecutionEnvironment, plan: Plan, *, ends: bool) -> None:
@@ -112,21 +114,42 @@ def run_here(job: Job, stopped: Callable[[], bool]) -> None:
     folder = state_folder(job)
     plan = Plan(job, f"flink:{identity(folder)}", str(folder))
     flow = plan.flow()
-    targets = flow.ends() if flow.is_file or job.to_end else {}
+    targets = _targets(flow) if flow.is_file or job.to_end else None
     with flow.sink() as sink:  # a store that is not this state's is refused here
         sink.start(plan.owner, list(flow.partitions()))
     begin(folder, flow.partitions()[0] if flow.is_file else job.source, flow.is_file)
+    if _is_done(folder, targets):
+        return
     env = StreamExecutionEnvironment.get_execution_environment(configuration(job, folder))
     build(env, plan, ends=False)
     client: Any = env.execute_async(f"headrace {job.application} {job.stream}")
     result = client.get_job_execution_result()
     while not result.done():
-        positions, _ = told(folder)
-        done = bool(targets) and all(positions.get(name, 0) >= end for name, end in targets.items())
-        if stopped() or done:
+        if stopped() or _is_done(folder, targets):
             _keep(client, folder)
             return
     result.result()
+
+
+def _targets(flow: Flow) -> dict[str, int]:
+    """Return the offset after the last event of each partition; a topic's end may lie behind offsets without events."""
+    if flow.is_file:
+        return flow.ends()
+    targets, begins = {}, flow.begins()
+    for name, end in flow.ends().items():
+        at, back = end, 1
+        while at > begins[name] and name not in targets:
+            at, back = max(begins[name], end - back), 8 * back
+            with closing(flow.open(name, at, to_end=True)) as source:
+                while not source.ended:
+                    if (batch := source.poll(flow.batch)) is not None:
+                        targets[name] = batch.end[name]
+    return targets
+
+
+def _is_done(folder: Path, targets: Mapping[str, int] | None) -> bool:
+    positions, _ = told(folder)
+    return targets is not None and all(positions.get(name, 0) >= end for name, end in targets.items())
 
 
 def _keep(client: Any, folder: Path) -> None:
@@ -137,12 +160,13 @@ def _keep(client: Any, folder: Path) -> None:
     before = [path for kind in ("checkpoints", "savepoints") for path in folder.glob(f"{kind}/*")]
     # The methods of pyflink's client pass no format, which Flink 2 asks for.
     job, formats = client._j_job_client, get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType
-    for left in reversed(range(_TRIES)):
+    until = time.monotonic() + _KEEP_S
+    while True:
         try:
             job.triggerSavepoint((folder / "savepoints").as_uri(), formats.CANONICAL).get()
             break
-        except Py4JJavaError:  # a source that ends at this moment refuses it
-            if not left:
+        except Py4JJavaError:  # an operator that begins or ends at this moment refuses it
+            if time.monotonic() > until:
                 raise
             time.sleep(_LOOK_S)
     job.cancel().get()
@@ -162,7 +186,11 @@ def main(arguments: list[str]) -> None:
     (path,) = (argument for argument in arguments if argument != "--here")
     job = job_of(Path(path).read_text())
     if here:
-        run_here(job, _closed)
+        try:
+            run_here(job, _closed)
+        except (SourceError, LayoutMismatch, StoreUnavailable, ValueError) as refused:
+            print(" ".join(str(refused).split()), file=sys.stderr)
+            sys.exit(REFUSED)
         return
     env = StreamExecutionEnvironment.get_execution_environment()
     build(env, Plan(job, f"flink:{identity(state_folder(job))}"), ends=job.to_end or "://" not in job.source)

@@ -15,6 +15,7 @@ from feature_pipelines.sources import Batch
 #: The options of a job that are this engine's own; what they mean is said with the engine.
 OPTIONS = ("linger_ms", "parallelism", "checkpoint_s", "backend", "state", "python", "jars")
 LINGER_MS, CHECKPOINT_S = 50, 10
+REFUSED = 2  # how a job that was refused before it began exits
 _SOURCES, _POSITIONS, _REPORT = "sources.json", "positions.json", "report.json"
 
 Messages = Callable[[int, Sequence[tuple[int, bytes | None]]], Batch]
@@ -42,6 +43,10 @@ class Plan:
         if self.told:
             for name, found in ((_POSITIONS, positions), (_REPORT, asdict(report))):
                 _replace(Path(self.told) / name, found)
+
+    def positions(self) -> dict[str, int]:
+        """Return up to where each partition was in the store when the last run wrote it down."""
+        return told(Path(self.told))[0] if self.told else {}
 
     def messages(self, names: Sequence[str]) -> Messages:
         """Return what makes a batch of messages of one partition, each an offset and bytes, of a stream's columns."""
