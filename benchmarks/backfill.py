@@ -20,13 +20,13 @@ Everything from a Parquet file on. *Events into a store* is `headrace pipeline b
 ids, sort, fold into the tiles of five windows, write the store. *Rows with features* is `headrace backfill` of the
 fraud view: the events are the spine, both groups and the on-demand features are computed, 44 columns are written.
 pandas reads three columns and rolls the card's five windows and five statistics, and writes nothing. Each side runs in
-a process of its own on one core; memory is the growth of its peak.
+a process of its own on one core; events are per second of its CPU time, memory is the growth of its peak.
 """
 
 
 @benchmark("backfill", "History into a store and into rows, beside pandas rolling")
 def backfill(ground: Ground) -> Result:
-    """Measure events per second and peak memory."""
+    """Measure events per second of CPU time and peak memory."""
     result = Result(NOTES)
     sides = [STORE, ROWS, *([PANDAS] if find_spec("pandas") else [])]
     if PANDAS not in sides:

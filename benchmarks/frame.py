@@ -17,7 +17,8 @@ LARGE = 1_750_000
 NOTES = """
 Every event is a row; five windows of the card, five statistics. pandas rolls a window per card and length, closed
 before the row; Headrace sorts the events once and reads each window as a range of them. The windows' tails differ by
-up to a tile. Each side runs in a process of its own; memory is the growth of its peak beyond the loaded events.
+up to a tile. Each side runs in a process of its own; rows are per second of its CPU time,
+memory is the growth of its peak beyond the loaded events.
 """
 
 

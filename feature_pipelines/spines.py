@@ -25,7 +25,7 @@ _PART = 1 << 20  # rows of a partition
 def read_table(path: Path) -> pa.Table:
     """Read a table; SourceError where it is not a readable Parquet or CSV file, or a folder of Parquet files."""
     with Spine(path) as spine:
-        return pa.concat_tables(spine.read(_PART)) if spine.count else spine.schema.empty_table()
+        return pa.concat_tables(spine.read(_PART))
 
 
 class Spine:
@@ -66,7 +66,10 @@ class Spine:
         return list(self.schema.names)
 
     def read(self, rows: int, names: list[str] | None = None) -> Iterator[pa.Table]:
-        """Yield tables of exactly `rows` rows, the last one of fewer; of these columns, or of all."""
+        """Yield tables of exactly `rows` rows, the last one of fewer, one of none where there are none; SourceError.
+
+        They have these columns, or all.
+        """
         held: list[pa.Table] = []
         for table in self._tables(rows, names):
             held.append(table)
@@ -74,16 +77,20 @@ class Spine:
                 joined = pa.concat_tables(held)
                 yield joined.slice(0, rows)
                 held = [joined.slice(rows)]
-        rest = pa.concat_tables(held) if held else None
-        if rest is not None and rest.num_rows:
-            yield rest
+        if not self.count:
+            yield _selected(self.schema, names).empty_table()
+        elif any(part.num_rows for part in held):
+            yield pa.concat_tables(held)
 
     def _tables(self, rows: int, names: list[str] | None) -> Iterator[pa.Table]:
         if self._table is not None:
             yield self._table.select(names) if names is not None else self._table
-        for file in self._files:
-            for batch in file.iter_batches(rows, columns=names):
-                yield pa.Table.from_batches([batch]).cast(_selected(self.schema, names))
+        try:
+            for file in self._files:
+                for batch in file.iter_batches(rows, columns=names):
+                    yield pa.Table.from_batches([batch]).cast(_selected(self.schema, names))
+        except (ValueError, OSError) as damaged:  # other columns than the first file has, or a page that is not whole
+            raise SourceError(f"{self._name!r} cannot be read to its end: {damaged}") from damaged
 
 
 class FrameWriter:

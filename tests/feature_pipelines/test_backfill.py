@@ -331,9 +331,7 @@ def test_a_history_too_large_for_memory_names_what_it_needs(tmp_path, events, mo
     monkeypatch.setattr(history, "IN_MEMORY", 10)
     monkeypatch.setitem(sys.modules, "duckdb", None)
     source = write(tmp_path / "e.parquet", events)
-    with pytest.raises(
-        history.HistoryTooLarge, match=r"and 10 are sorted.*pip install 'headrace\[backfill"
-    ):
+    with pytest.raises(history.HistoryTooLarge, match=r"and 10 are sorted.*pip install 'headrace\[backfill"):
         backfill(APP, source, source, tmp_path / "o.parquet", now_ms=NOW)
 
 
@@ -345,3 +343,20 @@ def test_a_folder_that_holds_something_is_not_written_into(tmp_path, events):
     (tmp_path / "new").mkdir()
     backfill(APP, tmp_path / "out", tmp_path / "out", tmp_path / "new", now_ms=NOW)
     assert pq.read_table(tmp_path / "new").equals(pq.read_table(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("kind", [".parquet", ".csv"])
+def test_a_spine_without_rows_gives_none(tmp_path, events, kind):
+    spine = write(tmp_path / f"s{kind}", [])
+    table, _ = run(write(tmp_path / "e.parquet", events), spine, tmp_path / f"o{kind}")
+    assert table.num_rows == 0
+    assert set(table.column_names) == {*KINDS, *FRAUD_VIEW.names}
+
+
+def test_a_spine_whose_files_differ_says_so_and_nothing_is_written(tmp_path, events):
+    (tmp_path / "s").mkdir()
+    source = write(tmp_path / "s" / "0.parquet", events)
+    write(tmp_path / "s" / "1.parquet", events, drop=["note"])
+    with pytest.raises(SourceError, match="'s' cannot be read to its end: "):
+        backfill(APP, source, tmp_path / "s", tmp_path / "o.parquet", now_ms=NOW)
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
