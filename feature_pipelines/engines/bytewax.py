@@ -45,12 +45,14 @@ Clock = Callable[[], int]
 
 @dataclass(frozen=True, slots=True)
 class BytewaxEngine:
-    """Runs a job in this process as a dataflow of one worker; see Engine.
+    """Runs a job as a dataflow in this process, or as one process of several; see Engine.
 
     Options beside those that say how the source is read: `recovery`, the folder of the recovery
     store (`bytewax/STREAM` in the store's directory by default); `epoch_s`, seconds between
     two states kept (10); `batch`, the most events read at a time; `buckets`, over how many pieces of
-    state a group's keys are spread; `fast`, as for the local engine.
+    state a group's keys are spread; `fast`, as for the local engine. Several processes of one machine
+    share the work, the store and the recovery folder where each is told all their `addresses`
+    (`host:port,host:port`) and which of them it is (`process`, from 0; 0 is started first).
     """
 
     clock: Clock = now_ms
@@ -60,16 +62,19 @@ class BytewaxEngine:
 
         Raises SourceError, LayoutMismatch, StoreUnavailable and ValueError.
         """
-        flow = Flow.of(job, "bytewax", ("recovery", "epoch_s"))
+        flow = Flow.of(job, "bytewax", ("recovery", "epoch_s", "addresses", "process"))
+        addresses = [address for address in job.options.get("addresses", "").split(",") if address]
+        process = whole(job.options, "process", 0, least=0)
         folder = Path(job.options.get("recovery") or job.store / "bytewax" / flow.stream.name)
         epoch = timedelta(seconds=whole(job.options, "epoch_s", EPOCH_S))
         with flow.sink() as sink:
             sink.start(f"bytewax:{identity(folder, flow.buckets)}", flow.partitions())
-            if not any(folder.glob("*.sqlite3")):
+            if process == 0 and not any(folder.glob("*.sqlite3")):
                 init_db_dir(folder, _STATE_FILES)
             graph = _dataflow(flow, sink, self.clock, stop)
             try:
-                cluster_main(graph, [], 0, epoch_interval=epoch, recovery_config=RecoveryConfig(str(folder)))
+                recovery = RecoveryConfig(str(folder))
+                cluster_main(graph, addresses, process, epoch_interval=epoch, recovery_config=recovery)
             except BytewaxRuntimeError as failed:
                 raise _cause(failed) from failed
             return sink.report

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -146,7 +146,8 @@ def identity(folder: Path, buckets: int = 0) -> str:
     path = folder / _IDENTITY
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{uuid4().hex} {buckets}")
+        with suppress(FileExistsError), path.open("x") as file:  # another process may be as fast
+            file.write(f"{uuid4().hex} {buckets}")
     name, begun = path.read_text().split()
     if int(begun) != buckets:
         raise ValueError(
@@ -156,9 +157,9 @@ def identity(folder: Path, buckets: int = 0) -> str:
     return name
 
 
-def whole(options: Mapping[str, str], name: str, default: int) -> int:
-    """Return an option that must be a whole number above zero; ValueError where it is not."""
+def whole(options: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
+    """Return an option that must be a whole number, at least 1 or `least`; ValueError where it is not."""
     given = options.get(name, str(default))
-    if not given.isdecimal() or int(given) < 1:
-        raise ValueError(f"option {name} is {given!r}, needs a whole number above zero")
+    if not given.isdecimal() or int(given) < least:
+        raise ValueError(f"option {name} is {given!r}, needs a whole number of at least {least}")
     return int(given)

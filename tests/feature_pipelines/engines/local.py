@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -70,6 +71,18 @@ def run_killed(program: str, app: str, source: Path | str, store: Path, at: Sequ
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=WAIT_S, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return killed
+
+
+def run_together(program: str, app: str, source: Path, store: Path, addresses: str, count: int) -> None:
+    """Run a program as so many processes that share the work, the first of them first."""
+    state = store / "bytewax" / "payments" / "part-0.sqlite3"
+    command = [sys.executable, "-c", program, app, str(source), str(store), addresses]
+    processes = [subprocess.Popen([*command, "0"], cwd=ROOT)]
+    while processes[0].poll() is None and not state.exists():
+        with suppress(subprocess.TimeoutExpired):
+            processes[0].wait(POLL_S)
+    processes += [subprocess.Popen([*command, str(number)], cwd=ROOT) for number in range(1, count)]
+    assert [process.wait(WAIT_S) for process in processes] == [0] * count
 
 
 def letters_at(store: Path) -> int:

@@ -10,9 +10,10 @@ import pytest
 
 from feature_pipelines.engines import load_engine
 from feature_pipelines.files import SourceError
+from headrace.cli.broker import free_port
 from tests.feature_pipelines.engines import events
 from tests.feature_pipelines.engines.broker import topic_of
-from tests.feature_pipelines.engines.local import assert_as_local, forever, job, run, run_killed
+from tests.feature_pipelines.engines.local import assert_as_local, forever, job, run, run_killed, run_together
 
 COUNT = 6_000
 PROGRAM = """
@@ -21,6 +22,13 @@ from pathlib import Path
 from tests.feature_pipelines.engines.local import job, run
 app, source, store = sys.argv[1:]
 run("bytewax", job(app, source, Path(store), batch="100", epoch_s="1", buckets="4"))
+"""
+PROGRAM_OF_TWO = """
+import sys
+from pathlib import Path
+from tests.feature_pipelines.engines.local import job, run
+app, source, store, addresses, process = sys.argv[1:]
+run("bytewax", job(app, source, Path(store), batch="500", buckets="6", addresses=addresses, process=process))
 """
 
 
@@ -63,6 +71,13 @@ def test_partitions_of_a_topic_are_read_side_by_side(tmp_path, source):
         first, second = run("bytewax", given), run("bytewax", given)
     assert (first.events, second.events) == (COUNT, 0)
     assert_as_local(tmp_path / "bytewax", "CARDS_ONLY", source, tmp_path / "local", letters="as many")
+
+
+def test_two_processes_share_the_keys_of_a_store(tmp_path, source):
+    store = tmp_path / "bytewax"
+    addresses = ",".join(f"127.0.0.1:{free_port()}" for _ in range(2))
+    run_together(PROGRAM_OF_TWO, "BURSTS", source, store, addresses, 2)
+    assert_as_local(store, "BURSTS", source, tmp_path / "local")
 
 
 def test_an_event_of_a_topic_that_is_too_late_is_kept_as_it_came(tmp_path, source):
@@ -120,8 +135,8 @@ def test_a_file_that_grew_is_refused(tmp_path, source):
     ("options", "found"),
     [
         ({"bukkets": "3"}, "engine 'bytewax' has no option bukkets, needs some of order"),
-        ({"buckets": "none"}, "option buckets is 'none', needs a whole number above zero"),
-        ({"epoch_s": "0"}, "option epoch_s is '0', needs a whole number above zero"),
+        ({"buckets": "none"}, "option buckets is 'none', needs a whole number of at least 1"),
+        ({"epoch_s": "0"}, "option epoch_s is '0', needs a whole number of at least 1"),
     ],
 )
 def test_an_option_that_means_nothing_is_refused(tmp_path, source, options, found):
