@@ -29,7 +29,8 @@ from bytewax.testing import cluster_main
 
 from feature_pipelines.dead_letters import DeadLetter
 from feature_pipelines.engines import Job, Report, Stop
-from feature_pipelines.engines.keyed import Bucket, Chunk, Folded, split
+from feature_pipelines.engines.chunks import Chunk, split
+from feature_pipelines.engines.keyed import Bucket, Folded
 from feature_pipelines.engines.opening import Flow, identity, now_ms, whole
 from feature_pipelines.files import SourceError
 from feature_pipelines.sinks import Sink

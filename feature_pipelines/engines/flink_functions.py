@@ -18,17 +18,17 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, ProcessFunction, RuntimeContext
 from pyflink.datastream.state import ListStateDescriptor, MapStateDescriptor
 
+from feature_pipelines.engines.chunks import Chunk, split
 from feature_pipelines.engines.flink_packets import (
     SUMMARY,
     Arrivals,
     Packet,
     Summary,
-    folded_of_bytes,
-    folded_to_bytes,
 )
 from feature_pipelines.engines.flink_plan import Plan
-from feature_pipelines.engines.keyed import Bucket, Chunk, split
+from feature_pipelines.engines.keyed import Bucket
 from feature_pipelines.engines.opening import Flow, now_ms
+from feature_pipelines.engines.packets import folded_of_bytes, folded_to_bytes
 from feature_pipelines.sources import Batch
 from headrace.features.windows import WindowedGroup
 from headrace.stores.online import encode_keys

@@ -8,15 +8,11 @@ in them is run when they are read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from feature_pipelines.dead_letters import DeadLetter
-from feature_pipelines.engines import frames
 from feature_pipelines.engines.keyed import Folded
-from headrace.features.windows import WindowedGroup
+from feature_pipelines.engines.packets import letters_of_bytes, letters_to_bytes
 
 #: The name of the bucket of a batch, its partition and first offset, and bytes: what travels.
 Packet = tuple[str, str, bytes]
@@ -80,40 +76,3 @@ class Arrivals:
             return []
         held, self._held = self._held, []
         return held
-
-
-def folded_to_bytes(folded: Folded) -> bytes:
-    """Return what changed in a bucket as bytes; see `folded_of_bytes`."""
-    about = f"{folded.events} {folded.duplicates} {folded.group}"
-    parts = frames.to_bytes({"key": folded.keys}), letters_to_bytes(folded.late, about)
-    sizes = b"".join(len(part).to_bytes(8, "big") for part in parts)
-    return b"".join((sizes, *parts, folded.records.tobytes()))
-
-
-def folded_of_bytes(data: bytes, groups: Sequence[WindowedGroup]) -> Folded:
-    """Return what `folded_to_bytes` made bytes of; `groups` are those of the stream."""
-    keys_end = 16 + int.from_bytes(data[:8], "big")
-    late_end = keys_end + int.from_bytes(data[8:16], "big")
-    keys, _ = frames.of_bytes(data[16:keys_end])
-    late, about = letters_of_bytes(data[keys_end:late_end])
-    events, duplicates, name = about.split(" ", 2)
-    layout = next(group.layout for group in groups if group.name == name)
-    return Folded(name, keys["key"], layout.read(data[late_end:]), late, int(events), int(duplicates))
-
-
-def letters_to_bytes(letters: Sequence[DeadLetter], about: object = "") -> bytes:
-    """Return dead letters, and a text about them, as bytes."""
-    columns = {
-        "partition": np.array([letter.partition for letter in letters], dtype=object),
-        "offset": np.array([letter.offset for letter in letters], dtype=np.int64),
-        "reason": np.array([letter.reason for letter in letters], dtype=object),
-        "event": np.array([letter.event for letter in letters], dtype=object),
-    }
-    return frames.to_bytes(columns, str(about))
-
-
-def letters_of_bytes(data: bytes) -> tuple[list[DeadLetter], str]:
-    """Return what `letters_to_bytes` made bytes of."""
-    columns, about = frames.of_bytes(data)
-    rows = zip(*(columns[name].tolist() for name in ("partition", "offset", "reason", "event")), strict=True)
-    return [DeadLetter(*row) for row in rows], about

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from feature_pipelines.addresses import READING, open_letters, open_source, options_of, path_of
 from feature_pipelines.engines import Job
-from feature_pipelines.engines.keyed import BUCKETS
+from feature_pipelines.engines.chunks import BUCKETS
 from feature_pipelines.files import SourceError, open_events
 from feature_pipelines.sinks import Sink
 from feature_pipelines.sources import Source

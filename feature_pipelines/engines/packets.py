@@ -26,24 +26,25 @@ def folded_of_bytes(data: bytes, groups: Sequence[WindowedGroup]) -> Folded:
     end = begin + int(size)
     dtype = next(group.layout.dtype for group in groups if group.name == name)
     changed, _ = frames.of_bytes(data[begin:end], {"record": dtype})
-    late = letters_of_bytes(data[end:])
+    late, _ = letters_of_bytes(data[end:])
     return Folded(name, changed["key"], changed["record"], late, int(events), int(duplicates))
 
 
-def letters_to_bytes(letters: Sequence[DeadLetter]) -> bytes:
-    """Return dead letters as bytes; see `letters_of_bytes`."""
+def letters_to_bytes(letters: Sequence[DeadLetter], about: str = "") -> bytes:
+    """Return dead letters as bytes, with a text about them; see `letters_of_bytes`."""
     return frames.to_bytes(
         {
             "partition": np.array([letter.partition for letter in letters], dtype=object),
             "offset": np.array([letter.offset for letter in letters], dtype=np.int64),
             "reason": np.array([letter.reason for letter in letters], dtype=object),
             "event": np.array([letter.event for letter in letters], dtype=object),
-        }
+        },
+        about,
     )
 
 
-def letters_of_bytes(data: bytes) -> list[DeadLetter]:
-    """Return the letters that `letters_to_bytes` made bytes of."""
-    columns, _ = frames.of_bytes(data)
+def letters_of_bytes(data: bytes) -> tuple[list[DeadLetter], str]:
+    """Return the letters and the text that `letters_to_bytes` made bytes of."""
+    columns, about = frames.of_bytes(data)
     rows = zip(*(columns[name].tolist() for name in ("partition", "offset", "reason", "event")), strict=True)
-    return [DeadLetter(*row) for row in rows]
+    return [DeadLetter(*row) for row in rows], about

@@ -24,7 +24,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from feature_pipelines.engines import Job, Report, Stop
-from feature_pipelines.engines.keyed import Bucket, Chunk
+from feature_pipelines.engines.chunks import Chunk
+from feature_pipelines.engines.keyed import Bucket
 from feature_pipelines.engines.opening import Flow, identity, text_of, whole
 from feature_pipelines.engines.packets import folded_of_bytes, folded_to_bytes, letters_of_bytes
 from feature_pipelines.engines.spark_native import is_native, native_rows
@@ -154,7 +155,7 @@ def _put(sink: Sink, flow: Flow, changed: DataFrame) -> None:
     folded = []
     for name, data in zip(rows.column("bucket").to_pylist(), rows.column("changed").to_pylist(), strict=True):
         if name.startswith(REFUSED):
-            letters = letters_of_bytes(data)
+            letters, _ = letters_of_bytes(data)
             sink.report.events += len(letters)
             sink.bury(letters)
         else:

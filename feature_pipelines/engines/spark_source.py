@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming.datasource import ReadLimit, ReadMaxRows, SupportsTriggerAvailableNow
 
-from feature_pipelines.engines.keyed import split
+from feature_pipelines.engines.chunks import split
 from feature_pipelines.engines.opening import Flow, job_of, now_ms, whole
 from feature_pipelines.engines.packets import letters_to_bytes
 from feature_pipelines.sources import Batch

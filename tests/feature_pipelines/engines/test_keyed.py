@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_pipelines.engines.keyed import Bucket, Chunk, bucket_of, spread
+from feature_pipelines.engines.chunks import Chunk, bucket_of, spread
+from feature_pipelines.engines.keyed import Bucket
 from feature_pipelines.engines.packets import folded_of_bytes, folded_to_bytes
 from headrace.features.columns import Column
 from headrace.features.streams import Stream
