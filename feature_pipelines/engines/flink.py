@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from feature_pipelines.engines import Job, Report, Stop
-from feature_pipelines.engines.flink_plan import REFUSED, Plan, state_folder, told
+from feature_pipelines.engines.flink_plan import BUCKETS, REFUSED, Plan, state_folder, told
 from feature_pipelines.engines.opening import text_of
 from feature_pipelines.files import SourceError
 
@@ -39,8 +39,8 @@ class FlinkEngine:
     by default); `jars`, a folder with the Kafka connector (`jars` in that environment); `state`, the
     folder of checkpoints (`flink/STREAM` in the store's directory); `checkpoint_s`, seconds between
     them (10); `parallelism` of reading and folding (1; one worker writes); `batch`, events decoded at a
-    time; `linger_ms`, how long a topic's message may wait for others (50); `backend`, `hashmap` or
-    `rocksdb`; `buckets`, over how many pieces a group's keys are spread.
+    time; `linger_ms`, how long a topic's message may wait for others (100); `backend`, `hashmap` or
+    `rocksdb`; `buckets`, over how many pieces a group's keys are spread (8).
     """
 
     def run(self, job: Job, stop: Stop) -> Report:
@@ -92,7 +92,7 @@ def _with_paths(job: Job, python: Path) -> Job:
     return Job(
         **{name: getattr(job, name) for name in ("application", "stream", "source", "dead_letters", "kafka", "to_end")},
         store=job.store.resolve(),
-        options={**job.options, "jars": jars},
+        options={"buckets": str(BUCKETS), **job.options, "jars": jars},
     )
 
 

@@ -39,10 +39,11 @@ _KEEP_S = 120.0
 
 
 def build(env: StreamExecutionEnvironment, plan: Plan, *, ends: bool) -> None:
-    """Add the job's operators to an environment; with `ends` it is over when its source is."""
-    # Two Python operators on one thread of thread mode stand in each other's way: pyarrow asks for the
-    # interpreter's lock on behalf of the thread, in the name of the first, while the second holds it.
-    env.disable_operator_chaining()
+    """Add the job's operators to an environment; with `ends` it is over when its source is.
+
+    No two operators in Python share a thread. In thread mode they would stand in each other's way: pyarrow asks
+    for the interpreter's lock on behalf of the thread, in the name of the first, while the second holds it.
+    """
     flow = plan.flow()
     parts = _file(env, plan, flow) if flow.is_file else _topic(env, plan, ends)
     past = parts.get_side_output(summaries())
@@ -60,7 +61,8 @@ def _file(env: StreamExecutionEnvironment, plan: Plan, flow: Flow) -> DataStream
     numbers = NumberSequenceSource(0, batches - 1)
     source = env.from_source(numbers, WatermarkStrategy.no_watermarks(), "batches", Types.LONG())
     source = source.uid(f"batches of {flow.batch} of {partition}").set_parallelism(1)
-    return source.process(Read(plan), packet_type()).name("read").uid(f"read {partition}").set_parallelism(1)
+    parts = source.process(Read(plan), packet_type()).name("read").uid(f"read {partition}")
+    return parts.set_parallelism(1).disable_chaining()
 
 
 def _alive(env: StreamExecutionEnvironment, folder: Path) -> DataStream:
@@ -74,7 +76,8 @@ def _alive(env: StreamExecutionEnvironment, folder: Path) -> DataStream:
 
 def _topic(env: StreamExecutionEnvironment, plan: Plan, ends: bool) -> DataStream:
     messages = messages_of(env, plan.job, ends=ends)
-    return messages.key_by(lambda row: row[1], Types.INT()).process(Gather(plan), packet_type()).uid("gather")
+    parts = messages.key_by(lambda row: row[1], Types.INT()).process(Gather(plan), packet_type())
+    return parts.name("gather").uid("gather").disable_chaining()
 
 
 def configuration(job: Job, folder: Path) -> Configuration:

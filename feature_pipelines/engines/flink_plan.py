@@ -14,7 +14,8 @@ from feature_pipelines.sources import Batch
 
 #: The options of a job that are this engine's own; what they mean is said with the engine.
 OPTIONS = ("linger_ms", "parallelism", "checkpoint_s", "backend", "state", "python", "jars")
-LINGER_MS, CHECKPOINT_S = 50, 10
+LINGER_MS, CHECKPOINT_S = 100, 10
+BUCKETS = 8  # fewer than other engines: each part of a batch costs a millisecond
 REFUSED = 2  # how a job that was refused before it began exits
 _SOURCES, _POSITIONS, _REPORT = "sources.json", "positions.json", "report.json"
 

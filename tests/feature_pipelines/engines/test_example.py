@@ -9,7 +9,9 @@ import pytest
 from tests.architecture.code import ROOT
 
 
-@pytest.mark.parametrize("engine", ["bytewax", pytest.param("spark", marks=pytest.mark.engine("spark"))])
+@pytest.mark.parametrize(
+    "engine", ["bytewax", *(pytest.param(name, marks=pytest.mark.engine(name)) for name in ("spark", "flink"))]
+)
 def test_both_stores_answer_alike(engine):
     command = [sys.executable, "examples/engines.py", engine]
     told = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -69,7 +69,7 @@ def test_killed_it_goes_on_from_its_checkpoint(tmp_path, source):
 
 def test_another_store_s_records_are_refused(tmp_path, source):
     run("local", job("BURSTS", source, tmp_path / "store"))
-    with pytest.raises(SourceError, match="the store holds payments from .* needs to be new to engine:flink"):
+    with pytest.raises(SourceError, match=r"the store holds payments from .* needs to be new to engine:flink"):
         run("flink", job("BURSTS", source, tmp_path / "store"))
 
 
