@@ -63,6 +63,7 @@ class Handed(KafkaSource):
 
     meanwhile: Callable[[], None] | None = None
     doomed = False
+    ends: Mapping[int, int] = {}  # of each partition, as the test has filled it
 
     def follow(self, stored: Any) -> None:
         """Own nothing yet."""
@@ -74,8 +75,10 @@ class Handed(KafkaSource):
         self._assigned(self._consumer, [self._broker.at(p) for p in partitions])
 
     def poll(self, limit: int) -> Batch | None:
-        """Return a batch after what happens between its arrival and its commit."""
-        batch = super().poll(limit)
+        """Return a batch after what happens between its arrival and its commit; None only where nothing is left."""
+        batch, stop = None, within()
+        while batch is None and any(at < self.ends[p] for p, at in self._position.items()) and not stop():
+            batch = super().poll(limit)
         happens, self.meanwhile = self.meanwhile, None
         if batch is not None and happens:
             happens()
@@ -113,11 +116,12 @@ class Group:
     """Members that share a topic and a store."""
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
-        self.address = cluster.topic(PARTITIONS)
+        self.address, self.ends = cluster.topic(PARTITIONS), dict.fromkeys(range(PARTITIONS), 0)
         self.store, self.letters = Fragile(), DeadLetterFile(folder / "letters")
         self.members = [self._born() for _ in range(MEMBERS)]
         self._cluster, self._put = cluster, 0
-        self._own: list[set[int]] = [set(), set()]
+        self._own: list[set[int]] = [set() for _ in self.members]
+        self._busy: set[int] = set()
 
     def run(self, schedule: tuple[Any, ...], events: list[dict[str, Any]]) -> None:
         """Let a schedule happen, then read what is left."""
@@ -134,14 +138,18 @@ class Group:
         if isinstance(turn, Put):
             new = events[self._put : self._put + turn.events]
             self._put += len(new)
+            for event in new:
+                self.ends[event["card"] % PARTITIONS] += 1
             self._cluster.put(self.address, [(e["card"] % PARTITIONS, None, orjson.dumps(e)) for e in new])
         elif isinstance(turn, Deal):
             for number, member in enumerate(self.members):
                 if turn.heard[number]:
                     self._own[number] = {p for p, owner in enumerate(turn.owners) if owner == number}
                     member.source.own(self._own[number])
-        elif isinstance(turn, Step):
+        elif isinstance(turn, Step) and turn.member not in self._busy:
+            self._busy.add(turn.member)
             self._step(turn, events)
+            self._busy.remove(turn.member)
 
     def _step(self, turn: Step, events: list[dict[str, Any]]) -> None:
         member = self.members[turn.member]
@@ -166,6 +174,7 @@ class Group:
 
     def _born(self) -> Any:
         events = Handed(self.address, JsonReader(KNOWN.names), KafkaOptions(poll_s=0.03))
+        events.ends = self.ends
         member = piped(events, self.store, self.letters, KNOWN)
         member.start()
         return member
@@ -173,7 +182,7 @@ class Group:
 
 cards, members = st.integers(0, CARDS - 1), st.integers(0, MEMBERS - 1)
 times = st.integers(0, 50 * MINUTE)
-arrivals = st.lists(st.tuples(cards, times, st.integers(-1, 40), st.booleans()), min_size=1, max_size=30)
+arrivals = st.lists(st.tuples(cards, times, st.integers(-1, 40), st.booleans()), min_size=12, max_size=40)
 crashes = st.sampled_from(["", "", "", "before", "within", "after"])
 heard = st.sampled_from([True, True, False])
 puts = st.builds(Put, st.integers(1, 12))
@@ -182,11 +191,12 @@ deals = st.builds(Deal, st.tuples(*[members] * PARTITIONS), st.tuples(*[heard] *
 
 def steps(inner: Any) -> Any:
     """Return steps during which other things happen."""
-    return st.builds(Step, members, st.integers(1, 9), crashes, st.lists(inner, max_size=2).map(tuple))
+    return st.builds(Step, members, st.integers(1, 6), crashes, st.lists(inner, max_size=2).map(tuple))
 
 
 plain = puts | deals
-schedules = st.lists(puts | deals | steps(plain | steps(plain)), max_size=10).map(tuple)
+turns = steps(plain | steps(plain))
+schedules = st.lists(turns | turns | plain, min_size=3, max_size=12).map(tuple)
 
 
 def events_of(drawn: list[tuple[int, int, int, bool]]) -> list[dict[str, Any]]:
@@ -199,12 +209,12 @@ def events_of(drawn: list[tuple[int, int, int, bool]]) -> list[dict[str, Any]]:
     return events
 
 
-@settings(max_examples=40)
+@settings(max_examples=60, deadline=None)
 @given(arrivals, schedules)
 def test_a_stream_is_a_backfill_is_the_definition_whatever_happens(cluster, tmp_path_factory, drawn, schedule):
     folder, events = tmp_path_factory.mktemp("schedule"), events_of(drawn)
     group = Group(cluster, folder)
-    group.run((Put(6), Deal((0, 1, 0), (True, True)), *schedule), events)
+    group.run((Put(8), Deal((0, 1, 0), (True, True)), *schedule), events)
 
     path = file_of(folder, "events.jsonl", b"".join(orjson.dumps(event) + b"\n" for event in events))
     whole, kept = MemoryStore(), DeadLetterFile(folder / "whole")
