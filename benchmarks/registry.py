@@ -94,6 +94,7 @@ def benchmarks() -> dict[str, Benchmark]:
         freshness,
         kafka_freshness,
         kafka_stream,
+        scale,
         serve,
         stream,
     )

@@ -68,7 +68,9 @@ class Change:
 
     def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
         """Return the records of distinct keys, writable."""
-        found = rows.fetch(self.txn, self.dbs.opened(group), group, keys).copy()
+        found = rows.fetch(self.txn, self.dbs.opened(group), group, keys)
+        if not found.flags.writeable:
+            found = found.copy()
         foreign = ~group.layout.known(found)
         if foreign.any():
             found[foreign] = group.empty(int(foreign.sum()))

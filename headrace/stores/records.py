@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
@@ -11,31 +10,19 @@ import numpy as np
 
 from headrace.features.windows import WindowedGroup
 from headrace.stores.online import encode_keys
+from headrace.stores.packed import packing_of
 
 
 def fetch(txn: lmdb.Transaction, db: Any, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
-    """Return the records of keys, [n] and read only; empty where there is none, or one of another width.
+    """Return the records of keys, [n], maybe read only; empty where there is none, or one that is not of the group.
 
-    `db` is the group's database, None where there is none yet.
+    `db` is the group's database, None where there is none yet. `txn` gives views of pages; what is returned is a copy.
     """
-    empty, size = _empty(group), group.layout.size
     if db is None:
-        return group.layout.read(empty * len(keys))
-    found = list(map(txn.get, encode_keys(keys), repeat(empty), repeat(db)))
-    joined = b"".join(found)
-    if len(joined) != size * len(found) or any(len(row) != size for row in found):
-        joined = b"".join(row if len(row) == size else empty for row in found)
-    return group.layout.read(joined)
+        return group.empty(len(keys))
+    return packing_of(group).decode(list(map(txn.get, encode_keys(keys), repeat(b""), repeat(db))))
 
 
 def put(txn: lmdb.Transaction, db: Any, group: WindowedGroup, keys: np.ndarray, records: np.ndarray) -> None:
     """Write the records of distinct keys."""
-    size = group.layout.size
-    flat = memoryview(records.tobytes())
-    rows = ((key, flat[at * size : (at + 1) * size]) for at, key in enumerate(encode_keys(keys)))
-    txn.cursor(db).putmulti(rows)
-
-
-@lru_cache(maxsize=64)
-def _empty(group: WindowedGroup) -> bytes:
-    return group.empty(1).tobytes()
+    txn.cursor(db).putmulti(zip(encode_keys(keys), packing_of(group).encode(records), strict=True))

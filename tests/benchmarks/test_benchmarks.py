@@ -18,6 +18,7 @@ IDS = [
     "freshness",
     "kafka-freshness",
     "kafka",
+    "scale",
     "serve-json",
     "serve-binary",
     "stream",

@@ -1,0 +1,177 @@
+"""Records as they are kept on disk: those of which few slots are filled hold these slots alone.
+
+In memory a record is of fixed width, and most of it is blank for a key with few events. A packed
+record is its layout's fingerprint (changed, so that it is not taken for a whole one), a bitmap
+of the filled slots, the columns outside the slots, and the filled slots, in words of eight
+bytes. A record is packed where that is at most a third of it. Reading gives back the very record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from headrace.features.windows import NO_TILE, WindowedGroup
+
+WORD = 8
+_CHANGE = np.uint64(0x9E3779B97F4A7C15)
+_FEW = 16  # rows up to which one after another is faster than all at once
+_MUCH = 3  # how many times smaller a record must get
+_MOST_BITMAPS = 4096  # kept, at up to a few KB
+_WORDS = np.dtype("<i8")
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """Where the words of a group's records go, resolved once."""
+
+    group: WindowedGroup
+    blank: np.ndarray  # the words of a record in which nothing was counted
+    head: np.ndarray  # which words lie outside the slots and after the fingerprint
+    place: np.ndarray  # [slots, words of a slot] which words belong to a slot
+    mark: int  # the first word of a packed record
+    _mark: bytes
+    _targets: dict[bytes, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def _bitmap(self) -> int:
+        return -(-self.place.shape[0] // 64)  # words
+
+    def encode(self, records: np.ndarray) -> list[bytes | memoryview]:
+        """Return the rows to store, whole or packed, of records [n]."""
+        size, text = self.group.layout.size, records.tobytes()
+        flat = memoryview(text)
+        rows: list[bytes | memoryview] = [flat[at * size : (at + 1) * size] for at in range(len(records))]
+        words = np.frombuffer(text, _WORDS).reshape(-1, self.blank.size)
+        filled = records["tile"] != NO_TILE
+        bits = np.packbits(filled, axis=1, bitorder="little")
+        pad = bytes(self._bitmap * WORD - bits.shape[1])
+        if len(rows) <= _FEW:
+            for at, own in enumerate(self.group.layout.known(records).tolist()):
+                bitmap = bits[at].tobytes() + pad
+                target = self._target(bitmap)
+                if own and _MUCH * (1 + self._bitmap + target.size) <= self.blank.size:
+                    rows[at] = self._mark + bitmap + words[at, target].tobytes()
+            return rows
+        packed = self._fixed + filled.sum(axis=1) * self.place.shape[1]
+        short = np.flatnonzero((_MUCH * packed <= self.blank.size) & self.group.layout.known(records))
+        if short.size:
+            bitmaps = np.hstack([bits[short], np.zeros((short.size, len(pad)), np.uint8)]).view(_WORDS)
+            packs = self._pack_all(words, short, filled[short], bitmaps, packed[short])
+            for at, row in zip(short.tolist(), packs, strict=True):
+                rows[at] = row
+        return rows
+
+    def decode(self, rows: Sequence[bytes | memoryview]) -> np.ndarray:
+        """Return the records [n] of stored rows; blank where a row is empty, or not of this layout's width.
+
+        They may be read only.
+        """
+        size = self.group.layout.size
+        if len(rows) <= _FEW:
+            return self._decode_few(rows)
+        sizes = np.fromiter(map(len, rows), np.int64, len(rows))
+        whole = sizes == size
+        if whole.all():
+            return self.group.layout.read(b"".join(rows))
+        out = np.empty((len(rows), self.blank.size), _WORDS)
+        out[:] = self.blank
+        for at in np.flatnonzero(whole).tolist():
+            out[at] = np.frombuffer(rows[at], _WORDS)
+        packed = np.flatnonzero(~whole & (sizes >= self._fixed * WORD) & (sizes % WORD == 0))
+        if packed.size:
+            self._unpack_all(out, packed, [rows[at] for at in packed.tolist()])
+        return out.reshape(-1).view(self.group.layout.dtype)
+
+    def _decode_few(self, rows: Sequence[bytes | memoryview]) -> np.ndarray:
+        size = self.group.layout.size
+        if all(len(row) == size for row in rows):
+            return self.group.layout.read(b"".join(rows))
+        out = np.empty((len(rows), self.blank.size), _WORDS)
+        for at, row in enumerate(rows):
+            if len(row) == size:
+                out[at] = np.frombuffer(row, _WORDS)
+                continue
+            out[at] = self.blank
+            if len(row) >= self._fixed * WORD and len(row) % WORD == 0:
+                self._unpack(out[at], row)
+        return out.reshape(-1).view(self.group.layout.dtype)
+
+    @property
+    def _fixed(self) -> int:
+        return 1 + self._bitmap + self.head.size
+
+    def _target(self, bitmap: bytes) -> np.ndarray:
+        """Return which words of a record follow this bitmap, in order."""
+        found = self._targets.get(bitmap)
+        if found is None:
+            filled = np.unpackbits(np.frombuffer(bitmap, np.uint8), count=self.place.shape[0], bitorder="little")
+            found = np.concatenate([self.head, self.place[np.flatnonzero(filled)].ravel()])
+            if len(self._targets) >= _MOST_BITMAPS:
+                self._targets.clear()
+            self._targets[bitmap] = found
+        return found
+
+    def _unpack(self, out: np.ndarray, row: bytes | memoryview) -> None:
+        words, begin = np.frombuffer(row, _WORDS), 1 + self._bitmap
+        target = self._target(bytes(row[WORD : begin * WORD]))
+        if words[0] == self.mark and words.size == begin + target.size:
+            out[target] = words[begin:]
+
+    def _pack_all(
+        self, words: np.ndarray, at: np.ndarray, filled: np.ndarray, bitmaps: np.ndarray, sizes: np.ndarray
+    ) -> list[memoryview]:
+        ends = np.cumsum(sizes)
+        starts = ends - sizes
+        out = np.empty(int(ends[-1]), _WORDS)
+        out[starts] = self.mark
+        for column in range(self._bitmap):
+            out[starts + 1 + column] = bitmaps[:, column]
+        for column, word in enumerate(self.head):
+            out[starts + 1 + self._bitmap + column] = words[at, word]
+        row, slot, first = self._bodies(filled, starts)
+        for column in range(self.place.shape[1]):
+            out[first + column] = words[at[row], self.place[slot, column]]
+        flat = memoryview(out.tobytes())
+        return [flat[a * WORD : b * WORD] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+    def _unpack_all(self, out: np.ndarray, at: np.ndarray, rows: Sequence[bytes | memoryview]) -> None:
+        words = np.frombuffer(b"".join(rows), _WORDS)
+        slots, per = self.place.shape
+        sizes = np.fromiter(map(len, rows), np.int64, len(rows)) // WORD
+        starts = np.cumsum(sizes) - sizes
+        begin = words[starts[:, None] + np.arange(self._fixed)]
+        bitmaps = np.ascontiguousarray(begin[:, 1 : 1 + self._bitmap]).view(np.uint8)
+        filled = np.unpackbits(bitmaps, axis=1, count=slots, bitorder="little").view(bool)
+        known = (begin[:, 0] == self.mark) & (sizes == self._fixed + filled.sum(axis=1) * per)
+        filled[~known] = False
+        out[at[known, None], self.head] = begin[known, 1 + self._bitmap :]
+        row, slot, first = self._bodies(filled, starts)
+        target, base = out.reshape(-1), at[row] * self.blank.size
+        for column in range(per):
+            target[base + self.place[slot, column]] = words[first + column]
+
+    def _bodies(self, filled: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return row, slot and first word of every filled slot."""
+        row, slot = np.nonzero(filled)
+        counts = filled.sum(axis=1)
+        nth = np.arange(row.size) - (np.cumsum(counts) - counts)[row]
+        return row, slot, starts[row] + self._fixed + nth * self.place.shape[1]
+
+
+@lru_cache(maxsize=64)
+def packing_of(group: WindowedGroup) -> Packing:
+    """Return how a group's records are packed; every column of a record is whole words."""
+    dtype, slots = group.layout.dtype, group.plan.total
+    places = []
+    for name in ("tile", *group.fields):
+        of, offset = dtype.fields[name][:2]  # type: ignore[index]
+        width = of.itemsize // slots // WORD
+        places.append(offset // WORD + np.arange(slots * width).reshape(slots, width))
+    place = np.concatenate(places, axis=1)
+    head = np.setdiff1d(np.arange(1, dtype.itemsize // WORD), place.ravel())
+    mark = int((group.layout.fingerprint ^ _CHANGE).view(np.int64))
+    return Packing(group, group.empty(1).view(_WORDS), head, place, mark, mark.to_bytes(WORD, "little", signed=True))
