@@ -36,6 +36,8 @@ from feature_pipelines.sinks import Sink
 _OUT = "bucket string, changed binary"
 _STATE = "held binary"
 _WAIT_S = 0.2
+#: What Spark says where a Python process took more than its 10 s to start; the query is then started again.
+_TOO_SLOW, _STARTS = "failed to connect back", 3
 _PREFIX = "spark."
 _DEFAULTS = {
     "spark.sql.shuffle.partitions": "8",
@@ -71,14 +73,17 @@ class SparkEngine:
         folder = Path(job.options.get("checkpoint") or job.store / "spark" / flow.stream.name)
         with flow.sink() as sink, session(job) as spark:
             sink.start(f"spark:{identity(folder, flow.buckets)}", () if is_native(flow) else flow.partitions())
-            query = _query(spark, flow, sink, folder)
-            try:
-                while not stop() and not query.awaitTermination(_WAIT_S):
-                    pass
-            except StreamingQueryException as failed:
-                raise SourceError(f"the Spark query failed: {_last_words(failed)}") from failed
-            finally:
-                query.stop()
+            for left in reversed(range(_STARTS)):
+                query = _query(spark, flow, sink, folder)
+                try:
+                    while not stop() and not query.awaitTermination(_WAIT_S):
+                        pass
+                    break
+                except StreamingQueryException as failed:
+                    if not left or _TOO_SLOW not in str(failed):
+                        raise SourceError(f"the Spark query failed: {_last_words(failed)}") from failed
+                finally:
+                    query.stop()
             return sink.report
 
 
@@ -108,9 +113,9 @@ def session(job: Job) -> Iterator[SparkSession]:
 
 
 def _last_words(failed: StreamingQueryException) -> str:
-    said = [line.strip() for line in str(failed).splitlines() if line.strip() and not line.startswith("\tat ")]
+    said = [line.strip() for line in str(failed).splitlines() if line.strip()]
     of_python = [line for line in said if re.match(r"[\w.]+(Error|Exception|Mismatch|Unavailable): ", line)]
-    return (of_python or said or ["it said nothing"])[-1]
+    return of_python[-1] if of_python else said[0]
 
 
 def _query(spark: SparkSession, flow: Flow, sink: Sink, folder: Path) -> StreamingQuery:
