@@ -100,11 +100,14 @@ def training_frame(
     by_width = sorted(view.groups, key=lambda group: len(group.column_names))
     widest = by_width[-1] if by_width else None
     whole = {group.name: _whole(group, events.get(group.stream), rows) for group in by_width[:-1]}
+    read = {name for _, name in plan.request} | {
+        str(name) for step in plan.computed for origin, name in step.inputs if origin == "request"
+    }
     for part, block in _pieces(widest, events, rows):
         blocks = {name: values[part] for name, values in whole.items()}
         if widest is not None:
             blocks[widest.name] = block
-        request = {name: values[part] for name, values in rows.columns.items()}
+        request = {name: values[part] for name, values in rows.columns.items() if name in read}
         out[part] = plan.compute(part.size, request, blocks)
         if progress:
             progress(part.size)

@@ -53,6 +53,20 @@ class Sums:
 
     def between(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the sum of every range, 0 where it is empty, and that of squared deviations from its mean."""
+        many = np.flatnonzero(high - low > 1)
+        if many.size * 2 > low.size:
+            return self._all_between(low, high)
+        sums = (
+            np.where(high > low, self.values[np.minimum(low, self.values.size - 1)], 0.0) if self.values.size else None
+        )
+        sums = np.zeros(low.size) if sums is None else sums
+        spread = None if self.second is None else np.zeros(low.size)
+        sums[many], of_many = self._all_between(low[many], high[many])
+        if spread is not None:
+            spread[many] = of_many
+        return sums, spread
+
+    def _all_between(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         count = (high - low).astype(np.float64)
         unit = self.unit[np.minimum(low, self.unit.size - 1)] if self.unit.size else np.ones(low.size)
         resolution = count * 0.5 ** (2 * self.bits)

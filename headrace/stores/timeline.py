@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.features.windows import WindowedGroup
 from headrace.stores.ranges import LARGEST, Sums, extremes
@@ -22,7 +24,7 @@ RANGED = frozenset({"count", "sum", "mean", "std", "min", "max", "last"})
 #: Before any instant a client can name, and far enough from the least integer to subtract a window.
 _EARLIEST = -(2**62)
 _MOST_PLACES = 2**62
-_ROWS = 1 << 17  # rows whose bounds and values are in memory together
+_ROWS = 1 << 16  # rows whose bounds and values are in memory together
 _EVENTS = 1 << 20  # events after which rows are cut, so that few rows do not hold all history in memory
 _REBUILT_EVENTS = 1 << 14  # likewise, where each event holds the running summaries of its tiles
 _CACHED = 1 << 14  # rows summed at once: their columns stay in the processor's cache
@@ -90,11 +92,11 @@ class Timeline:
 
         Rows come in order of key and time, each once. Those marked `unknown` have no key.
         """
-        code = np.minimum(np.searchsorted(self.keys, keys), max(self.keys.size - 1, 0))
-        seen = self.keys[code] == keys if self.keys.size else np.zeros(code.size, dtype=bool)
+        code = _codes(self.keys, keys)
+        seen = code >= 0
         if unknown is not None:
             seen &= ~unknown
-        as_of = np.maximum(as_of, _EARLIEST)
+        code, as_of = np.maximum(code, 0), np.maximum(as_of, _EARLIEST)
         order, limit = np.argsort(self.places(code, as_of)), _EVENTS if self._ranged else _REBUILT_EVENTS
         for start in range(0, order.size, _ROWS):
             part = order[start : start + _ROWS]
@@ -127,18 +129,20 @@ class Timeline:
         self, code: np.ndarray, as_of: np.ndarray, begin: np.ndarray, newest: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the first and the past-the-last event of every window, [windows, rows] each."""
-        plan = self.group.plan
-        first, past = plan.bounds(as_of)
-        low = np.empty((plan.delayed.size, as_of.size), dtype=np.int64)
-        high = np.tile(newest, (plan.delayed.size, 1))
-        from_event, to_event = int(begin.min()), int(newest.max())
-        near = self.place[from_event:to_event]
-        for at, tile_ms in enumerate(plan.tile_ms):
-            tail = np.searchsorted(near, self.places(code, first[:, at] * tile_ms)) + from_event
-            low[at] = np.clip(tail, begin, newest)
-            if plan.delayed[at]:
-                head = np.searchsorted(near, self.places(code, past[:, at] * tile_ms)) + from_event
-                high[at] = np.clip(head, begin, newest)
+        windows, from_event = self.group.windows, int(begin.min())
+        low = np.empty((len(windows), as_of.size), dtype=np.int64)
+        high = np.tile(newest, (len(windows), 1))
+        near = self.place[from_event : int(newest.max())]
+
+        def before(instant: np.ndarray) -> np.ndarray:
+            found: np.ndarray = _found(near, self.places(code, instant)) + from_event
+            return np.clip(found, begin, newest, out=found)
+
+        for at, window in enumerate(windows):  # by one tile length at a time, which is how NumPy divides fast
+            tile_ms = window.tile_ms
+            low[at] = before((as_of - (window.delay_ms + window.length_ms)) // tile_ms * tile_ms)
+            if window.delay_ms:
+                high[at] = before((as_of - window.delay_ms) // tile_ms * tile_ms)
         return low, high
 
     def _ranges(self, out: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
@@ -202,6 +206,15 @@ class Timeline:
         return starts[starts < past - first]
 
 
+def _found(near: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return where each wanted place would be; those wanted next to one another are often equal, and looked up once."""
+    new = np.concatenate(([True], wanted[1:] != wanted[:-1]))
+    distinct = wanted[new]
+    if distinct.size * 2 > wanted.size:
+        return np.searchsorted(near, wanted)
+    return np.searchsorted(near, distinct)[np.cumsum(new) - 1]
+
+
 def _put_moments(columns: Mapping[str, np.ndarray], sums: Sums, low: np.ndarray, high: np.ndarray) -> None:
     total, spread = sums.between(low, high)
     count = (high - low).astype(np.float64)
@@ -222,8 +235,21 @@ def coded(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if keys.size and (keys[1:] >= keys[:-1]).all():
         new = np.concatenate(([True], keys[1:] != keys[:-1]))
         return keys[new], np.cumsum(new) - 1
-    distinct = np.unique(keys)  # without the places, which it would sort for
-    return distinct, np.searchsorted(distinct, keys)
+    found = pa.array(keys).dictionary_encode()  # by hashes, several times as fast as by sorting
+    distinct = found.dictionary.to_numpy(zero_copy_only=False)
+    order = np.argsort(distinct, kind="stable")
+    rank = np.empty(order.size, dtype=np.int64)
+    rank[order] = np.arange(order.size)
+    return distinct[order], rank[found.indices.to_numpy()]
+
+
+def _codes(distinct: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Return the place of each key among distinct ones, -1 where it is not there."""
+    if not distinct.size:
+        return np.full(keys.size, -1, dtype=np.int64)
+    found = pc.index_in(pa.array(keys), value_set=pa.array(distinct))
+    codes: np.ndarray = pc.fill_null(found, -1).to_numpy().astype(np.int64)
+    return codes
 
 
 def _stable_order(place: np.ndarray) -> np.ndarray | None:

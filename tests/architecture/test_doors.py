@@ -45,6 +45,7 @@ DOORS = {
     "pyarrow": (
         "headrace/stores/history.py",
         "headrace/stores/offline.py",
+        "headrace/stores/timeline.py",
         "headrace/cli/*.py",
         "feature_pipelines/backfill.py",
         "feature_pipelines/dead_letters.py",
