@@ -134,7 +134,7 @@ class Broker:
     def __init__(self, address: KafkaAddress, settings: Mapping[str, str], tell: Tell) -> None:
         self.address = address
         self._tell = tell
-        self._refusal = ""
+        self._refusal = self._heard = ""
         self._met = self._lost = False
         # What matters of the client's log comes to `tell`.
         self._told = {**settings, "bootstrap.servers": address.servers, "error_cb": self._error, "log_level": 0}
@@ -151,11 +151,14 @@ class Broker:
 
         Raises SourceError where none does, where it refuses us, or where it has no such topic.
         """
+        # A producer that asks for a topic by name has it made where the cluster allows that.
+        wanted = {} if isinstance(client, kafka.Producer) else {"topic": self.address.topic}
         began, told = monotonic(), False
         while not stop():
             try:
-                about = client.list_topics(self.address.topic, timeout=ASK_S)
-                topic = about.topics[self.address.topic]
+                topic = client.list_topics(**wanted, timeout=ASK_S).topics.get(self.address.topic)
+                if topic is None:
+                    raise SourceError(self._no_topic(client, None))
                 if topic.error is None and topic.partitions:
                     self._met = True
                     return sorted(topic.partitions)
@@ -169,11 +172,11 @@ class Broker:
                 raise SourceError(f"the broker at {self.address.servers} refuses us: {self._refusal}")
             if monotonic() - began >= wait_s:
                 raise SourceError(
-                    f"no broker answers at {self.address.servers} after {wait_s:g} s, "
+                    f"no broker answers at {self.address.servers} after {wait_s:g} s{self._heard}, "
                     "needs one that speaks Kafka's protocol there: start it, or wait longer"
                 )
             if not told:
-                self._tell(f"no broker answers at {self.address.servers} yet: waiting up to {wait_s:g} s")
+                self._tell(f"no broker answers at {self.address.servers} yet{self._heard}: waiting up to {wait_s:g} s")
                 told = True
         raise SourceError(f"told to stop before a broker answered at {self.address.servers}")
 
@@ -212,9 +215,9 @@ class Broker:
             self._lost = False
             self._tell(f"the broker at {self.address.servers} is back")
 
-    def _no_topic(self, client: Any, error: kafka.KafkaError) -> str:
+    def _no_topic(self, client: Any, error: kafka.KafkaError | None) -> str:
         topic = self.address.topic
-        if error.code() != kafka.KafkaError.UNKNOWN_TOPIC_OR_PART:
+        if error and error.code() != kafka.KafkaError.UNKNOWN_TOPIC_OR_PART:
             return f"topic {topic!r} at {self.address.servers} cannot be read: {error.str()}"
         names = [name for name in client.list_topics(timeout=ANSWER_S).topics if not name.startswith("__")]
         return f"the broker at {self.address.servers} has no topic {topic!r}{nearest(topic, names)}: create it first"
@@ -222,6 +225,8 @@ class Broker:
     def _error(self, error: kafka.KafkaError) -> None:
         if error.code() in _REFUSED:
             self._refusal = error.str()
+        elif error.code() == kafka.KafkaError._TRANSPORT:
+            self._heard = f" ({error.str().partition(' (after')[0]})"
         elif error.code() == kafka.KafkaError._ALL_BROKERS_DOWN and self._met and not self._lost:
             self._lost = True
             self._tell(f"the broker at {self.address.servers} is lost: going on when it is back")

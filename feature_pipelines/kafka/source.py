@@ -81,6 +81,7 @@ class KafkaSource:
                 "auto.offset.reset": "error",
                 "enable.partition.eof": options.to_end,
                 "fetch.wait.max.ms": 10,
+                "fetch.queue.backoff.ms": 10,  # after the queue was full; a second, by default, empties it
             },
         )
         try:
@@ -115,7 +116,7 @@ class KafkaSource:
 
         Raises SourceError where the topic is gone, or no longer holds what comes next.
         """
-        if self.ended:
+        if self.ended and not self._failed:
             return None
         message = self._consumer.poll(self._options.poll_s)
         messages = [] if message is None else self._with(message, limit)

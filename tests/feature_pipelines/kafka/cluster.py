@@ -21,6 +21,8 @@ from tests.feature_pipelines.small import GROUP, NOW, STREAM
 
 Message = tuple[int | None, bytes | None, bytes | None]  # partition or None for that of the key, key, value
 WAIT_S = 30.0
+#: Of the topics on the mock cluster, and of the groups there, in seconds.
+PARTITIONS, SESSION_S = 8, 6
 
 
 class Cluster:
@@ -70,6 +72,11 @@ class Cluster:
         """Delete the messages of a partition before an offset, as retention does."""
         place = kafka.TopicPartition(address.topic, partition, before)
         self.admin.delete_records([place])[place].result(WAIT_S)
+
+    def renew(self, address: KafkaAddress) -> None:
+        """Make a topic anew, empty."""
+        self.drop(address)
+        create_topic(address)
 
     def drop(self, address: KafkaAddress) -> None:
         """Delete a topic."""

@@ -6,8 +6,6 @@ These run on librdkafka's mock cluster, which notices that a member of a group i
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,32 +15,12 @@ from signal import SIGINT, SIGTERM
 from threading import Thread
 from time import monotonic
 
-import pytest
-
 from feature_pipelines.kafka import KafkaAddress
 from headrace.stores.embedded import EmbeddedStore
-from tests.feature_pipelines.kafka import mock_host
-from tests.feature_pipelines.kafka.cluster import Cluster, within
+from tests.feature_pipelines.kafka.cluster import PARTITIONS, SESSION_S, Cluster, within
 from tests.feature_pipelines.kafka.payments import Contents, counted, finished, payments, start
 
-PARTITIONS, SESSION_S = 8, 6
 SESSION, BEAT = f"session.timeout.ms={SESSION_S * 1000}", "heartbeat.interval.ms=300"
-TOPICS = ("consumer", "range", "cooperative", "leaving", "yielding")
-
-
-@pytest.fixture(scope="module")
-def mock() -> Iterator[Cluster]:
-    """A mock cluster in a process of its own."""
-    topics = [word for name in TOPICS for word in (name, str(PARTITIONS))]
-    host = subprocess.Popen(
-        [sys.executable, mock_host.__file__, str(SESSION_S * 1000), *topics],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert host.stdin is not None
-    assert host.stdout is not None
-    yield Cluster(host.stdout.readline().strip())
-    host.stdin.close()
-    host.wait()
 
 
 class Member:
