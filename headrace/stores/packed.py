@@ -83,7 +83,7 @@ class Packing:
             out[at] = np.frombuffer(rows[at], _WORDS)
         packed = np.flatnonzero(~whole & (sizes >= self._fixed * WORD) & (sizes % WORD == 0))
         if packed.size:
-            self._unpack_all(out, packed, [rows[at] for at in packed.tolist()])
+            self._unpack_all(out, packed, [rows[at] for at in packed.tolist()], sizes[packed] // WORD)
         return out.reshape(-1).view(self.group.layout.dtype)
 
     def _decode_few(self, rows: Sequence[bytes | memoryview]) -> np.ndarray:
@@ -138,21 +138,26 @@ class Packing:
         flat = memoryview(out.tobytes())
         return [flat[a * WORD : b * WORD] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
 
-    def _unpack_all(self, out: np.ndarray, at: np.ndarray, rows: Sequence[bytes | memoryview]) -> None:
+    def _unpack_all(
+        self, out: np.ndarray, at: np.ndarray, rows: Sequence[bytes | memoryview], sizes: np.ndarray
+    ) -> None:
         words = np.frombuffer(b"".join(rows), _WORDS)
         slots, per = self.place.shape
-        sizes = np.fromiter(map(len, rows), np.int64, len(rows)) // WORD
-        starts = np.cumsum(sizes) - sizes
-        begin = words[starts[:, None] + np.arange(self._fixed)]
+        heads = (np.cumsum(sizes) - sizes)[:, None] + np.arange(self._fixed)
+        begin = words[heads]
         bitmaps = np.ascontiguousarray(begin[:, 1 : 1 + self._bitmap]).view(np.uint8)
         filled = np.unpackbits(bitmaps, axis=1, count=slots, bitorder="little").view(bool)
-        known = (begin[:, 0] == self.mark) & (sizes == self._fixed + filled.sum(axis=1) * per)
-        filled[~known] = False
-        out[at[known, None], self.head] = begin[known, 1 + self._bitmap :]
-        row, slot, first = self._bodies(filled, starts)
-        target, base = out.reshape(-1), at[row] * self.blank.size
-        for column in range(per):
-            target[base + self.place[slot, column]] = words[first + column]
+        row, slot = np.nonzero(filled)
+        if (begin[:, 0] != self.mark).any() or (np.bincount(row, minlength=at.size) * per + self._fixed != sizes).any():
+            for one, text in zip(at.tolist(), rows, strict=True):  # some are not of this layout: told one by one
+                self._unpack(out[one], text)
+            return
+        body = np.ones(words.size, bool)
+        body[heads] = False
+        base = at * self.blank.size
+        target = out.reshape(-1)
+        target[base[:, None] + self.head] = begin[:, 1 + self._bitmap :]
+        target[(self.place[slot] + base[row][:, None]).ravel()] = words[body]
 
     def _bodies(self, filled: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return row, slot and first word of every filled slot."""
