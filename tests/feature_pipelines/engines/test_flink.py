@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import orjson
 import pytest
@@ -17,7 +18,7 @@ from feature_pipelines.files import SourceError
 from tests.architecture.code import ROOT
 from tests.feature_pipelines.engines import events
 from tests.feature_pipelines.engines.broker import topic_of
-from tests.feature_pipelines.engines.local import WAIT_S, assert_as_local, job, letters_at, run
+from tests.feature_pipelines.engines.local import WAIT_S, assert_as_local, job, run
 
 pytestmark = pytest.mark.engine("flink")
 
@@ -43,7 +44,10 @@ def test_late_events_and_what_a_file_goes_on_with(tmp_path, source):
     assert_as_local(tmp_path / "flink", "BURSTS", source, tmp_path / "local")
     other = events.written(tmp_path / "other.parquet", _renamed(events.payments(3_000, seed=5)))
     run("flink", job("BURSTS", other, tmp_path / "flink"))
-    assert_as_local(tmp_path / "flink", "BURSTS", other, tmp_path / "local")
+    run("local", job("BURSTS", other, tmp_path / "local"))
+    stores, groups = (tmp_path / "flink", tmp_path / "local"), events.BURSTS.groups
+    events.assert_equal(*(events.records(store, groups) for store in stores))
+    assert events.letters(stores[0]) == events.letters(stores[1])
     with pytest.raises(SourceError, match="cannot follow: needs the last of them, a file that is new"):
         run("flink", given)
 
@@ -62,8 +66,8 @@ def test_a_topic_through_the_connector(tmp_path, source):
 def test_killed_it_goes_on_from_its_checkpoint(tmp_path, source):
     with topic_of(events.payments(COUNT), tmp_path / "broker", partitions=3) as address:
         given = job("CARDS_ONLY", address, tmp_path / "flink", batch="50", checkpoint_s="1")
-        assert _killed(given, tmp_path)
-        run("flink", given)
+        _kill(given, tmp_path)
+        assert run("flink", given).events < COUNT
     assert_as_local(tmp_path / "flink", "CARDS_ONLY", source, tmp_path / "local", letters="as many")
 
 
@@ -78,8 +82,8 @@ def _renamed(table):
     return table.set_column(0, "tid", [[f"other {tid}" for tid in table.column("tid").to_pylist()]])
 
 
-def _killed(given, folder):
-    """Run a job in a process group and kill all of it; return the checkpoint that is left."""
+def _kill(given, folder):
+    """Run a job in a process group, and kill all of it when a checkpoint is there that holds events."""
     python = interpreter(given.options, os.environ)
     asked, kept = folder / "job.json", _with_paths(given, python)
     asked.write_text(text_of(kept))
@@ -91,15 +95,14 @@ def _killed(given, folder):
             cwd=ROOT, env=_environment(python, state), stdin=subprocess.PIPE, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
-        until = time.monotonic() + WAIT_S
-        while process.poll() is None and time.monotonic() < until:
-            if letters_at(given.store) and recovery_path(state) is not None:
+        until, empty = time.monotonic() + WAIT_S, None
+        while time.monotonic() < until:
+            checkpoint = recovery_path(state)
+            if not told(state)[0]:
+                empty = checkpoint
+            elif checkpoint not in (None, empty):
                 break
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(0.01)
-            except subprocess.TimeoutExpired:
-                continue
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert told(state)[0]
-    return recovery_path(state)
+        assert process.wait() == -signal.SIGKILL
