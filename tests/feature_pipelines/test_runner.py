@@ -15,7 +15,7 @@ from feature_pipelines.files import SourceError
 from feature_pipelines.runner import Pipeline
 from feature_pipelines.sources import FileSource
 from headrace.features.streams import Stream
-from headrace.stores import embedded
+from headrace.stores import environment
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.memory import MemoryStore
 from headrace.stores.online import LayoutMismatch, StoreGrew
@@ -183,8 +183,8 @@ def test_a_batch_is_run_again_when_the_store_grew(path, tmp_path):
 
 
 def test_a_store_on_disk_grows_under_a_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedded, "_FIRST_MAP", 1 << 16)
-    monkeypatch.setattr(embedded, "_HEADROOM", 0)
+    monkeypatch.setattr(environment, "FIRST_MAP", 1 << 16)
+    monkeypatch.setattr(environment, "HEADROOM", 0)
     rows = events_of(*((n, n, float(n)) for n in range(2_000)), (5, 3_000, -1.0))
     path = parquet_of(tmp_path / "a.parquet", rows)
     store = EmbeddedStore(tmp_path / "s", durable=False)
