@@ -140,11 +140,13 @@ class FrameWriter:
         if self._out.suffix.lower() == ".csv" and not self._folder:
             self._writer = pa_csv.CSVWriter(path, schema)
         else:
-            self._writer = pq.ParquetWriter(path, schema)
+            computed = {feature.name for feature in self._view.features}  # hardly ever the same number twice
+            self._writer = pq.ParquetWriter(path, schema, use_dictionary=[n for n in schema.names if n not in computed])
 
 
 def with_features(view: FeatureView, table: pa.Table, values: np.ndarray) -> pa.Table:
     """Return a table with the features; one computed before is replaced, the request's are kept."""
+    values = np.asfortranarray(values)
     for at, feature in enumerate(view.features):
         column = pa.array(values[:, at], from_pandas=True)
         if feature.name not in table.column_names:
