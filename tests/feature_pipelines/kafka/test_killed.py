@@ -69,6 +69,7 @@ def test_kill_dash_nine_loses_nothing_and_counts_nothing_twice(cluster: Cluster,
     with ThreadPoolExecutor(len(stores)) as pool:
         reached = list(pool.map(lambda store: list(store.kill(KILLS // len(BATCHES))), stores))
     in_the_midst = sum(0 < events < EVENTS for store in reached for events in store)
+    print(f"{in_the_midst} of {sum(map(len, reached))} kills hit a process amid its work, at {reached}")
     assert in_the_midst >= 50
 
     stores.append(Killed(address, tmp_path / "undisturbed", 1, chance))
