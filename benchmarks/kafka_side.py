@@ -39,6 +39,7 @@ def skewed(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def messages(count: int) -> list[tuple[bytes, bytes]]:
     """Return payments of 2,000 Zipf-distributed cards, in order of time, as key and JSON."""
     columns = skewed(payments(count))
+    columns["card_present"] = columns["card_present"] == 1.0
     names = ("tid", *(name for name in APP.stream(STREAM).names if name in columns and name != "tid"))
     rows = zip(*(columns[name].tolist() for name in names), strict=True)
     events = [dict(zip(names, row, strict=True)) for row in rows]

@@ -22,7 +22,7 @@ from headrace.stores.embedded import EmbeddedStore
 RELAXED, PLAIN, BYTEWAX = "headrace, no fsync", "plain dict per event", "bytewax"
 NOTES = """
 Five windows of ten minutes to thirty days, five statistics, 3,000 cards, one core. Headrace reads Parquet, decodes,
-folds, and commits tiles and offsets to LMDB in batches of 16,384, with fsync and without. The plain peer reads the same
+folds, and commits tiles and offsets to LMDB in batches of 32,768, with fsync and without. The plain peer reads the same
 file and folds into a dict; bytewax folds events that are decoded already into tumbling windows of the same lengths
 (sliding ones, closer to what is read here, cost it more). Neither keeps anything: no store, no offsets, no recovery.
 Peers run over the first 20,000 events.

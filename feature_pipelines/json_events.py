@@ -7,7 +7,8 @@ it never depends on its neighbours. Work is done in pieces that fit the processo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ _PIECE = 512  # events
 _TYPES: dict[str, Any] = {
     "float64": float | str | None,
     "int64": int | float | str | None,
-    "bool": bool | int | str | None,
+    "bool": bool | int | float | str | None,
     "string": str | int | float | bool | None,
     "timestamp": int | float | str | None,
 }
@@ -35,34 +36,44 @@ class JsonReader:
 
     def __init__(self, names: Sequence[str], dtypes: Mapping[str, str] | None = None) -> None:
         self._names = tuple(names)
-        kinds = [_TYPES[dtypes[name]] if dtypes else Any for name in self._names]
-        fields = [(f"f{at}", kind, None) for at, kind in enumerate(kinds)]
-        renamed = {f"f{at}": name for at, name in enumerate(self._names)}
-        self._decode = msgspec.json.Decoder(msgspec.defstruct("Event", fields, rename=renamed, gc=False)).decode
+        self._untyped = _decoder(self._names, [Any] * len(self._names))
+        self._decode = _decoder(self._names, [_TYPES[dtypes[name]] for name in names]) if dtypes else self._untyped
 
     def read(self, values: Values) -> Read:
         """Return the columns of these events, each [n], and why each unreadable one, blank in all of them, is."""
         columns: list[list[Any]] = [[] for _ in self._names]
         unreadable: dict[int, str] = {}
         for start in range(0, len(values), _PIECE):
-            piece = values[start : start + _PIECE]
-            try:
-                rows = [_tuple(self._decode(value)) for value in piece]  # type: ignore[arg-type]
-            except (msgspec.DecodeError, TypeError, UnicodeDecodeError):
-                rows = [self._row(value, at, unreadable) for at, value in enumerate(piece, start)]
+            rows = self._rows(values[start : start + _PIECE], start, unreadable)
             for column, part in zip(columns, zip(*rows, strict=True), strict=True):
                 column.extend(part)
         return dict(zip(self._names, columns, strict=True)), unreadable
 
+    def _rows(self, piece: Values, start: int, unreadable: dict[int, str]) -> list[tuple[Any, ...]]:
+        for decode in (self._decode, self._untyped):
+            with suppress(*_UNREAD):
+                return [_tuple(decode(value)) for value in piece]  # type: ignore[arg-type]
+        return [self._row(value, at, unreadable) for at, value in enumerate(piece, start)]
+
     def _row(self, value: bytes | None, at: int, unreadable: dict[int, str]) -> tuple[Any, ...]:
         try:
-            return _tuple(self._decode(value))  # type: ignore[arg-type]
-        except (msgspec.DecodeError, TypeError, UnicodeDecodeError):
+            return _tuple(self._untyped(value))  # type: ignore[arg-type]
+        except _UNREAD:
             row = object_of(value, at, unreadable)
             return tuple(map(row.get, self._names))
 
 
 _tuple = msgspec.structs.astuple
+_UNREAD = (msgspec.DecodeError, TypeError, UnicodeDecodeError)
+
+
+def _decoder(names: Sequence[str], kinds: Sequence[Any]) -> Callable[[bytes], Any]:
+    fields = [(f"f{at}", kind, None) for at, kind in enumerate(kinds)]
+    renamed = {f"f{at}": name for at, name in enumerate(names)}
+    decode: Callable[[bytes], Any] = msgspec.json.Decoder(
+        msgspec.defstruct("Event", fields, rename=renamed, gc=False)
+    ).decode
+    return decode
 
 
 def object_of(value: bytes | None, at: int, unreadable: dict[int, str], called: str = "event") -> dict[str, Any]:

@@ -28,7 +28,7 @@ from headrace.features.windows import WindowedGroup
 from headrace.stores.online import OffsetMismatch, StoreGrew, WritableStore
 
 Clock = Callable[[], int]
-BATCH = 16_384
+BATCH = 32_768
 
 
 class Observer(Protocol):
