@@ -35,9 +35,7 @@ class OwnKernel(AsyncKernelManager):
 def executed(path: Path, folder: Path, **environment: str) -> Any:
     """Run a notebook in a folder and return it with its outputs; the error of a cell is raised."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook, timeout=CELL_S, km=OwnKernel(), resources={"metadata": {"path": str(folder)}}
-    )
+    client = NotebookClient(notebook, timeout=CELL_S, km=OwnKernel(), resources={"metadata": {"path": str(folder)}})
     known = {name: value for name, value in os.environ.items() if name != "KAFKA"}
     return client.execute(env={**known, "PYTHONPATH": str(ROOT), **environment})
 
