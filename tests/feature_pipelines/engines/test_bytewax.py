@@ -44,6 +44,13 @@ def test_the_same_tiles_and_dead_letters_as_the_local_engine(tmp_path, source, a
     assert_as_local(tmp_path / "bytewax", app, source, tmp_path / "local")
 
 
+def test_the_same_tiles_as_the_local_engine_after_many_events(tmp_path):
+    source = events.written(tmp_path / "payments.parquet", events.payments())
+    report = run("bytewax", job("APP", source, tmp_path / "bytewax"))
+    assert report.events == events.EVENTS
+    assert_as_local(tmp_path / "bytewax", "APP", source, tmp_path / "local")
+
+
 def test_a_run_that_was_done_is_not_done_again(tmp_path, source):
     given = job("APP", source, tmp_path / "bytewax")
     first, second = run("bytewax", given), run("bytewax", given)
