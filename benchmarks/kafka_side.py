@@ -17,9 +17,10 @@ import orjson
 
 from applications.fraud.app import APP
 from benchmarks.ground import FIRST_CARD, NOW_MS, SEED, payments
+from feature_pipelines.addresses import SourceOptions
 from feature_pipelines.dead_letters import DeadLetterFile
 from feature_pipelines.json_events import JsonReader
-from feature_pipelines.kafka import KafkaAddress, KafkaOptions, KafkaSource
+from feature_pipelines.kafka import KafkaAddress, KafkaSource
 from feature_pipelines.kafka.client import Broker
 from feature_pipelines.runner import BATCH, Pipeline
 from headrace.stores.embedded import EmbeddedStore
@@ -83,7 +84,7 @@ def pipe(address: KafkaAddress, out: Path, count: int, rate: float, start: float
     """Stream the topic into a store until every event is there; print events per second from the first batch on."""
     stream = APP.stream(STREAM)
     reader = JsonReader(stream.names, {column.name: column.dtype for column in stream.columns})
-    source = KafkaSource(address, reader, KafkaOptions())
+    source = KafkaSource(address, reader, SourceOptions())
     store = EmbeddedStore(out)
     letters = DeadLetterFile(out / "letters.jsonl")
     pipeline = Pipeline(stream, APP.groups_of(STREAM), source, store, letters, lambda: NOW_MS)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from headrace.cli.broker import free_port as free_port
 from headrace.cli.stack import Server, server, wait_ready
 
 #: The servers that are measured share the first core one after another; everything else runs on the last.
@@ -47,10 +47,3 @@ def memory_mib(of: Server) -> float:
     """Return the most memory a server has held, in MiB."""
     status = Path(f"/proc/{of.process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,27 +11,22 @@ from typing import Any
 from feature_pipelines.dead_letters import DeadLetterFile, DeadLetters
 from feature_pipelines.engines import Job
 from feature_pipelines.files import SourceError
+from feature_pipelines.running import Stop, Tell, never, silent
 from feature_pipelines.sources import FileSource, Source
 from headrace.features.streams import Stream
 
 _FILE, _KAFKA = "file:", "kafka:"
 
 
-def silent(_: str) -> None:
-    """Say nothing."""
-
-
-def never() -> bool:
-    """Go on."""
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
     """How a source is read: the order of a file, or the messages of a topic.
 
-    `format` is json or avro, Avro with a `schema` file or the URL of a `registry`; the rest is as in
-    `feature_pipelines.kafka.KafkaOptions`. `tell` hears what a person should know, and `stop` ends a wait.
+    `format` is json or avro, Avro with a `schema` file or the URL of a `registry`.
+    `group` shares the partitions with other processes of its name. Without a group this process reads
+    `partitions`, or all that the topic has now, whatever others do. `wait_s` is how long a broker is
+    awaited at the start, unless `stop()` becomes true. With `accept_gap` events that the topic no
+    longer holds are given up. With `to_end` the source ends where the topic does at the start.
     """
 
     order: str = "time"
@@ -45,15 +40,15 @@ class SourceOptions:
     poll_s: float = 0.1
     accept_gap: bool = False
     to_end: bool = False
-    tell: Callable[[str], None] = silent
-    stop: Callable[[], bool] = never
+    tell: Tell = silent
+    stop: Stop = never
 
 
 #: The options of a job that say how its source is read, whatever the engine.
 READING = ("order", "format", "schema", "registry", "group", "wait", "accept_gap")
 
 
-def options_of(job: Job, tell: Callable[[str], None] = silent, stop: Callable[[], bool] = never) -> SourceOptions:
+def options_of(job: Job, tell: Tell = silent, stop: Stop = never) -> SourceOptions:
     """Return how a job's source is read; an empty group is none. Raises ValueError for a wait that is no number."""
     given = job.options
     try:
@@ -90,10 +85,9 @@ def open_source(address: str, stream: Stream, options: SourceOptions) -> Source:
     if path is not None:
         return FileSource(path, stream, order=options.order)
     kafka, formats = _needed("feature_pipelines.kafka"), _needed("feature_pipelines.formats")
-    told = {name: getattr(options, name) for name in kafka.KafkaOptions.__dataclass_fields__ if hasattr(options, name)}
     dtypes = {column.name: column.dtype for column in stream.columns}
     reader = formats.reader_of(options.format, stream.names, options.schema, options.registry, dtypes)
-    source: Source = kafka.KafkaSource(kafka.KafkaAddress.of(address), reader, kafka.KafkaOptions(**told))
+    source: Source = kafka.KafkaSource(kafka.KafkaAddress.of(address), reader, options)
     return source
 
 

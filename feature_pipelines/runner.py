@@ -18,16 +18,16 @@ import numpy as np
 
 from feature_pipelines.dead_letters import DeadLetter, DeadLetters
 from feature_pipelines.duplicates import Duplicates
-from feature_pipelines.engines import Report, Stop
+from feature_pipelines.engines import Report
 from feature_pipelines.events import Events, decode
 from feature_pipelines.handover import IN_HISTORY, Boundary
+from feature_pipelines.running import Clock, Stop, never
 from feature_pipelines.sources import Batch, Source
 from feature_pipelines.tiles import add
 from headrace.features.streams import Stream
 from headrace.features.windows import WindowedGroup
 from headrace.stores.online import OffsetMismatch, StoreGrew, WritableStore
 
-Clock = Callable[[], int]
 BATCH = 32_768
 
 
@@ -50,11 +50,6 @@ class Observer(Protocol):
         ...
 
 
-def never() -> bool:
-    """Go on."""
-    return False
-
-
 @dataclass(slots=True)
 class Pipeline:
     """One stream, the groups computed from it, and where they and the dead letters go.
@@ -73,7 +68,6 @@ class Pipeline:
     _duplicates: Duplicates = field(init=False)
     _history: Boundary = field(default_factory=Boundary, init=False)
     _letters_at: int = field(default=0, init=False)  # where the letters stand, as far as this process knows
-
     _started: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:

@@ -9,10 +9,14 @@ state and put absolute records, so that writing one again changes nothing.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from feature_pipelines.running import Stop
+
+__all__ = ["ENGINES", "Engine", "Job", "Report", "Stop", "load_engine"]
 
 #: Each engine and the module that holds it; imported only when it is run, since most are extras.
 ENGINES = {
@@ -21,8 +25,6 @@ ENGINES = {
     "spark": "feature_pipelines.engines.spark",
     "flink": "feature_pipelines.engines.flink",
 }
-
-Stop = Callable[[], bool]
 
 
 @dataclass(slots=True)

@@ -31,8 +31,9 @@ from feature_pipelines.dead_letters import DeadLetter
 from feature_pipelines.engines import Job, Report, Stop
 from feature_pipelines.engines.chunks import Chunk, split
 from feature_pipelines.engines.keyed import Bucket, Folded
-from feature_pipelines.engines.opening import Flow, identity, now_ms, whole
+from feature_pipelines.engines.opening import Flow, identity, whole
 from feature_pipelines.files import SourceError
+from feature_pipelines.running import Clock, now_ms
 from feature_pipelines.sinks import Sink
 from feature_pipelines.sources import Batch, Source
 from headrace.stores.online import StoreUnavailable
@@ -40,8 +41,6 @@ from headrace.stores.online import StoreUnavailable
 EPOCH_S = 10
 _STATE_FILES = 2
 _IDLE = timedelta(milliseconds=2)
-
-Clock = Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)

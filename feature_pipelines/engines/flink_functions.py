@@ -8,7 +8,7 @@ write to the checkpoints can run code in the pipeline. What is ours in it is byt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -27,15 +27,15 @@ from feature_pipelines.engines.flink_packets import (
 )
 from feature_pipelines.engines.flink_plan import Plan
 from feature_pipelines.engines.keyed import Bucket
-from feature_pipelines.engines.opening import Flow, now_ms
+from feature_pipelines.engines.opening import Flow
 from feature_pipelines.engines.packets import folded_of_bytes, folded_to_bytes
+from feature_pipelines.running import Clock, now_ms
 from feature_pipelines.sources import Batch
 from headrace.features.windows import WindowedGroup
 from headrace.stores.online import encode_keys
 
 #: The event time of the timers that fire when the input has ended: just before Flink's last watermark.
 END = 2**63 - 2
-Clock = Callable[[], int]
 
 
 def packet_type() -> Any:

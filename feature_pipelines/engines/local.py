@@ -6,13 +6,13 @@ may share a topic's partitions and one store, and any of them may be killed at a
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from feature_pipelines.addresses import READING, never, open_letters, open_source, options_of, silent
+from feature_pipelines.addresses import READING, open_letters, open_source, options_of
 from feature_pipelines.engines import Job, Report, Stop
 from feature_pipelines.runner import BATCH, Pipeline
+from feature_pipelines.running import Tell, never, now_ms, silent
 from headrace.application import load_application
 from headrace.stores.embedded import EmbeddedStore
 
@@ -36,7 +36,7 @@ ENGINE = LocalEngine()
 
 
 @contextmanager
-def opened(job: Job, tell: Callable[[str], None] = silent, stop: Stop = never) -> Iterator[Pipeline]:
+def opened(job: Job, tell: Tell = silent, stop: Stop = never) -> Iterator[Pipeline]:
     """Open what a job names and yield its pipeline, not started; everything is closed with the block."""
     if unknown := sorted(set(job.options) - set(OPTIONS)):
         raise ValueError(f"the local engine has no option {unknown[0]}, needs some of {', '.join(OPTIONS)}")
@@ -47,7 +47,7 @@ def opened(job: Job, tell: Callable[[str], None] = silent, stop: Stop = never) -
         closing(EmbeddedStore(job.store, durable=job.options.get("fast") != "true")) as store,
     ):
         letters = open_letters(job.dead_letters, job.store, stream, options)
-        yield Pipeline(stream, application.groups_of(stream.name), source, store, letters, _now_ms)
+        yield Pipeline(stream, application.groups_of(stream.name), source, store, letters, now_ms)
 
 
 def batch_of(job: Job) -> int:
@@ -56,7 +56,3 @@ def batch_of(job: Job) -> int:
     if not given.isdecimal() or int(given) < 1:
         raise ValueError(f"option batch is {given!r}, needs a whole number above zero")
     return int(given)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -7,7 +7,6 @@ a file is one partition. Every process of an engine opens these for itself.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -30,11 +29,6 @@ from headrace.stores.embedded import EmbeddedStore
 BATCH = 16_384
 _IDENTITY = "identity"
 _POLL_S = 0.002  # an engine's worker has more to do than to wait for one partition
-
-
-def now_ms() -> int:
-    """Return the clock's epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPart
 from pyspark.sql.streaming.datasource import ReadLimit, ReadMaxRows, SupportsTriggerAvailableNow
 
 from feature_pipelines.engines.chunks import split
-from feature_pipelines.engines.opening import Flow, job_of, now_ms, whole
+from feature_pipelines.engines.opening import Flow, job_of, whole
 from feature_pipelines.engines.packets import letters_to_bytes
+from feature_pipelines.running import now_ms
 from feature_pipelines.sources import Batch
 
 FORMAT = "headrace"

@@ -17,6 +17,7 @@ from typing import Any
 import confluent_kafka as kafka
 
 from feature_pipelines.files import SourceError
+from feature_pipelines.running import Stop, Tell
 from headrace.features.rows import nearest
 from headrace.settings import KAFKA_PREFIX, is_service_link
 
@@ -38,18 +39,6 @@ _TOPIC = re.compile(r"[\w.-]{1,249}", re.ASCII)
 _AWAY = (kafka.KafkaError._TRANSPORT, kafka.KafkaError._TIMED_OUT, kafka.KafkaError._ALL_BROKERS_DOWN)
 _UNSETTLED = (kafka.KafkaError.LEADER_NOT_AVAILABLE, kafka.KafkaError.REQUEST_TIMED_OUT)
 _REFUSED = (kafka.KafkaError._AUTHENTICATION, kafka.KafkaError._SSL)
-
-Tell = Callable[[str], None]
-Stop = Callable[[], bool]
-
-
-def silent(_: str) -> None:
-    """Say nothing."""
-
-
-def never() -> bool:
-    """Go on."""
-    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from feature_pipelines.dead_letters import PARTITION, DeadLetter
 from feature_pipelines.files import SourceError
-from feature_pipelines.kafka.client import Broker, KafkaAddress, Stop, Tell, never
+from feature_pipelines.kafka.client import Broker, KafkaAddress
 from feature_pipelines.kafka.sender import Sender
+from feature_pipelines.running import Stop, Tell, never
 
 _DELIVERY_S = 30.0
 

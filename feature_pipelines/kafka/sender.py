@@ -8,7 +8,8 @@ import confluent_kafka as kafka
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from feature_pipelines.files import SourceError
-from feature_pipelines.kafka.client import ANSWER_S, ASK_S, Broker, KafkaAddress, silent, text_of
+from feature_pipelines.kafka.client import ANSWER_S, ASK_S, Broker, KafkaAddress, text_of
+from feature_pipelines.running import silent
 
 _DELIVERY_S = 60.0
 

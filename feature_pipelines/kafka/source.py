@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import confluent_kafka as kafka
 import numpy as np
 
+from feature_pipelines.addresses import SourceOptions
 from feature_pipelines.files import SourceError
 from feature_pipelines.formats import Reader
-from feature_pipelines.kafka.client import Broker, KafkaAddress, Stop, Tell, never, silent
+from feature_pipelines.kafka.client import Broker, KafkaAddress
 from feature_pipelines.sources import Batch, Stored
 
 _MOST = 1_000_000  # messages that the client hands over at once
@@ -33,33 +33,12 @@ _FATAL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KafkaOptions:
-    """How a topic is read.
-
-    `group` shares the partitions with other processes of its name. Without a group this process reads
-    `partitions`, or all that the topic has now, whatever others do. `wait_s` is how long a broker is
-    awaited at the start, unless `stop()` becomes true. With `accept_gap` events that the topic no
-    longer holds are given up. With `to_end` the source ends where the topic does at the start.
-    """
-
-    group: str = ""
-    partitions: tuple[int, ...] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
-    wait_s: float = 60.0
-    poll_s: float = 0.1
-    accept_gap: bool = False
-    to_end: bool = False
-    tell: Tell = silent
-    stop: Stop = never
-
-
 class KafkaSource:
     """Events of a topic; `follow` must be called before `poll`."""
 
     total: int | None = None
 
-    def __init__(self, address: KafkaAddress, reader: Reader, options: KafkaOptions) -> None:
+    def __init__(self, address: KafkaAddress, reader: Reader, options: SourceOptions) -> None:
         """Connect, waiting for a broker; raises SourceError where there is none, or no such topic."""
         self.address, self.at = address, 0
         self._reader, self._options = reader, options

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from feature_pipelines.files import SourceError
+from feature_pipelines.running import now_ms as now_ms
 from headrace.application import Application, load_application
 from headrace.features.rows import RowsError
 from headrace.stores.online import LayoutMismatch, StoreUnavailable
@@ -22,11 +23,6 @@ EXPECTED = (SourceError, RowsError, LayoutMismatch, StoreUnavailable, ValueError
 
 Advance = Callable[[float], None]
 console = Console(highlight=False)
-
-
-def now_ms() -> int:
-    """Return the clock's epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 @contextmanager

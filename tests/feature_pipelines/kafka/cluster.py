@@ -11,9 +11,10 @@ from typing import Any
 import confluent_kafka as kafka
 from confluent_kafka.admin import AdminClient
 
+from feature_pipelines.addresses import SourceOptions
 from feature_pipelines.dead_letters import DeadLetterFile, DeadLetters
 from feature_pipelines.formats import JsonReader, Reader
-from feature_pipelines.kafka import KafkaAddress, KafkaOptions, KafkaSource, create_topic
+from feature_pipelines.kafka import KafkaAddress, KafkaSource, create_topic
 from feature_pipelines.runner import Pipeline
 from headrace.features.streams import Stream
 from headrace.stores.online import WritableStore
@@ -97,7 +98,7 @@ def within(seconds: float = WAIT_S, until: Callable[[], bool] = lambda: False) -
 def source(address: KafkaAddress, reader: Reader | None = None, **options: Any) -> KafkaSource:
     """Open a topic of small events, alone and to its end unless said otherwise."""
     told = {"to_end": True, "wait_s": WAIT_S, "poll_s": 0.02, **options}
-    return KafkaSource(address, reader or JsonReader(STREAM.names), KafkaOptions(**told))
+    return KafkaSource(address, reader or JsonReader(STREAM.names), SourceOptions(**told))
 
 
 def piped(events: KafkaSource, store: WritableStore, letters: DeadLetters | Path, stream: Stream = STREAM) -> Pipeline:

@@ -6,7 +6,7 @@ import pytest
 
 from feature_pipelines.files import SourceError
 from feature_pipelines.kafka import KafkaAddress, KafkaDeadLetters, create_topic
-from feature_pipelines.kafka.client import silent
+from feature_pipelines.running import silent
 from headrace.cli.broker import local_broker
 from headrace.stores.memory import MemoryStore
 from tests.feature_pipelines.kafka.cluster import PARTITIONS, WAIT_S, Cluster, piped, source, within

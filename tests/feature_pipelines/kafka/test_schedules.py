@@ -17,10 +17,11 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feature_pipelines.addresses import SourceOptions
 from feature_pipelines.dead_letters import DeadLetterFile
 from feature_pipelines.duplicates import counted_once
 from feature_pipelines.formats import JsonReader
-from feature_pipelines.kafka import KafkaOptions, KafkaSource
+from feature_pipelines.kafka import KafkaSource
 from feature_pipelines.runner import Pipeline
 from feature_pipelines.sources import Batch, FileSource
 from headrace.features import Column, FeatureView
@@ -173,7 +174,7 @@ class Group:
         self.members[turn.member].source.own(self._own[turn.member])
 
     def _born(self) -> Any:
-        events = Handed(self.address, JsonReader(KNOWN.names), KafkaOptions(poll_s=0.03))
+        events = Handed(self.address, JsonReader(KNOWN.names), SourceOptions(poll_s=0.03))
         events.ends = self.ends
         member = piped(events, self.store, self.letters, KNOWN)
         member.start()
