@@ -113,21 +113,32 @@ def _typed(column: Column, values: Any, count: int) -> Typed:
 def _few(column: Column, values: list[Any]) -> np.ndarray | None:
     """Return a handful of values that are of their column's kind beyond doubt, None where they need a closer look."""
     kind, low, high = column.dtype, column.low, column.high
-    if kind == "float64":
-        if all(type(value) in _NUMBERS and low <= value <= high and value - value == 0 for value in values):
-            return np.array(values, dtype=np.float64)
-    elif kind == "string":
-        if all(type(value) is str and value.strip() not in _NULL_TEXT for value in values):
-            return np.array(values, dtype=object)
-    elif kind in ("int64", "timestamp"):
-        most = 2**63 - 1 if kind == "int64" else LAST_MS
-        if all(type(value) is int and -most <= value <= most for value in values):
-            return np.array(values, dtype=np.int64)
-    return None
+    most = LAST_MS if kind == "timestamp" else 2**63 - 1
+    for value in values:
+        of = type(value)
+        if kind == "float64":
+            if of not in _NUMBERS or not low <= value <= high or value - value != 0:
+                return None
+        elif kind == "string":
+            if of is not str or value.strip() in _NULL_TEXT:
+                return None
+        elif kind == "bool":
+            if of is not bool:
+                return None
+        elif of is not int or not -most <= value <= most:
+            return None
+    return np.array(values, dtype=_HELD[kind])
 
 
 _FEW = 32  # events that plain Python looks at faster than arrays do
 _NUMBERS = frozenset({int, float})
+_HELD: dict[str, Any] = {
+    "float64": np.float64,
+    "bool": np.float64,
+    "int64": np.int64,
+    "timestamp": np.int64,
+    "string": object,
+}
 
 
 def _array(column: Column, values: list[Any]) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 from headrace.features.columns import NO_TIME
 
 _FEW = 64  # events that plain Python handles faster than arrays do
+_SINGLE = 16  # and those that it handles faster one by one
 _RECENT = 16_384  # ids kept in a dictionary before they are sorted into a run
 _SETTLED = 1 << 18  # ids of a run that is not merged with another, unless there are many more
 _LONGEST = 2**62  # milliseconds; a horizon beyond is no different
@@ -106,6 +107,8 @@ class Memory:
         `newest`, int64 [n], is the latest time that has arrived with each event.
         """
         since = remembered_since(newest, self.horizon_ms)
+        if len(ids) < _SINGLE and self._new(ids):
+            return np.zeros(len(ids), dtype=bool)
         repeated = self._times(ids) >= since
         repeats(ids, at, since, repeated)
         return repeated
@@ -130,6 +133,11 @@ class Memory:
             ids, at = self._settled()
             self._recent = {}
             self._push(_Run.of(ids, at))
+
+    def _new(self, ids: np.ndarray) -> bool:
+        """Tell whether these ids, surely, were never held and differ from each other; False where it is not sure."""
+        heads = ids[:, 0].tolist()
+        return len(set(heads)) == len(heads) and not any(map(self._marks.one_maybe, heads))
 
     def _times(self, ids: np.ndarray) -> np.ndarray:
         """Return the latest time each id was counted at, NO_TIME where it is not held."""
@@ -171,7 +179,9 @@ class _Marks:
     def __init__(self, count: int) -> None:
         bits = max(32 * count, _LEAST_MARKS).bit_length()
         self._table = np.zeros(1 << (bits - 3), dtype=np.uint8)
-        self._shift = np.uint64(64 - bits)
+        self._bytes = self._table.data  # of which plain Python reads one sooner than NumPy does
+        self._down = 64 - bits
+        self._shift = np.uint64(self._down)
         self._room = 1 << (bits - 4)
 
     def are_full(self, more: int) -> bool:
@@ -181,8 +191,18 @@ class _Marks:
     def add(self, heads: np.ndarray) -> None:
         """Mark ids by their first halves."""
         self._room -= heads.size
+        if heads.size < _SINGLE:
+            for head in heads.tolist():
+                one = head >> self._down
+                self._bytes[one >> 3] |= 1 << (one & 7)
+            return
         at = (heads >> self._shift).view(np.int64)
         np.bitwise_or.at(self._table, at >> 3, _BIT.take(at & 7))
+
+    def one_maybe(self, head: int) -> bool:
+        """Tell whether the id of this first half may have been marked."""
+        at = head >> self._down
+        return bool(self._bytes[at >> 3] >> (at & 7) & 1)
 
     def maybe(self, heads: np.ndarray) -> np.ndarray:
         """Return the places of those that may have been marked; the others were not."""

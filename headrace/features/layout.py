@@ -37,7 +37,7 @@ class Layout:
         """How many bytes one record takes."""
         return self.dtype.itemsize
 
-    def read(self, records: bytes | memoryview) -> np.ndarray:
+    def read(self, records: bytes | bytearray | memoryview) -> np.ndarray:
         """Return records lying one after another as a structured array, without a copy."""
         return np.frombuffer(records, dtype=self.dtype)
 

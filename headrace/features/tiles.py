@@ -98,6 +98,8 @@ class Tiles:
     rings: np.ndarray  # [windows, 1] the first tile index of each
     sizes: np.ndarray  # [windows, 1]
     tile_ms: np.ndarray  # [windows, 1]
+    gap: dict[str, int]  # the same gaps, by field
+    each: tuple[tuple[int, int, int], ...]  # the same of each window: the first tile index, slots and tile_ms
 
     @classmethod
     def of(cls, slots: Slots, fields: tuple[str, ...], layout: Layout) -> Tiles:
@@ -108,6 +110,8 @@ class Tiles:
         sketches = {name: (word[name], size[name]) for name in fields if name in aggregates.SKETCHES}
         fields = tuple(name for name in fields if name not in sketches)
         empty = [np.array(value, dtype).view("<i8") for dtype, value in map(aggregates.FIELDS.__getitem__, fields)]
+        gap = {name: word[name] - word["tile"] for name in fields}
+        rings = word["tile"] + slots.starts
         return cls(
             slots=slots,
             fields=fields,
@@ -116,11 +120,13 @@ class Tiles:
             newest=word["newest_ms"],
             last=word.get("last_columns", 0),
             tile=word["tile"],
-            gaps=np.array([word[name] - word["tile"] for name in fields])[:, None],
+            gaps=np.array(list(gap.values()))[:, None],
             empty=np.array(empty)[:, None],
-            rings=word["tile"] + slots.starts[:, None],
+            rings=rings[:, None],
             sizes=slots.sizes[:, None],
             tile_ms=slots.tile_ms[:, None],
+            gap=gap,
+            each=tuple(zip(rings.tolist(), slots.sizes.tolist(), slots.tile_ms.tolist(), strict=True)),
         )
 
     def places(self, row: np.ndarray, times: np.ndarray, windows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.features import aggregates, batches
+from headrace.features import aggregates, batches, singly
 from headrace.features.columns import NO_TIME
 from headrace.features.layout import Layout
 from headrace.features.tiles import NO_TILE, Slots, Tiles
@@ -185,7 +185,9 @@ def fold(group: WindowedGroup, records: np.ndarray, row: np.ndarray, events: Map
     if not times.size:
         return np.zeros(0, dtype=bool)
     packed = np.ascontiguousarray(records)
-    too_late = batches.fold(group.tiles, packed, row, times, values, [events[name] for name in group.last])
+    few = times.size <= singly.FEW and not group.tiles.sketches
+    how = singly.fold if few else batches.fold
+    too_late = how(group.tiles, packed, row, times, values, [events[name] for name in group.last])
     if packed is not records:
         records[...] = packed
     return too_late

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -69,11 +70,9 @@ class Change:
     def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
         """Return the records of distinct keys, writable."""
         found = rows.fetch(self.txn, self.dbs.opened(group), group, keys)
-        if not found.flags.writeable:
-            found = found.copy()
-        foreign = ~group.layout.known(found)
-        if foreign.any():
-            found[foreign] = group.empty(int(foreign.sum()))
+        own = group.layout.known(found)
+        if not own.all():
+            found[~own] = group.empty(int(np.count_nonzero(~own)))
         return found
 
     def write(self, group: WindowedGroup, keys: np.ndarray, records: np.ndarray) -> None:
@@ -136,5 +135,6 @@ def _instant(ms: int) -> bytes:
     return (ms + _BEFORE).to_bytes(8, "big")
 
 
+@lru_cache(maxsize=64)
 def _prefix(journal: str) -> bytes:
     return sha256(journal.encode()).digest()[:16]

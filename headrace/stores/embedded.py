@@ -69,7 +69,7 @@ class EmbeddedStore:
         return [block_of(wanted.group, records, as_of) for wanted, records in zip(lookups, found, strict=True)]
 
     def records(self, wanted: Lookup) -> np.ndarray:
-        """Return the records of keys as they are held, [n] and read only; raises StoreUnavailable."""
+        """Return the records of keys as they are held, [n]; raises StoreUnavailable."""
         return self._fetch([wanted])[0]
 
     def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:

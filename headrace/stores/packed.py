@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 
@@ -47,15 +46,13 @@ class Packing:
         rows: list[bytes | memoryview] = [flat[at * size : (at + 1) * size] for at in range(len(records))]
         words = np.frombuffer(text, _WORDS).reshape(-1, self.blank.size)
         filled = records["tile"] != NO_TILE
-        bits = np.packbits(filled, axis=1, bitorder="little")
-        pad = bytes(self._bitmap * WORD - bits.shape[1])
         if len(rows) <= _FEW:
             for at, own in enumerate(self.group.layout.known(records).tolist()):
-                bitmap = bits[at].tobytes() + pad
-                target = self._target(bitmap)
-                if own and _MUCH * (1 + self._bitmap + target.size) <= self.blank.size:
-                    rows[at] = self._mark + bitmap + words[at, target].tobytes()
+                if own and self._is_short(filled[at]):
+                    rows[at] = self._pack(words[at], filled[at])
             return rows
+        bits = np.packbits(filled, axis=1, bitorder="little")
+        pad = bytes(self._bitmap * WORD - bits.shape[1])
         packed = self._fixed + filled.sum(axis=1) * self.place.shape[1]
         short = np.flatnonzero((_MUCH * packed <= self.blank.size) & self.group.layout.known(records))
         if short.size:
@@ -68,7 +65,7 @@ class Packing:
     def decode(self, rows: Sequence[bytes | memoryview]) -> np.ndarray:
         """Return the records [n] of stored rows; blank where a row is empty, or not of this layout's width.
 
-        They may be read only.
+        They are a copy, and writable.
         """
         size = self.group.layout.size
         if len(rows) <= _FEW:
@@ -76,7 +73,7 @@ class Packing:
         sizes = np.fromiter(map(len, rows), np.int64, len(rows))
         whole = sizes == size
         if whole.all():
-            return self.group.layout.read(b"".join(rows))
+            return self.group.layout.read(bytearray().join(rows))
         out = np.empty((len(rows), self.blank.size), _WORDS)
         out[:] = self.blank
         for at in np.flatnonzero(whole).tolist():
@@ -86,10 +83,18 @@ class Packing:
             self._unpack_all(out, packed, [rows[at] for at in packed.tolist()], sizes[packed] // WORD)
         return out.reshape(-1).view(self.group.layout.dtype)
 
+    def _is_short(self, filled: np.ndarray) -> bool:
+        words = self._fixed + int(np.count_nonzero(filled)) * self.place.shape[1]
+        return _MUCH * words <= self.blank.size
+
+    def _pack(self, words: np.ndarray, filled: np.ndarray) -> bytes:
+        bitmap = np.packbits(filled, bitorder="little").tobytes().ljust(self._bitmap * WORD, b"\0")
+        return self._mark + bitmap + words[self.head].tobytes() + words[self.place[filled]].tobytes()
+
     def _decode_few(self, rows: Sequence[bytes | memoryview]) -> np.ndarray:
         size = self.group.layout.size
         if all(len(row) == size for row in rows):
-            return self.group.layout.read(b"".join(rows))
+            return self.group.layout.read(bytearray().join(rows))
         out = np.empty((len(rows), self.blank.size), _WORDS)
         for at, row in enumerate(rows):
             if len(row) == size:
@@ -167,9 +172,21 @@ class Packing:
         return row, slot, starts[row] + self._fixed + nth * self.place.shape[1]
 
 
-@lru_cache(maxsize=64)
 def packing_of(group: WindowedGroup) -> Packing:
     """Return how a group's records are packed; every column of a record is whole words."""
+    # To hash a group takes longer than to pack a record of it.
+    if (known := _KNOWN.get(id(group))) is None or known.group is not group:
+        if len(_KNOWN) >= _MOST_GROUPS:
+            _KNOWN.clear()
+        known = _KNOWN[id(group)] = _packing_of(group)
+    return known
+
+
+_KNOWN: dict[int, Packing] = {}  # by the group's id, which stays its own as long as it is held here
+_MOST_GROUPS = 64
+
+
+def _packing_of(group: WindowedGroup) -> Packing:
     dtype, slots = group.layout.dtype, group.plan.total
     places = []
     for name in ("tile", *group.fields):
@@ -177,6 +194,8 @@ def packing_of(group: WindowedGroup) -> Packing:
         width = of.itemsize // slots // WORD
         places.append(offset // WORD + np.arange(slots * width).reshape(slots, width))
     place = np.concatenate(places, axis=1)
-    head = np.setdiff1d(np.arange(1, dtype.itemsize // WORD), place.ravel())
+    outside = np.ones(dtype.itemsize // WORD, dtype=bool)
+    outside[0], outside[place] = False, False
+    head = np.flatnonzero(outside)
     mark = int((group.layout.fingerprint ^ _CHANGE).view(np.int64))
     return Packing(group, group.empty(1).view(_WORDS), head, place, mark, mark.to_bytes(WORD, "little", signed=True))

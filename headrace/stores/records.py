@@ -14,7 +14,7 @@ from headrace.stores.packed import packing_of
 
 
 def fetch(txn: lmdb.Transaction, db: Any, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
-    """Return the records of keys, [n], maybe read only; empty where there is none, or one that is not of the group.
+    """Return the records of keys, [n] and writable; empty where there is none, or one that is not of the group.
 
     `db` is the group's database, None where there is none yet. `txn` gives views of pages; what is returned is a copy.
     """
