@@ -156,7 +156,7 @@ def _array(column: Column, values: list[Any]) -> Any:
     return values
 
 
-_NONE, _INT = frozenset({type(None)}), frozenset({int})
+_NONE, _INT, _TEXT = frozenset({type(None)}), frozenset({int}), frozenset({str})
 _AS_FLOAT = {"float64": frozenset({int, float, type(None)}), "bool": frozenset({bool, type(None)})}
 
 
@@ -180,6 +180,9 @@ def texts(values: Sequence[Any] | np.ndarray, count: int) -> np.ndarray:
     """Return values as text, objects [count], None where they are null."""
     given = values.tolist() if isinstance(values, np.ndarray) else values
     out = np.empty(count, dtype=object)
+    if set(map(type, given)) == _TEXT and _NULL_TEXT.isdisjoint(map(str.strip, given)):
+        out[:] = given
+        return out
     out[:] = [None if text.strip() in _NULL_TEXT else text for text in map(str, given)]
     return out
 

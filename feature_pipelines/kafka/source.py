@@ -21,6 +21,9 @@ from feature_pipelines.kafka.client import Broker, KafkaAddress
 from feature_pipelines.sources import Batch, Stored
 
 _MOST = 1_000_000  # messages that the client hands over at once
+_fault: Any = kafka.Message.error  # called as functions, by which `map` spares a loop over messages
+_partition: Any = kafka.Message.partition
+_value: Any = kafka.Message.value
 _ENDED = kafka.KafkaError._PARTITION_EOF
 _GAP = (kafka.KafkaError.OFFSET_OUT_OF_RANGE, kafka.KafkaError._AUTO_OFFSET_RESET)
 _FATAL = (
@@ -101,9 +104,9 @@ class KafkaSource:
         messages = [] if message is None else self._with(message, limit)
         if self._failed:
             raise self._failed
-        faulty = [message for message in messages if message.error() is not None]
-        if faulty:
-            messages = [message for message in messages if message.error() is None]
+        if any(map(_fault, messages)):
+            faulty = [message for message in messages if _fault(message)]
+            messages = [message for message in messages if not _fault(message)]
             self._heed(faulty)
         return self._batch(messages)
 
@@ -231,20 +234,20 @@ class KafkaSource:
         if not messages:
             return None
         self._broker.found()
-        partitions = [message.partition() for message in messages]
-        offsets = [message.offset() for message in messages]
-        first = dict(zip(reversed(partitions), reversed(offsets), strict=True))
+        partitions = list(map(_partition, messages))
+        here, backwards = sorted(set(partitions)), partitions[::-1]
+        first = {p: messages[partitions.index(p)].offset() for p in here}
         if any(at < self._position.get(p, at + 1) for p, at in first.items()):
             return self._batch([m for m in messages if m.offset() >= self._position.get(m.partition(), m.offset() + 1)])
         for p, at in first.items():
             if at > self._position[p]:
                 self._jumped(p, at)
-        last = dict(zip(partitions, offsets, strict=True))
+        last = {p: messages[~backwards.index(p)].offset() for p in here}
         start = {self.address.partition(p): self._stands[p] for p in last}
         for p, at in last.items():
             self._position[p] = self._stands[p] = at + 1
         self.at += len(messages)
-        values = [message.value() for message in messages]
+        values = list(map(_value, messages))
         raw, unreadable = self._reader.read(values)
         return Batch(
             count=len(messages),
@@ -253,7 +256,7 @@ class KafkaSource:
             end={self.address.partition(p): at + 1 for p, at in last.items()},
             unreadable=unreadable,
             original=lambda event: values[event] or b"",
-            origin=lambda event: (self.address.partition(partitions[event]), offsets[event]),
+            origin=lambda event: (self.address.partition(partitions[event]), messages[event].offset()),
             produced_ms=lambda: np.array([message.timestamp()[1] for message in messages], dtype=np.int64),
         )
 
