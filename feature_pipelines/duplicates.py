@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from xxhash import xxh3_128_digest
 
+from headrace.features.columns import some
 from headrace.features.duplicates import Memory, remembered_since, repeats
 from headrace.features.streams import Stream
 from headrace.stores.online import Transaction
@@ -69,7 +70,7 @@ class Duplicates:
         ids, rows = ids_of(columns[self.stream.id])
         at = times if rows is None else times[rows]
         again = self._memory.repeated(ids, at, newest if rows is None else newest[rows])
-        if again.any():
+        if some(again):
             duplicate[slice(None) if rows is None else rows] = again
             ids, at = ids[~again], at[~again]
         self._remember(change, ids, at, int(newest[-1]))
@@ -154,7 +155,7 @@ def counted_once(stream: Stream, columns: Columns) -> dict[str, np.ndarray]:
     rows = arrived if rows is None else arrived[rows]
     at, again = times[rows], np.zeros(rows.size, dtype=bool)
     repeats(ids, at, remembered_since(at, stream.horizon_ms), again)
-    if not again.any():
+    if not some(again):
         return dict(columns)
     kept = np.ones(times.size, dtype=bool)
     kept[rows[again]] = False

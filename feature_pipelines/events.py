@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.features.columns import NO_TIME, Column
+from headrace.features.columns import NO_TIME, Column, some
 from headrace.features.instants import LAST_MS, epochs_ms
 from headrace.features.streams import Stream
 
@@ -33,7 +33,7 @@ class Events:
 
     def without(self, duplicate: np.ndarray) -> Events:
         """Return the events without those accepted ones that are duplicates, bool [accepted events]."""
-        if not duplicate.any():
+        if not some(duplicate):
             return self
         accepted = self.accepted.copy()
         accepted[np.flatnonzero(accepted)[duplicate]] = False
@@ -47,12 +47,12 @@ def decode(stream: Stream, raw: Mapping[str, Sequence[Any] | np.ndarray], count:
     for column in stream.columns:
         values = raw.get(column.name)
         typed[column.name], bad, null = _typed(column, values, count)
-        if bad is not None and bad.any():
+        if bad is not None and some(bad):
             _refuse(reasons, bad, f"{column.name} is not {_kind(column)}")
-        if null is not None and (column.required or column.name == stream.time) and null.any():
+        if null is not None and (column.required or column.name == stream.time) and some(null):
             _refuse(reasons, null, f"{column.name} is missing, an event of {stream.name} needs it")
     late = typed[stream.time] > now_ms + stream.tolerance_ms
-    if late.any():
+    if some(late):
         _refuse(
             reasons,
             late,
@@ -98,7 +98,7 @@ def _typed(column: Column, values: Any, count: int) -> Typed:
     if column.dtype == "timestamp":
         at = epochs_ms(values)
         unread = at == NO_TIME
-        if not unread.any():
+        if not some(unread):
             return at, None, None
         null = _nulls(values, count)
         return at, unread & ~null, null

@@ -24,6 +24,7 @@ from feature_pipelines.handover import IN_HISTORY, Boundary
 from feature_pipelines.running import Clock, Stop, never
 from feature_pipelines.sources import Batch, Source
 from feature_pipelines.tiles import add
+from headrace.features.columns import some
 from headrace.features.streams import Stream
 from headrace.features.windows import WindowedGroup
 from headrace.stores.online import OffsetMismatch, StoreGrew, WritableStore
@@ -150,11 +151,11 @@ class Pipeline:
             with self.store.transaction(self.stream.name, {**batch.start, name: at}) as change:
                 duplicate = self._duplicates.begin(change, events.columns)
                 events = events.without(duplicate)
-                late = add(change, self.groups, events.columns, int(events.accepted.sum()))
-                letters = _letters(self.stream, batch, events, late) if events.reasons or late.any() else []
+                late = add(change, self.groups, events.columns, int(np.count_nonzero(events.accepted)))
+                letters = _letters(self.stream, batch, events, late) if events.reasons or some(late) else []
                 if letters:
                     at = self.letters.append(letters, at)
-                refused = Counter(letter.reason.partition(",")[0] for letter in letters)
+                refused = Counter(letter.reason.partition(",")[0] for letter in letters) if letters else {}
                 change.count({"events": batch.count, **refused, **({IN_HISTORY: known} if known else {})})
                 change.advance({**batch.end, name: at})
                 if (times := events.columns[self.stream.time]).size:
@@ -167,7 +168,7 @@ class Pipeline:
                 raise
             return False  # only another process's letters were in between
         self._duplicates.committed()
-        duplicates = int(duplicate.sum())
+        duplicates = int(np.count_nonzero(duplicate))
         self.report.duplicates += duplicates
         self.report.in_history += known
         self._letters_at = at
@@ -209,7 +210,7 @@ def _decoded(stream: Stream, batch: Batch, now_ms: int) -> Events:
 
 def _letters(stream: Stream, batch: Batch, events: Events, late: np.ndarray) -> list[DeadLetter]:
     reasons = dict(events.reasons)
-    if late.any():
+    if some(late):
         read = np.flatnonzero(events.accepted)
         reasons |= {int(at): f"too late, every window of {stream.name} has moved on" for at in read[late]}
     return [DeadLetter(*batch.origin(at), reason, batch.original(at)) for at, reason in sorted(reasons.items())]

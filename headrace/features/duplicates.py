@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from headrace.features.columns import NO_TIME
+from headrace.features.columns import NO_TIME, some
 
 _FEW = 64  # events that plain Python handles faster than arrays do
 _SINGLE = 16  # and those that it handles faster one by one
@@ -65,7 +65,7 @@ def _more_than_once(ids: np.ndarray) -> np.ndarray:
     order = ids[:, 0].argsort()
     ordered = ids[:, 0].take(order)
     same = ordered[1:] == ordered[:-1]
-    if not same.any():
+    if not some(same):
         return np.empty(0, dtype=np.intp)
     shared = np.zeros(len(ids), dtype=bool)
     shared[order[1:][same]] = shared[order[:-1][same]] = True
@@ -116,9 +116,9 @@ class Memory:
     def add(self, ids: np.ndarray, at: np.ndarray, newest_ms: int) -> None:
         """Remember ids that were counted at these times, up to the latest time that has arrived."""
         self.newest_ms = max(self.newest_ms, newest_ms)
-        kept = at >= self.since_ms
-        if not kept.all():
-            ids, at = ids[kept], at[kept]
+        old = at < self.since_ms
+        if some(old):
+            ids, at = ids[~old], at[~old]
         if not len(ids):
             return
         if len(ids) >= _RECENT // 8:

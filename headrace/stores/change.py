@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import lmdb
 import numpy as np
 
+from headrace.features.columns import some
 from headrace.features.windows import WindowedGroup
 from headrace.stores import records as rows
 from headrace.stores.online import OffsetMismatch
@@ -70,9 +71,9 @@ class Change:
     def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
         """Return the records of distinct keys, writable."""
         found = rows.fetch(self.txn, self.dbs.opened(group), group, keys)
-        own = group.layout.known(found)
-        if not own.all():
-            found[~own] = group.empty(int(np.count_nonzero(~own)))
+        foreign = ~group.layout.known(found)
+        if some(foreign):
+            found[foreign] = group.empty(int(np.count_nonzero(foreign)))
         return found
 
     def write(self, group: WindowedGroup, keys: np.ndarray, records: np.ndarray) -> None:

@@ -79,5 +79,18 @@ def test_an_event_that_is_no_object_is_named(event, reason):
 
 def test_many_events_are_read_in_order():
     raw, unreadable = JsonReader(("card",), {"card": "int64"}).read([b'{"card": %d}' % at for at in range(2_000)])
-    assert raw["card"] == list(range(2_000))
+    assert raw["card"].tolist() == list(range(2_000))
     assert not unreadable
+
+
+@pytest.mark.parametrize("odd", [b"null", b'"7"', b"7.0", b"9.1e15", b"%d" % 2**64, b"true"])
+def test_what_is_unlike_its_many_neighbours_is_read_as_if_alone(odd):
+    reader, odd = JsonReader(STREAM.names, DTYPES), b'{"at": 5, "card": %s, "amount": %s}' % (odd, odd)
+    plain = [b'{"at": %d, "card": %d, "amount": 1.5, "flag": true}' % (at, at) for at in range(1_200)]
+    among = decode(STREAM, reader.read([*plain[:700], odd, *plain[700:]])[0], 1_201, NOW)
+    alone = decode(STREAM, reader.read([odd])[0], 1, NOW)
+    assert {reason for at, reason in among.reasons.items() if at == 700} == set(alone.reasons.values())
+    wanted = decode(STREAM, JsonReader(STREAM.names).read([*plain[:700], odd, *plain[700:]])[0], 1_201, NOW)
+    assert among.reasons == wanted.reasons
+    for name, column in wanted.columns.items():
+        np.testing.assert_array_equal(among.columns[name], column)
