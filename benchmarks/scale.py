@@ -15,7 +15,7 @@ from benchmarks.ground import END_MS, SEED, Ground
 from benchmarks.processes import MEASURED, pinned
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples, wall_s
-from headrace.features import fold
+from feature_pipelines import tiles
 from headrace.features.columns import DAY, MINUTE
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.online import Lookup
@@ -77,12 +77,9 @@ def add(store: EmbeddedStore, keys: np.ndarray, times: np.ndarray, chance: np.ra
     """Commit one event of each of these keys."""
     amounts = np.round(chance.gamma(2.0, 30.0, keys.size), 2)
     columns = {"datetime": times, "amount": amounts, "latitude": amounts, "longitude": amounts}
-    distinct, row = np.unique(keys, return_inverse=True)
     store.declare([CARD_ACTIVITY])
     with store.transaction("payments", {}) as change:
-        records = change.records(CARD_ACTIVITY, distinct)
-        fold(CARD_ACTIVITY, records, row, columns)
-        change.write(CARD_ACTIVITY, distinct, records)
+        tiles.add(change, [CARD_ACTIVITY], {"cc_num": keys, **columns}, keys.size)
 
 
 def _anonymous_mb() -> float:

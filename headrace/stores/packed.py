@@ -40,11 +40,10 @@ class Packing:
         return -(-self.place.shape[0] // 64)  # words
 
     def encode(self, records: np.ndarray) -> list[bytes | memoryview]:
-        """Return the rows to store, whole or packed, of records [n]."""
-        size, text = self.group.layout.size, records.tobytes()
-        flat = memoryview(text)
+        """Return the rows to store, whole or packed, of records [n]; a whole one is a view of its record."""
+        size, records = self.group.layout.size, np.ascontiguousarray(records)
+        flat, words = records.view(np.uint8).data, records.view(_WORDS).reshape(-1, self.blank.size)
         rows: list[bytes | memoryview] = [flat[at * size : (at + 1) * size] for at in range(len(records))]
-        words = np.frombuffer(text, _WORDS).reshape(-1, self.blank.size)
         filled = records["tile"] != NO_TILE
         if len(rows) <= _FEW:
             for at, own in enumerate(self.group.layout.known(records).tolist()):
