@@ -17,7 +17,7 @@ DOORS = {
     "fastavro": ("feature_pipelines/formats.py",),
     "google": ("headrace/open_inference/grpc_*.py",),
     "grpc": ("headrace/open_inference/grpc_*.py",),
-    "hopsworks": ("headrace/stores/hopsworks.py",),
+    "hopsworks": ("headrace/hopsworks/session.py", "headrace/hopsworks/functions.py"),
     "httptools": ("headrace/open_inference/http_protocol.py", "headrace/open_inference/server.py"),
     "kserve": ("transformer/model.py", "transformer/server.py"),
     "lmdb": tuple(
