@@ -23,11 +23,13 @@ from headrace.stores.online import Lookup
 NOTES = """
 The five windows of card_activity, one core, commits with checkpoints. Every key has had two events in the last forty
 days when the measured batches begin: 16,384 events at once of keys drawn evenly, so that from some 100,000 keys on
-nearly every event is of a record of its own, at a place of its own. Memory is what the process has anonymously; the
+nearly every event is of a record of its own, at a place of its own; and 64 at once, of which hardly two share a
+record however few keys there are. Memory is what the process has anonymously; the
 pages of the store are the kernel's to keep or drop. A read is of 500 keys drawn evenly, from the store to its columns,
 most of them for the first time: the kernel maps their pages then, and that is most of it.
 """
 _BATCH, _BATCHES, _READS = 16_384, 8, 20
+_SMALL, _SMALLS = 64, 200
 _POPULATIONS = {
     "tiny": (1_000,),
     "quick": (1_000, 10_000, 100_000),
@@ -55,11 +57,12 @@ def measured(store: EmbeddedStore, keys: int, batch: int, chance: np.random.Gene
         held = np.arange(begin, min(begin + batch, keys))
         add(store, held, END_MS - chance.integers(MINUTE, 40 * DAY, held.size), chance)
     store.flush()
-    event, memory, read = Samples(), Samples(), Samples()
-    for at in range(_BATCHES):
-        drawn = chance.integers(0, keys, batch)
-        times = END_MS + at * MINUTE + np.sort(chance.integers(0, MINUTE, batch))
-        event.values.append(wall_s(lambda d=drawn, t=times: add(store, d, t, chance)) / batch * 1e6)  # type: ignore[misc]
+    event, small, memory, read = Samples(), Samples(), Samples(), Samples()
+    for into, size, batches in ((event, batch, _BATCHES), (small, min(_SMALL, batch), _SMALLS)):
+        for at in range(batches):
+            drawn = chance.integers(0, keys, size)
+            times = END_MS + at * MINUTE + np.sort(chance.integers(0, MINUTE, size))
+            into.values.append(wall_s(lambda d=drawn, t=times: add(store, d, t, chance)) / size * 1e6)  # type: ignore[misc]
         memory.values.append(_anonymous_mb())
     as_of = np.full(500, END_MS + DAY)
     with asyncio.Runner() as runner:
@@ -68,6 +71,7 @@ def measured(store: EmbeddedStore, keys: int, batch: int, chance: np.random.Gene
             lookup = Lookup(CARD_ACTIVITY, chance.integers(0, keys, 500))
             read.values.append(wall_s(lambda one=lookup: runner.run(store.read([one], as_of))) * 1e6)  # type: ignore[misc]
     yield Figure(case, "event", "us", {OURS: event})
+    yield Figure(case, f"event, {_SMALL} at once", "us", {OURS: small})
     yield Figure(case, "read of 500 keys", "us", {OURS: read})
     yield Figure(case, "memory", "MB", {OURS: memory})
     yield Figure(case, "disk a key", "B", {OURS: Samples([store.stored_bytes(CARD_ACTIVITY) / keys])})
