@@ -18,9 +18,9 @@ from headrace.application import Application
 from headrace.features import Plan
 from headrace.features.rows import Rows
 from headrace.open_inference.client import PredictorClient
-from headrace.open_inference.errors import FeaturesUnavailable, InvalidRequest, PredictorFailed
+from headrace.open_inference.errors import DeadlinePassed, FeaturesUnavailable, InvalidRequest, PredictorFailed
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
-from headrace.stores.online import Block, Lookup, OnlineStore, StoreUnavailable
+from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, StoreUnavailable
 from headrace.telemetry import RequestMetrics
 from transformer.rows import rows_of, status_of
 
@@ -68,17 +68,17 @@ class RequestPath:
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Answer a request, or raise an OpenInferenceError."""
-        prepared = await self.prepare(request)
+        prepared = await self.prepare(request, deadline)
         predictions = await self.predict(prepared, deadline)
         return self.respond(prepared, predictions)
 
-    async def prepare(self, request: InferRequest) -> Prepared:
+    async def prepare(self, request: InferRequest, deadline: float | None = None) -> Prepared:
         """Turn a request into the model's input, with one read of the online store."""
         began = time.perf_counter()
         self._check_outputs(request)
         rows = rows_of(self._view, request.inputs, self._clock(), self.max_rows)
         decoded = time.perf_counter()
-        blocks = await self._read(rows)
+        blocks = await self._read(rows, deadline)
         read = time.perf_counter()
         matrix = self._plan.assemble(rows.count, rows.columns, {name: block.values for name, block in blocks.items()})
         done = time.perf_counter()
@@ -110,11 +110,13 @@ class RequestPath:
         self.metrics.postprocess.observe(time.perf_counter() - began)
         return InferResponse(self.name, request.version, request.id, outputs, parameters)
 
-    async def _read(self, rows: Rows) -> dict[str, Block]:
+    async def _read(self, rows: Rows, deadline: float | None) -> dict[str, Block]:
         groups = self._view.groups
         lookups = [Lookup(group, rows.columns[group.key]) for group in groups]
         try:
-            blocks = await self.store.read(lookups, rows.as_of)
+            blocks = await self.store.read(lookups, rows.as_of, deadline)
+        except ReadDeadlinePassed as late:
+            raise DeadlinePassed(str(late)) from late
         except StoreUnavailable as away:
             # A guess without features is worse than an honest refusal: the caller has a fallback of its own.
             raise FeaturesUnavailable(str(away)) from away

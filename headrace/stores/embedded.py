@@ -59,11 +59,11 @@ class EmbeddedStore:
         if not readonly:
             self.files.prepare()
 
-    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
+    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray, deadline: float | None = None) -> list[Block]:
         """Return one block per lookup, all from one transaction; see OnlineStore.
 
         The read happens where it is called: pages in memory are found in microseconds,
-        less than a thread would take to be told.
+        less than a thread would take to be told, or a deadline to be looked at.
         """
         found = self._fetch(lookups)
         return [block_of(wanted.group, records, as_of) for wanted, records in zip(lookups, found, strict=True)]

@@ -37,8 +37,8 @@ class MemoryStore:
         self._last: dict[str, int] = {}
         self._newest: dict[str, int] = {}
 
-    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
-        """Return one block per lookup; see OnlineStore."""
+    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray, deadline: float | None = None) -> list[Block]:
+        """Return one block per lookup, at once; see OnlineStore."""
         return [block_of(wanted.group, self._read(wanted.group, wanted.keys), as_of) for wanted in lookups]
 
     def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:

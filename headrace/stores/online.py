@@ -18,6 +18,7 @@ import numpy as np
 
 from headrace.features.columns import NO_TIME
 from headrace.features.windows import WindowedGroup, merge, read_is_exact
+from headrace.stores.packed import packing_of
 
 _SIGN = np.int64(-(2**63))
 _LONGEST_KEY = 511  # bytes; what LMDB takes
@@ -25,6 +26,10 @@ _LONGEST_KEY = 511  # bytes; what LMDB takes
 
 class StoreUnavailable(Exception):
     """The store cannot be read now; the text says why."""
+
+
+class ReadDeadlinePassed(StoreUnavailable):
+    """The store gave no answer before the read's deadline."""
 
 
 class StoreFull(StoreUnavailable):
@@ -66,15 +71,41 @@ class Block:
     found: np.ndarray  # bool [n]
     age_ms: np.ndarray  # float64 [n]: as_of less the newest event, NaN where not found
     exact: np.ndarray  # bool [n]: False where as_of is not after the newest event, the head then off by up to a tile
+    stale: np.ndarray | None = None  # bool [n]: kept from before the store failed; None where none is
+    default: np.ndarray | None = None  # bool [n]: the store failed and every value is NaN; None where none is
 
 
 class OnlineStore(Protocol):
     """Reads the features of many entities at once."""
 
-    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
+    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray, deadline: float | None = None) -> list[Block]:
         """Return one block per lookup, read in one consistent view; `as_of` is int64 [n].
 
-        Raises StoreUnavailable.
+        `deadline` is an instant of the running loop's clock. Raises StoreUnavailable, and
+        ReadDeadlinePassed where there was no answer until then.
+        """
+        ...
+
+    def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
+        """Return None where every group can be served, else the reason why not."""
+        ...
+
+    def close(self) -> None:
+        """Release what the store holds open."""
+        ...
+
+
+class PackedStore(Protocol):
+    """A store away from here, of which the rows themselves are read: they can be kept, and merged at any instant.
+
+    Caches, breakers and second reads wrap this; `blocks_of` makes of its rows what OnlineStore.read returns.
+    """
+
+    async def read_packed(self, lookups: Sequence[Lookup], deadline: float | None = None) -> list[list[bytes]]:
+        """Return one list per lookup of the rows of its keys, as headrace.stores.packed wrote them.
+
+        A row is empty where the store has no such key. The lists are the caller's, who may ask for a key more
+        than once. Raises as OnlineStore.read does; a read that is cancelled leaves nothing behind.
         """
         ...
 
@@ -164,6 +195,14 @@ def block_of(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> Bl
     found = group.layout.known(records) & (records["newest_ms"] != NO_TIME)
     age = np.where(found, np.maximum(as_of - np.where(found, records["newest_ms"], 0), 0), np.nan)
     return Block(merge(group, records, as_of), found, age, ~found | read_is_exact(records, as_of))
+
+
+def blocks_of(lookups: Sequence[Lookup], packed: Sequence[Sequence[bytes]], as_of: np.ndarray) -> list[Block]:
+    """Merge the rows of a PackedStore into one block per lookup; a row of another layout is missing."""
+    return [
+        block_of(wanted.group, packing_of(wanted.group).decode(rows), as_of)
+        for wanted, rows in zip(lookups, packed, strict=True)
+    ]
 
 
 def encode_keys(keys: np.ndarray) -> list[bytes]:

@@ -114,9 +114,9 @@ class Counting(MemoryStore):
 
     reads = 0
 
-    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
+    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray, deadline: float | None = None) -> list[Block]:
         self.reads += 1
-        return await super().read(lookups, as_of)
+        return await super().read(lookups, as_of, deadline)
 
 
 @pytest.mark.parametrize("rows", [1, 50])
