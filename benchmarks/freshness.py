@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from benchmarks.ground import Ground
-from benchmarks.processes import MEASURED, OTHERS, pinned
+from benchmarks.processes import MEASURED, OTHERS, pinned, watched
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples, turns
 from benchmarks.writer import PARTITION, STREAM
@@ -52,22 +52,10 @@ def _delays_ms(ground: Ground, name: str, durable: str, count: int) -> np.ndarra
         writer = subprocess.Popen([sys.executable, "-m", "benchmarks.writer", *told])
     try:
         with pinned(OTHERS):
-            seen = _watched(EmbeddedStore(path, readonly=True), writer, start, count)
+            store = EmbeddedStore(path, readonly=True)
+            seen = watched(lambda: store.offsets(STREAM).get(PARTITION, 0), writer, start, count)
+            store.close()
     finally:
         writer.terminate()
         writer.wait()
     return (seen - (start + np.arange(count) / RATE)) * 1e3
-
-
-def _watched(store: EmbeddedStore, writer: subprocess.Popen[bytes], start: float, count: int) -> np.ndarray:
-    """Return when each event was first seen in the store."""
-    seen, at = np.empty(count), 0
-    time.sleep(max(0.0, start - time.monotonic() - 0.05))
-    while at < count:
-        stands = store.offsets(STREAM).get(PARTITION, 0)
-        seen[at:stands] = time.monotonic()
-        at = max(at, stands)
-        if writer.poll() not in (None, 0):
-            raise RuntimeError(f"the writer ended with code {writer.returncode} after {at} of {count} events")
-    store.close()
-    return seen

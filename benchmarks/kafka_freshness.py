@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.ground import Ground
 from benchmarks.kafka_side import PARTITION, STREAM, TOPIC
-from benchmarks.processes import MEASURED, OTHERS, pinned
+from benchmarks.processes import MEASURED, OTHERS, pinned, watched
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples
 from feature_pipelines.kafka import KafkaAddress, create_topic
@@ -66,7 +66,9 @@ def _measured(ground: Ground, name: str, count: int) -> tuple[np.ndarray, np.nda
         with pinned(MEASURED):
             pipeline = _side("pipe", servers, home / "store", count, start)
         try:
-            seen = _watched(home / "store", pipeline, start, count)
+            store = EmbeddedStore(home / "store", readonly=True)
+            seen = watched(lambda: _stands(store), pipeline, start, count, _LOOK_S)
+            store.close()
             for process in running:
                 process.wait(60)
         finally:
@@ -80,22 +82,6 @@ def _measured(ground: Ground, name: str, count: int) -> tuple[np.ndarray, np.nda
 def _side(role: str, servers: str, out: Path, count: int, start: float) -> subprocess.Popen[bytes]:
     told = [role, servers, str(out), str(count), repr(RATE), repr(start)]
     return subprocess.Popen([sys.executable, "-m", "benchmarks.kafka_side", *told], stdout=subprocess.DEVNULL)
-
-
-def _watched(path: Path, pipeline: subprocess.Popen[bytes], start: float, count: int) -> np.ndarray:
-    """Return when each event was first seen in the store."""
-    seen, at = np.empty(count), 0
-    time.sleep(max(0.0, start - time.monotonic() - 0.05))
-    store = EmbeddedStore(path, readonly=True)
-    while at < count:
-        stands = _stands(store)
-        seen[at:stands] = time.monotonic()
-        at = max(at, stands)
-        if pipeline.poll() not in (None, 0):
-            raise RuntimeError(f"the pipeline ended with code {pipeline.returncode} after {at} of {count} events")
-        time.sleep(_LOOK_S)
-    store.close()
-    return seen
 
 
 def _stands(store: EmbeddedStore) -> int:

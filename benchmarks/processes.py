@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from headrace.cli.broker import free_port as free_port
 from headrace.cli.stack import Server, server, wait_ready
@@ -47,3 +51,23 @@ def memory_mib(of: Server) -> float:
     """Return the most memory a server has held, in MiB."""
     status = Path(f"/proc/{of.process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def watched(
+    stands: Callable[[], int], writer: subprocess.Popen[bytes], start: float, count: int, rest_s: float = 0.0
+) -> np.ndarray:
+    """Return when each of `count` events that a process writes was first seen, float64 seconds of CLOCK_MONOTONIC.
+
+    `stands` returns how many are there; it is asked again after `rest_s`, from shortly before `start` on.
+    """
+    seen, at = np.empty(count), 0
+    time.sleep(max(0.0, start - time.monotonic() - 0.05))
+    while at < count:
+        there = stands()
+        seen[at:there] = time.monotonic()
+        at = max(at, there)
+        if writer.poll() not in (None, 0):
+            raise RuntimeError(f"the writer ended with code {writer.returncode} after {at} of {count} events")
+        if rest_s:
+            time.sleep(rest_s)
+    return seen

@@ -26,7 +26,7 @@ from headrace.features.streams import Stream
 from headrace.features.windows import WindowedGroup
 from headrace.stores.embedded import EmbeddedStore
 
-BATCH = 16_384
+BATCH = 16_384  # of the other engines, whose events are Python objects on their way: half the local one's
 _IDENTITY = "identity"
 _POLL_S = 0.002  # an engine's worker has more to do than to wait for one partition
 
