@@ -1,0 +1,133 @@
+"""What a refusal of Hopsworks means: faults of the network, of TLS and of the API as one plain sentence each.
+
+`asking` turns them into a HopsworksError; `preflight` finds the ones of a first contact before the
+SDK logs in, which has no limit of time and says little. No key and no body is ever in a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+#: The scopes that a key needs for what is done here.
+SCOPES = ("PROJECT", "FEATURESTORE", "KAFKA", "DATASET_VIEW")
+_LONGEST = 300
+
+
+class HopsworksError(Exception):
+    """Hopsworks cannot be used, or refused what was asked; the text says why."""
+
+
+@contextmanager
+def asking(where: str, doing: str) -> Iterator[None]:
+    """Turn a fault of the SDK's into a HopsworksError that says what was being done at `where` (host:port)."""
+    from hopsworks.client import exceptions as sdk
+    from requests import exceptions as http
+
+    try:
+        yield
+    except sdk.RestAPIError as refused:
+        raise HopsworksError(_refused(where, doing, refused.response)) from refused
+    except http.SSLError as untrusted:
+        raise HopsworksError(_untrusted(where, untrusted)) from untrusted
+    except http.Timeout as slow:
+        raise HopsworksError(f"cannot {doing}: {where} gave no answer in time") from slow
+    except http.JSONDecodeError as foreign:
+        raise HopsworksError(_foreign(where, doing)) from foreign
+    except http.ConnectionError as absent:
+        raise HopsworksError(
+            f"cannot {doing}: {where} cannot be reached ({_cause(absent)}), "
+            "needs the host and the port of the cluster and a network that lets them through"
+        ) from absent
+    except (sdk.ProjectException, sdk.FeatureStoreException, OSError) as refused:
+        raise HopsworksError(f"cannot {doing} at {where}: {_short(str(refused))}") from refused
+
+
+def preflight(endpoint: str, project: str, key: str, verify: str | bool, limit_s: float) -> None:
+    """Ask for the project once, as `key`, in `limit_s` seconds.
+
+    Raises HopsworksError where the answer is a refusal, and the errors of `requests` where there is none.
+    """
+    import requests
+
+    with requests.Session() as asked:
+        url = requests.utils.requote_uri(f"{endpoint}/project/getProjectInfo/{project}")
+        answer = asked.get(url, headers={"Authorization": f"ApiKey {key}"}, verify=verify, timeout=limit_s)
+    where = endpoint.removeprefix("https://").partition("/")[0]
+    if answer.status_code in (400, 404) and "errorCode" in answer.text:
+        raise HopsworksError(f"there is no project {project!r} at {where} that this key may see: {_said(answer)}")
+    if answer.status_code != 200:
+        raise HopsworksError(_refused(where, "log in", answer))
+    if "projectId" not in answer.json():
+        raise HopsworksError(_foreign(where, "log in"))
+
+
+def limit_requests(limit_s: float) -> None:
+    """Give each later request of the SDK's session a limit of time; by itself it has none."""
+    from hopsworks import client
+    from requests.adapters import HTTPAdapter
+
+    class Limited(HTTPAdapter):
+        def send(self, request: Any, stream: bool = False, timeout: Any = None, *given: Any, **options: Any) -> Any:
+            return super().send(request, stream, timeout or limit_s, *given, **options)
+
+    client._get_instance()._session.mount("https://", Limited())
+
+
+def _refused(where: str, doing: str, answer: Any) -> str:
+    if answer.status_code == 401:
+        return f"{where} does not accept the key (HTTP 401), needs a key that is valid: HOPSWORKS_API_KEY"
+    if answer.status_code == 403:
+        return (
+            f"the key may not {doing} at {where} (HTTP 403): {_said(answer)}; it needs the scopes {', '.join(SCOPES)}"
+        )
+    if not _said(answer):
+        return f"{_foreign(where, doing)} (HTTP {answer.status_code})"
+    return f"cannot {doing}: {where} answers HTTP {answer.status_code}: {_said(answer)}"
+
+
+def _said(answer: Any) -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        return ""
+    if not isinstance(body, dict) or "errorCode" not in body:
+        return ""
+    said = body.get("usrMsg") or body.get("errorMsg") or "no reason given"
+    return _short(f"{said} (code {body['errorCode']})")
+
+
+def _foreign(where: str, doing: str) -> str:
+    return f"cannot {doing}: what answers at {where} is not Hopsworks, needs the host and the port of its API"
+
+
+def _untrusted(where: str, fault: Exception) -> str:
+    text = str(fault)
+    if "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text:
+        why = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0] or "another name"
+        return (
+            f"the certificate of {where} is not trusted ({_short(why)}), needs HOPSWORKS_TRUST_STORE_PATH "
+            "to be the PEM file of the cluster's authorities, or HOPSWORKS_HOSTNAME_VERIFICATION=false to take any"
+        )
+    return f"{where} does not speak TLS as Hopsworks does, needs the port of its API"
+
+
+def _cause(fault: BaseException) -> str:
+    text = str(fault)
+    for sign, meaning in (
+        ("refused", "connection refused"),
+        ("NameResolution", "no such host"),
+        ("ame or service not known", "no such host"),
+        ("unreachable", "no route"),
+        ("reset", "connection reset"),
+        ("Remote end closed", "connection closed"),
+    ):
+        if sign in text:
+            return meaning
+    return "no connection"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
