@@ -12,13 +12,18 @@ DOORS = {
     "aiohttp": ("headrace/open_inference/client.py", "headrace/cli/*.py"),
     "bytewax": ("feature_pipelines/engines/bytewax.py",),
     "click": ("headrace/cli/*.py",),
-    "confluent_kafka": ("feature_pipelines/kafka/*.py",),
+    "confluent_kafka": ("feature_pipelines/kafka/*.py", "feature_pipelines/hopsworks/producer.py"),
     "duckdb": ("headrace/stores/history.py",),
     "fastavro": ("feature_pipelines/formats.py",),
     "google": ("headrace/open_inference/grpc_*.py",),
     "grpc": ("headrace/open_inference/grpc_*.py",),
     "hopsworks": tuple(f"headrace/hopsworks/{name}.py" for name in ("session", "session_faults", "functions")),
-    "httptools": ("headrace/open_inference/http_protocol.py", "headrace/open_inference/server.py"),
+    "hsfs": ("feature_pipelines/hopsworks/targets.py",),
+    "httptools": (
+        "headrace/open_inference/http_protocol.py",
+        "headrace/open_inference/server.py",
+        "headrace/stores/rondb/connection.py",
+    ),
     "kserve": ("transformer/model.py", "transformer/server.py"),
     "lmdb": tuple(
         f"headrace/stores/{name}.py" for name in ("embedded", "environment", "group_commit", "change", "records")
@@ -31,6 +36,7 @@ DOORS = {
     "orjson": (
         "headrace/open_inference/*.py",
         "headrace/cli/*.py",
+        "headrace/stores/rondb/*.py",
         "feature_pipelines/engines/*.py",
         "feature_pipelines/dead_letters.py",
         "feature_pipelines/engines/flink_functions.py",

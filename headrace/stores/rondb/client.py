@@ -1,0 +1,153 @@
+"""A client of RonDB's REST server: kept-alive connections, TLS with the cluster's authorities, a deadline per call.
+
+It is our own down to HTTP because at one key a general client costs more than all else together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from headrace.stores.online import ReadDeadlinePassed, StoreUnavailable
+from headrace.stores.rondb.connection import BrokenOff, Connection, NotHTTP, Unanswered
+from headrace.stores.rondb.errors import AccessRefused, BrokenAnswer, RonDBAway, ViewAbsent
+
+VERSION = "0.1.0"
+PORT = 4406
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the server listens; `tls` is how its certificate is checked, None for plain HTTP."""
+
+    host: str
+    port: int = PORT
+    tls: ssl.SSLContext | None = None
+
+    def __str__(self) -> str:
+        return f"RonDB at {self.host}:{self.port}"
+
+
+class RonDBClient:
+    """Asks one server. `key` gives the API key, and is asked again where the server refuses the one it gave last.
+
+    At most `connections` are open; `timeout_s` limits a call that has no deadline. Failures are the
+    errors of this package. A call whose connection had been closed meanwhile is made once more.
+    It belongs to the loop that it was first used in.
+    """
+
+    def __init__(
+        self, address: Address, key: Callable[[], str], *, connections: int = 16, timeout_s: float = 2.0
+    ) -> None:
+        self.address = address
+        self._key, self._known = key, ""
+        self._timeout_s = timeout_s
+        self._free = asyncio.Semaphore(connections)
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+
+    async def post(self, path: str, body: bytes, deadline: float | None = None) -> bytes:
+        """Return the body of an answer that says 200; `deadline` is an instant of the running loop's clock."""
+        now = asyncio.get_running_loop().time()
+        end = now + self._timeout_s if deadline is None else deadline
+        if end <= now:
+            raise self._late()
+        try:
+            async with asyncio.timeout_at(end):
+                return await self._sent(path, body)
+        except TimeoutError:
+            raise self._late() from None
+
+    def close(self) -> None:
+        """Close the connections, also under calls in flight; the client can be used again and opens new ones."""
+        for connection in (*self._idle, *self._busy):
+            connection.close()
+        self._idle.clear()
+
+    async def _sent(self, path: str, body: bytes) -> bytes:
+        used = self._known or self._asked()
+        status, answer = await self._answered(self._request(path, body, used))
+        if status in (401, 403) and self._asked() != used:
+            status, answer = await self._answered(self._request(path, body, self._known))
+        if status != 200:
+            raise self._refused(status)
+        return answer
+
+    async def _answered(self, request: bytes) -> tuple[int, bytes]:
+        async with self._free:
+            kept = self._kept()
+            if kept is not None:
+                try:
+                    return await self._on(kept, request)
+                except Unanswered:
+                    pass  # the server closed it while it was taken up: a read may be asked again
+            try:
+                return await self._on(await self._opened(), request)
+            except Unanswered:
+                raise RonDBAway(f"{self.address} closed the connection without an answer, try later") from None
+
+    async def _on(self, connection: Connection, request: bytes) -> tuple[int, bytes]:
+        self._busy.add(connection)
+        answered = False
+        try:
+            answer = await connection.ask(request)
+            answered = True
+        except BrokenOff:
+            raise BrokenAnswer(f"{self.address} broke off its answer: none of it is served") from None
+        except NotHTTP:
+            raise BrokenAnswer(f"{self.address} did not answer in HTTP: none of it is served") from None
+        finally:
+            self._busy.discard(connection)
+            if answered and connection.open:
+                self._idle.append(connection)
+            else:
+                connection.close()
+        return answer
+
+    def _kept(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open:
+                return connection
+        return None
+
+    async def _opened(self) -> Connection:
+        at, loop = self.address, asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(Connection, at.host, at.port, ssl=at.tls)
+        except ssl.SSLCertVerificationError as foreign:
+            raise RonDBAway(f"{at} has a certificate that was not accepted: {foreign.verify_message}") from foreign
+        except ssl.SSLError as plain:
+            raise RonDBAway(f"{at} does not speak TLS as it was asked to, needs TLS or to be asked without") from plain
+        except OSError as gone:
+            raise RonDBAway(f"{at} cannot be reached: the store is away, try later") from gone
+        return connection
+
+    def _request(self, path: str, body: bytes, key: str) -> bytes:
+        host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
+        head = (
+            f"POST /{VERSION}/{path} HTTP/1.1\r\nHost: {host}:{self.address.port}\r\nX-API-KEY: {key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+    def _asked(self) -> str:
+        key = self._key()
+        if not key or not key.isascii() or not key.isprintable():
+            raise AccessRefused(f"the API key for {self.address} is empty or not printable ASCII, needs the key alone")
+        self._known = key
+        return key
+
+    def _late(self) -> ReadDeadlinePassed:
+        return ReadDeadlinePassed(f"{self.address} had no answer when the read's deadline passed")
+
+    def _refused(self, status: int) -> StoreUnavailable:
+        if status in (401, 403):
+            return AccessRefused(f"{self.address} refused the API key with {status}, needs one that may read features")
+        if status in (400, 404):
+            return ViewAbsent(f"{self.address} said {status}: it does not know the view, or not with these keys")
+        if status == 429 or status >= 500:
+            return RonDBAway(f"{self.address} said {status}: the store is away, try later")
+        return BrokenAnswer(f"{self.address} said {status}, needs 200")
