@@ -56,11 +56,11 @@ def _meaning(value: Any, met: dict[int, int], where: str) -> Any:
         return ["partial", *(_meaning(part, met, where) for part in (value.func, value.args, value.keywords))]
     if isinstance(value, ModuleType):
         return ["module", value.__name__]
-    if isinstance(value, FunctionType) and not _foreign(value.__module__):
+    if isinstance(value, FunctionType) and not is_foreign(value.__module__):
         return _of_function(value, met)
     if isinstance(getattr(value, "identity", None), str):  # an on-demand feature, called by another one
         return value.identity
-    if isinstance(value, type) or (callable(value) and _foreign(_home(value))):
+    if isinstance(value, type) or (callable(value) and is_foreign(_home(value))):
         return ["named", f"{_home(value)}.{value.__qualname__}"]
     raise ValueError(
         f"{where} is a {type(value).__name__}, which a fingerprint cannot see into: "
@@ -72,14 +72,14 @@ def _of_function(function: FunctionType, met: dict[int, int]) -> Any:
     if id(function) in met:
         return ["again", met[id(function)]]
     met[id(function)] = len(met)
-    node = _node(function)
+    node = node_of(function)
     said = f"in function {function.__qualname__!r},"
-    uses = {name: _meaning(value, met, f"{said} {name!r}") for name, value in _uses(function, node)}
+    uses = {name: _meaning(value, met, f"{said} {name!r}") for name, value in uses_of(function, node)}
     defaults = [function.__defaults__, function.__kwdefaults__]
     return [_shape(node), uses, _meaning(defaults, met, f"{said} a default")]
 
 
-def _uses(function: FunctionType, node: ast.AST) -> Iterator[tuple[str, Any]]:
+def uses_of(function: FunctionType, node: ast.AST) -> Iterator[tuple[str, Any]]:
     """Yield what a function reads from outside itself: globals, attributes of our own modules, closed-over values."""
     for name in sorted(_global_names(function.__code__)):
         if name in function.__globals__:
@@ -88,7 +88,7 @@ def _uses(function: FunctionType, node: ast.AST) -> Iterator[tuple[str, Any]]:
             raise ValueError(f"function {function.__qualname__!r} refers to {name!r}, which is not defined before it")
     for attribute in (part for part in ast.walk(node) if isinstance(part, ast.Attribute)):
         owner = _resolve(attribute.value, function)
-        if isinstance(owner, ModuleType) and not _foreign(owner.__name__) and hasattr(owner, attribute.attr):
+        if isinstance(owner, ModuleType) and not is_foreign(owner.__name__) and hasattr(owner, attribute.attr):
             yield ast.unparse(attribute), getattr(owner, attribute.attr)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         yield name, cell.cell_contents
@@ -113,12 +113,13 @@ def _home(value: Any) -> str:
     return getattr(value, "__module__", None) or ("numpy" if isinstance(value, np.ufunc) else "builtins")
 
 
-def _foreign(module: str) -> bool:
+def is_foreign(module: str) -> bool:
+    """Tell whether a module is known by name only: the standard library's and NumPy's."""
     return module.partition(".")[0] in _FOREIGN
 
 
-def _node(function: FunctionType) -> ast.AST:
-    """Find a function's own node in the file it was read from."""
+def node_of(function: FunctionType) -> ast.AST:
+    """Return a function's own node, of the file it was read from; ValueError where there is none."""
     code = function.__code__
     try:
         tree = ast.parse("".join(inspect.findsource(function)[0]))

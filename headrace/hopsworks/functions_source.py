@@ -1,0 +1,157 @@
+"""The source of a function together with all it refers to, as one function that stands alone.
+
+A function of Hopsworks travels as text and is run far from here, row by row, on single values: it
+may import nothing of this project. Every helper, constant and import that a declared function uses
+is gathered through its syntax tree and written into the body of the one function that is sent.
+Single values come as numbers, None, datetimes (without a zone: UTC) or ISO 8601, and are read as
+float64 with NaN for missing and instants as epoch milliseconds; what is missing is answered as None.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import math
+import textwrap
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from types import FunctionType, ModuleType
+from typing import Any
+
+from headrace.features.identity import is_foreign, node_of, uses_of
+from headrace.features.on_demand import OnDemand
+from headrace.hopsworks.declared import NotDeclarable
+
+
+def headrace_number(value: Any) -> float:
+    """Return a single value of a row as a float: NaN where missing, epoch milliseconds of an instant.
+
+    >>> headrace_number(None), headrace_number(True), headrace_number("1970-01-01T00:00:01Z")
+    (nan, 1.0, 1000.0)
+    """
+    if value is None:
+        return math.nan
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    if hasattr(value, "tzinfo"):  # in the words of older Pythons, which clusters have
+        zoned = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)  # noqa: UP017
+        return float((zoned - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1))  # noqa: UP017
+    return float(value)
+
+
+def source_of(name: str, arguments: tuple[str, ...], compute: Callable[..., Any]) -> str:
+    """Return Python source of `def name(*arguments)`, which computes one value from one row's.
+
+    Raises NotDeclarable where `compute` refers to something that cannot be written down.
+
+    >>> from headrace.features.comparisons import ratio
+    >>> scope = {}
+    >>> print(source_of("over", ("amount", "mean"), ratio).splitlines()[0])
+    def over(amount, mean):
+    """
+    gathered = _Gathered(f"on-demand function {name!r}")
+    called, read, numpy = (
+        gathered.function(compute),
+        gathered.function(headrace_number),
+        gathered.imported("np", "numpy"),
+    )
+    body = [
+        # Taken first: a helper may have the name of an argument.
+        f"headrace_given = [{', '.join(arguments)}]",
+        *gathered.parts.values(),
+        f"with {numpy}.errstate(all='ignore'):",
+        f"    headrace_value = float({called}(*[{read}(each) for each in headrace_given]))",
+        "return None if headrace_value != headrace_value else headrace_value",
+    ]
+    return f"def {name}({', '.join(arguments)}):\n{textwrap.indent(chr(10).join(body), '    ')}\n"
+
+
+class _Gathered:
+    """Definitions by name, in the order in which they can be run."""
+
+    def __init__(self, said: str) -> None:
+        self.parts: dict[str, str] = {}
+        self._said = said
+
+    def function(self, of: Callable[..., Any]) -> str:
+        if not isinstance(of, FunctionType):
+            raise NotDeclarable(f"{self._said} is a {type(of).__name__}, Hopsworks needs a function of Python's own")
+        name = of.__code__.co_name
+        if name == "<lambda>":
+            name = f"headrace_lambda_{of.__code__.co_firstlineno}_{next(iter(of.__code__.co_positions()))[2]}"
+        node = node_of(of)
+        text = _written(name, node, of, self._said)
+        if self.parts.get(name, text) != text:
+            raise NotDeclarable(f"{self._said} uses two things named {name!r}, Hopsworks needs a name for each")
+        if name not in self.parts:
+            self.parts[name] = text
+            for used, value in uses_of(of, node):
+                self._use(used, value)
+        return name
+
+    def imported(self, name: str, module: str, attribute: str = "") -> str:
+        text = f"from {module} import {attribute} as {name}" if attribute else f"import {module} as {name}"
+        if self.parts.get(name, text) != text:
+            raise NotDeclarable(f"{self._said} uses two things named {name!r}, Hopsworks needs a name for each")
+        self.parts[name] = text
+        return name
+
+    def _use(self, name: str, value: Any) -> None:
+        if isinstance(value, OnDemand):
+            value = value.compute
+        if isinstance(value, ModuleType) and is_foreign(value.__name__):
+            self.imported(name, value.__name__)
+        elif isinstance(value, FunctionType) and not is_foreign(value.__module__) and name.isidentifier():
+            called = self.function(value)
+            if called != name:
+                self._define(name, called)
+        elif callable(value) and is_foreign(getattr(value, "__module__", None) or "numpy"):
+            self.imported(name, getattr(value, "__module__", None) or "numpy", value.__qualname__)
+        elif isinstance(value, ModuleType) or not name.isidentifier():
+            raise NotDeclarable(
+                f"{self._said} uses {name!r} of a whole module, Hopsworks needs it imported by its name"
+            )
+        else:
+            self._define(name, _literal(name, value, self._said))
+
+    def _define(self, name: str, text: str) -> None:
+        definition = f"{name} = {text}"
+        if self.parts.get(name, definition) != definition:
+            raise NotDeclarable(f"{self._said} uses two things named {name!r}, Hopsworks needs a name for each")
+        self.parts[name] = definition
+
+
+def _literal(name: str, value: Any, said: str) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float({str(value)!r})"
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return repr(value)
+    if isinstance(value, (tuple, list)):
+        inner = "".join(f"{_literal(name, item, said)}, " for item in value)
+        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+    raise NotDeclarable(
+        f"{said} uses {name!r}, a {type(value).__name__}: Hopsworks needs functions, numbers, text and tuples of them"
+    )
+
+
+def _written(name: str, node: ast.AST, of: FunctionType, said: str) -> str:
+    """Return a function's definition without docstrings, annotations and decorators, its defaults as values."""
+    if isinstance(node, ast.Lambda):
+        return f"{name} = {ast.unparse(node)}"
+    kept = copy.deepcopy(node)
+    for part in ast.walk(kept):
+        if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            part.returns, part.decorator_list = None, []
+            if ast.get_docstring(part) is not None:
+                part.body = part.body[1:] or [ast.Pass()]
+        elif isinstance(part, ast.arg):
+            part.annotation = None
+    if isinstance(kept, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        values = [_literal(name, value, said) for value in of.__defaults__ or ()]
+        kept.args.defaults = [ast.parse(value, mode="eval").body for value in values]
+        given = of.__kwdefaults__ or {}
+        kept.args.kw_defaults = [
+            ast.parse(_literal(name, given[arg.arg], said), mode="eval").body if arg.arg in given else None
+            for arg in kept.args.kwonlyargs
+        ]
+    return ast.unparse(kept)
