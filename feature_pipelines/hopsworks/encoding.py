@@ -2,8 +2,9 @@
 
 Hopsworks takes one message a row: an Avro record without a header, of the schema that the cluster
 keeps for the feature group. The schema is read once and compiled: neighbouring columns of doubles
-are written as one block of bytes for all rows, so that a row costs a join of few parts. NaN is
-written as null. What the schema holds beside our columns must be nullable, and is written as null.
+are written as one block of bytes for all rows, so that a row costs a join of few parts. NaN, and
+None of text, are written as null. What the schema holds beside our columns must be nullable, and is
+written as null.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ AVRO = {
     "string": ("string",),
     "binary": ("bytes",),
 }
+_NULLABLE = ("double", "boolean", "string")
 _VARINT = 10  # bytes of the longest
 _DOUBLE = 8  # bytes
 
@@ -107,7 +109,7 @@ def _check(feature_group: FeatureGroup, fields: Sequence[_Field]) -> None:
         field = held.get(feature.name)
         if field and field.type not in AVRO[feature.type]:
             wrong.append(f"{feature.name} is {field.type}, was to be {AVRO[feature.type][0]}")
-        elif field and not field.null and feature.type == "double":
+        elif field and not field.null and feature.type in _NULLABLE and not feature.primary:
             wrong.append(f"{feature.name} cannot be null")
     ours = {feature.name for feature in feature_group.features}
     wrong += [f"{f.name} is not ours and cannot be null" for f in fields if f.name not in ours and not f.null]
@@ -167,11 +169,16 @@ def _timestamps(field: _Field) -> Part:
 
 def _booleans(field: _Field) -> Part:
     values = field.branch + b"\0", field.branch + b"\1"
-    return lambda rows, _: [values[bool(value)] for value in rows[field.name]]
+    return lambda rows, _: [field.null if value != value else values[bool(value)] for value in rows[field.name]]
 
 
 def _texts(field: _Field) -> Part:
-    return lambda rows, _: [field.branch + _sized(str(value).encode()) for value in rows[field.name]]
+    def part(rows: Rows, _: int) -> list[bytes]:
+        return [
+            field.null if value is None else field.branch + _sized(str(value).encode()) for value in rows[field.name]
+        ]
+
+    return part
 
 
 def _binaries(field: _Field) -> Part:
