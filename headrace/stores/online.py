@@ -32,6 +32,12 @@ class ReadDeadlinePassed(StoreUnavailable):
     """The store gave no answer before the read's deadline."""
 
 
+class Unreachable(str):
+    """A reason not to be ready that says nothing of what the store holds: it cannot be reached now."""
+
+    __slots__ = ()
+
+
 class StoreFull(StoreUnavailable):
     """The store's disk has no room left: the batch was thrown away, and the store stands where it stood."""
 
