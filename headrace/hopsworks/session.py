@@ -14,8 +14,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, redirect_stdout, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -134,6 +134,12 @@ class Session:
     def asking(self, doing: str) -> AbstractContextManager[None]:
         """Return a context in which a fault of the SDK's becomes a HopsworksError that says what was being done."""
         return asking(self.settings.where, doing)
+
+    @contextmanager
+    def quietly(self, doing: str) -> Iterator[None]:
+        """Ask as `asking` does, of a call of the SDK's that prints progress which nobody asked for."""
+        with self.asking(doing), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
 
     def close(self) -> None:
         """End the session and remove the credentials from this machine; twice does no harm."""

@@ -23,6 +23,7 @@ class HopsworksError(Exception):
 def asking(where: str, doing: str) -> Iterator[None]:
     """Turn a fault of the SDK's into a HopsworksError that says what was being done at `where` (host:port)."""
     from hopsworks.client import exceptions as sdk
+    from hsml.client import exceptions as models
     from requests import exceptions as http
 
     try:
@@ -40,7 +41,15 @@ def asking(where: str, doing: str) -> Iterator[None]:
             f"cannot {doing}: {where} cannot be reached ({_cause(absent)}), "
             "needs the host and the port of the cluster and a network that lets them through"
         ) from absent
-    except (sdk.ProjectException, sdk.FeatureStoreException, OSError) as refused:
+    except (
+        sdk.ProjectException,
+        sdk.FeatureStoreException,
+        sdk.JobException,
+        sdk.JobExecutionException,
+        models.ModelRegistryException,
+        models.DatasetException,
+        OSError,
+    ) as refused:
         raise HopsworksError(f"cannot {doing} at {where}: {_short(str(refused))}") from refused
 
 

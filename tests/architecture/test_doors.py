@@ -19,6 +19,8 @@ DOORS = {
     "grpc": ("headrace/open_inference/grpc_*.py",),
     "hopsworks": tuple(f"headrace/hopsworks/{name}.py" for name in ("session", "session_faults", "functions")),
     "hsfs": ("feature_pipelines/hopsworks/targets.py",),
+    "hopsworks_common": ("headrace/hopsworks/serving.py",),
+    "hsml": ("headrace/hopsworks/session_faults.py",),
     "httptools": (
         "headrace/open_inference/http_protocol.py",
         "headrace/open_inference/server.py",
@@ -52,6 +54,7 @@ DOORS = {
         "headrace/stores/history.py",
         "headrace/stores/offline.py",
         "headrace/stores/timeline.py",
+        "headrace/hopsworks/training.py",
         "headrace/cli/*.py",
         "feature_pipelines/backfill.py",
         "feature_pipelines/dead_letters.py",
