@@ -1,0 +1,68 @@
+"""The cluster's own process: its servers on one loop, its broker beside it, and the line that tells where they are."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from headrace.cli.broker import local_broker
+from tests.hopsworks.admin import Calls
+from tests.hopsworks.control import ControlPlane
+from tests.hopsworks.ingestion import Ingestion
+from tests.hopsworks.metadata import Metadata
+from tests.hopsworks.rdrs import RonDBRest
+from tests.hopsworks.wire import Server
+
+_HERE = "127.0.0.1"
+
+
+@contextmanager
+def hosted(home: Path, *, kafka: bool) -> Iterator[tuple[Metadata, asyncio.AbstractEventLoop]]:
+    """Make the cluster's state, and a loop to serve it on; a broker runs as long as the block where asked."""
+    home.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as until, asyncio.Runner() as runner:
+        state = Metadata(home)
+        if kafka:
+            state.kafka = until.enter_context(local_broker(home / "kafka"))
+        yield state, runner.get_loop()
+
+
+async def serve(state: Metadata, ended: asyncio.Event, announce: Any) -> None:
+    """Run every server until `ended`; `announce` is told where they listen, as plain data."""
+    ca_file, server_file = state.authority.write(state.home)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(server_file)
+    control_plane, rest = ControlPlane(state), RonDBRest(state)
+    ingestion = Ingestion(state, asyncio.get_running_loop()) if state.kafka else None
+    if ingestion is not None:
+        state.create_topic = ingestion.create_topic
+    control = Server(control_plane.answer, _HERE, tls)
+    plain, secure = Server(rest.answer, _HERE), Server(rest.answer, _HERE, tls)
+    calls = Calls(state, control_plane, rest, ingestion, {"control": (control,), "rdrs": (plain, secure)})
+    admin = Server(calls.answer, _HERE)
+    servers = (control, plain, secure, admin)
+    for server in servers:
+        await server.listen()
+    announce(
+        {
+            "host": _HERE,
+            "port": control.port,
+            "project": state.project,
+            "api_key": state.api_key,
+            "ca_file": str(ca_file),
+            "rdrs_port": plain.port,
+            "rdrs_tls_port": secure.port,
+            "admin_port": admin.port,
+            "kafka": state.kafka,
+            "mysql": state.mysql,
+        }
+    )
+    await ended.wait()
+    for server in servers:
+        server.close()
+    if ingestion is not None:
+        ingestion.close()
