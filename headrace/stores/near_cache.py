@@ -42,9 +42,9 @@ class Keeping:
 
 @dataclass(slots=True)
 class CacheCounts:
-    """What became of the keys asked for: found fresh, found fresh to be missing, not found; of these, read by others.
+    """What became of the keys asked for: found, found to be missing, or not found fresh.
 
-    `evicted` are entries that made room.
+    Of the last, `coalesced` were being read for another request. `evicted` are entries that made room.
     """
 
     hits: int = 0
@@ -139,7 +139,9 @@ class NearCache:
         told: dict[_Key, bytes] = {}
         wanted = list(absent)
         while wanted:
-            own = self._start(lookups, [key for key in wanted if key not in self._flights], deadline)
+            unread = [key for key in wanted if key not in self._flights]
+            self.counts.coalesced += len(wanted) - len(unread)
+            own = self._start(lookups, unread, deadline)
             flights = {self._flights[key] for key in wanted}
             await _landed(flights, deadline)
             for flight in flights:
@@ -168,9 +170,15 @@ class NearCache:
         ]
         flight = asyncio.create_task(self._fly(alone, deadline))
         self._flights |= dict.fromkeys(keys, flight)
-        # Before anybody who waits is told, so that whoever is disappointed can read again.
-        flight.add_done_callback(lambda _: [self._flights.pop(key) for key in keys])
+        # Called before anybody who waits is told, so that whoever is disappointed can read again.
+        flight.add_done_callback(lambda ended: self._end(ended, keys))
         return flight
+
+    def _end(self, flight: asyncio.Task[dict[_Key, bytes]], keys: Sequence[_Key]) -> None:
+        for key in keys:
+            del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # looked at, also where all who waited have gone
 
     async def _fly(self, lookups: Sequence[Lookup], deadline: float | None) -> dict[_Key, bytes]:
         began = self._clock()
