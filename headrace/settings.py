@@ -35,7 +35,7 @@ class TransformerSettings:
     """What a transformer needs to start. Ports of 0 are chosen by the system."""
 
     application: str = "fraud"  # short name, or module:ATTRIBUTE
-    store: str = ".headrace/fraud/store"  # directory of the embedded online store
+    store: str = ".headrace/fraud/store"  # directory of the embedded online store, or hopsworks://
     predictor_host: str = "127.0.0.1:8085"  # host, host:port or URL of the predictor's v2 endpoint
     predictor_model: str = ""  # the model's name at the predictor; the application's where empty
     model_name: str = ""  # the name it is served under; the application's where empty

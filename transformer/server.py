@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -12,9 +13,9 @@ from headrace.open_inference.app import make_app
 from headrace.open_inference.client import PredictorClient
 from headrace.open_inference.server import serve
 from headrace.settings import TransformerSettings
-from headrace.stores.embedded import EmbeddedStore
 from headrace.telemetry import RequestMetrics
 from transformer.model import FeatureTransformer
+from transformer.opening import open_store
 from transformer.request_path import RequestPath
 
 CHECK_EVERY_S = 1.0
@@ -26,7 +27,7 @@ def build(settings: TransformerSettings, app: Application | None = None) -> Feat
     name = settings.model_name or app.name
     path = RequestPath(
         app,
-        EmbeddedStore(settings.store, readonly=True),
+        open_store(settings.store, app, os.environ),
         PredictorClient(settings.predictor_url, settings.predictor_model or app.name),
         RequestMetrics(name, tuple(group.name for group in app.groups)),
         name=name,

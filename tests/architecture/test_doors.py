@@ -17,7 +17,7 @@ DOORS = {
     "fastavro": ("feature_pipelines/formats.py",),
     "google": ("headrace/open_inference/grpc_*.py",),
     "grpc": ("headrace/open_inference/grpc_*.py",),
-    "hopsworks": tuple(f"headrace/hopsworks/{name}.py" for name in ("session", "session_faults", "functions")),
+    "hopsworks": tuple(f"headrace/hopsworks/{name}.py" for name in ("session", "session_faults", "functions", "apply")),
     "hsfs": ("feature_pipelines/hopsworks/targets.py",),
     "hopsworks_common": ("headrace/hopsworks/serving.py",),
     "hsml": ("headrace/hopsworks/session_faults.py",),

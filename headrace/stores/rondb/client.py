@@ -72,7 +72,7 @@ class RonDBClient:
         if status in (401, 403) and self._asked() != used:
             status, answer = await self._answered(self._request(path, body, self._known))
         if status != 200:
-            raise self._refused(status)
+            raise refusal_of(status, self.address)
         return answer
 
     async def _answered(self, request: bytes) -> tuple[int, bytes]:
@@ -143,11 +143,13 @@ class RonDBClient:
     def _late(self) -> ReadDeadlinePassed:
         return ReadDeadlinePassed(f"{self.address} had no answer when the read's deadline passed")
 
-    def _refused(self, status: int) -> StoreUnavailable:
-        if status in (401, 403):
-            return AccessRefused(f"{self.address} refused the API key with {status}, needs one that may read features")
-        if status in (400, 404):
-            return ViewAbsent(f"{self.address} said {status}: it does not know the view, or not with these keys")
-        if status == 429 or status >= 500:
-            return RonDBAway(f"{self.address} said {status}: the store is away, try later")
-        return BrokenAnswer(f"{self.address} said {status}, needs 200")
+
+def refusal_of(status: int, asked: object, about: object = "the view") -> StoreUnavailable:
+    """Return the error of an HTTP status other than 200."""
+    if status in (401, 403):
+        return AccessRefused(f"{asked} refused the API key with {status}, needs one that may read features")
+    if status in (400, 404):
+        return ViewAbsent(f"{asked} said {status}: it does not know {about}, or not with these keys")
+    if status == 429 or status >= 500:
+        return RonDBAway(f"{asked} said {status}: the store is away, try later")
+    return BrokenAnswer(f"{asked} said {status}, needs 200")
