@@ -13,17 +13,18 @@ from feature_pipelines.addresses import READING, open_letters, open_source, opti
 from feature_pipelines.engines import Job, Report, Stop
 from feature_pipelines.runner import BATCH, Pipeline
 from feature_pipelines.running import Tell, never, now_ms, silent
+from feature_pipelines.stores import WRITING, open_store
 from headrace.application import load_application
-from headrace.stores.embedded import EmbeddedStore
 
-OPTIONS = (*READING, "batch", "fast")
+OPTIONS = (*READING, *WRITING, "batch")
 
 
 class LocalEngine:
     """Runs a job in this process until it is told to stop.
 
-    Its options are `batch`, the most events of a transaction, and `fast` (true: what was committed
-    may be lost with the machine's power), beside those that say how the source is read.
+    Its options are `batch`, the most events of a transaction, `fast` (true: what was committed
+    may be lost with the machine's power) and `hopsworks` (true: records are rows in Hopsworks too), beside those
+    that say how the source is read.
     """
 
     def run(self, job: Job, stop: Stop) -> Report:
@@ -42,12 +43,13 @@ def opened(job: Job, tell: Tell = silent, stop: Stop = never) -> Iterator[Pipeli
         raise ValueError(f"the local engine has no option {unknown[0]}, needs some of {', '.join(OPTIONS)}")
     application, options = load_application(job.application), options_of(job, tell, stop)
     stream = application.stream(job.stream)
+    groups = application.groups_of(stream.name)
     with (
         closing(open_source(job.source, stream, options)) as source,
-        closing(EmbeddedStore(job.store, durable=job.options.get("fast") != "true")) as store,
+        open_store(job, application, groups, tell, stop) as store,
     ):
         letters = open_letters(job.dead_letters, job.store, stream, options)
-        yield Pipeline(stream, application.groups_of(stream.name), source, store, letters, now_ms)
+        yield Pipeline(stream, groups, source, store, letters, now_ms)
 
 
 def batch_of(job: Job) -> int:

@@ -21,10 +21,10 @@ from feature_pipelines.engines.chunks import BUCKETS
 from feature_pipelines.files import SourceError, open_events
 from feature_pipelines.sinks import Sink
 from feature_pipelines.sources import Source
+from feature_pipelines.stores import WRITING, open_store
 from headrace.application import load_application
 from headrace.features.streams import Stream
 from headrace.features.windows import WindowedGroup
-from headrace.stores.embedded import EmbeddedStore
 
 BATCH = 16_384  # of the other engines, whose events are Python objects on their way: half the local one's
 _IDENTITY = "identity"
@@ -47,7 +47,7 @@ class Flow:
 
         Raises ValueError where a name or an option is not known.
         """
-        known = (*READING, "batch", "buckets", "fast", *options)
+        known = (*READING, *WRITING, "batch", "buckets", *options)
         if unknown := sorted(name for name in set(job.options) - set(known) if not name.startswith(f"{engine}.")):
             raise ValueError(f"engine {engine!r} has no option {unknown[0]}, needs some of {', '.join(known)}")
         application = load_application(job.application)
@@ -98,7 +98,7 @@ class Flow:
         """Open the store and the dead letters; the sink is not started."""
         job = self.job
         letters = open_letters(job.dead_letters, job.store, self.stream, options_of(job))
-        with closing(EmbeddedStore(job.store, durable=job.options.get("fast") != "true")) as store:
+        with open_store(job, load_application(job.application), self.groups) as store:
             yield Sink(store, self.stream, self.groups, letters, self.original)
             store.flush()
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from feature_pipelines.hopsworks.marks import WHOLE, mark, marks
 from feature_pipelines.hopsworks.writer import FeatureGroupWriter, Messages
 from headrace.features.columns import NO_TIME
 from headrace.features.windows import WindowedGroup
@@ -30,10 +31,23 @@ class MirroredStore:
         self.written = 0
 
     def declare(self, groups: Sequence[WindowedGroup]) -> None:
-        """Record the groups to be written; raises LayoutMismatch, and ValueError for one without a feature group."""
+        """Record the groups to be written; see WritableStore.
+
+        Raises LayoutMismatch, and ValueError for one without a feature group, or with records that lack their rows.
+        """
         if lacking := self.writer.lacking(groups):
             raise ValueError(f"no feature group in Hopsworks is given for {', '.join(lacking)}, needs one each")
         self.store.declare(groups)
+        marked = marks(self.store)
+        topics = {group.name: self.writer.targets[group.name][0].topic for group in groups}
+        for group in groups:
+            if marked.get(topics[group.name]) != WHOLE and (size := self.store.size(group)):
+                raise ValueError(
+                    f"the store holds {size:,} keys of group {group.name!r} that were written without Hopsworks: "
+                    "run `headrace hopsworks fill` with this store first"
+                )
+        if new := [topic for topic in topics.values() if topic not in marked]:
+            mark(self.store, new, WHOLE)
 
     @contextmanager
     def transaction(self, source: str, start: Mapping[str, int]) -> Iterator[Transaction]:
@@ -43,9 +57,9 @@ class MirroredStore:
             yield mirrored
             self.written += self.writer.write(mirrored.messages)
 
-    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
+    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray, deadline: float | None = None) -> list[Block]:
         """Return one block per lookup; see OnlineStore."""
-        return await self.store.read(lookups, as_of)
+        return await self.store.read(lookups, as_of, deadline)
 
     def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
         """Return None where every group can be served, else the reason why not."""

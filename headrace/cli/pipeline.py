@@ -63,6 +63,9 @@ command.add_command(status.command)
 @click.option("--accept-gap", is_flag=True, help="Go on although the topic no longer holds events that were not read.")
 @click.option("--batch", default=BATCH, show_default=True, type=click.IntRange(1), help="Most events of a transaction.")
 @click.option("--durable/--fast", default=True, show_default=True, help="Whether commits survive a loss of power.")
+@click.option(
+    "--hopsworks/--no-hopsworks", default=None, help="Write every record to Hopsworks too, before it is committed."
+)
 @click.option("--metrics", metavar="HOST:PORT", help="Serve Prometheus metrics there.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the engine.")
 @click.pass_context
@@ -95,7 +98,7 @@ def _job(app: Application, given: Mapping[str, Any]) -> Job:
     if path_of(given["source"]) is None or path_of(given["dead_letters"]) is None:
         kafka = client_settings(given["kafka_config"], given["kafka"], os.environ)
     options = dict(_pair(text) for text in given["options"])
-    named = {name: given[name] for name in (*READING, "batch") if _is_said(name)}
+    named = {name: given[name] for name in (*READING, "batch", "hopsworks") if _is_said(name)}
     options |= {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in named.items()}
     if not given["durable"]:
         options["fast"] = "true"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from applications.fraud.app import APP
+from feature_pipelines.hopsworks.marks import refuse_alone
 from feature_pipelines.hopsworks.mirror import MirroredStore
 from feature_pipelines.kafka import KafkaAddress
 from headrace.cli.broker import free_port, local_broker
@@ -104,9 +105,9 @@ def test_an_abandoned_transaction_sends_nothing(store, cluster, address):
 
 
 class FailsOnce(MemoryStore):
-    """A store whose first commit fails, as on a disk without room."""
+    """A store of which one commit fails, as on a disk without room."""
 
-    failed = False
+    failed = True
 
     @contextmanager
     def transaction(self, source, start):
@@ -119,9 +120,10 @@ class FailsOnce(MemoryStore):
 
 
 def test_where_the_commit_fails_after_the_rows_are_there_a_replay_ends_in_the_same_state(cluster, address):
-    store = mirrored(FailsOnce(), address, CARDS)
+    inner = FailsOnce()
+    store = mirrored(inner, address, CARDS)
     store.declare([GROUP])
-    records = folded(GROUP, KEYS.size, 90, 1)
+    records, inner.failed = folded(GROUP, KEYS.size, 90, 1), False
     with pytest.raises(StoreUnavailable, match="the disk is full"):
         put(store, KEYS, records)
     assert store.offsets("payments") == {}
@@ -189,3 +191,24 @@ def test_a_row_that_is_too_large_is_refused_and_nothing_is_committed(cluster, ad
 def test_a_group_without_a_feature_group_is_refused(store):
     with pytest.raises(ValueError, match="no feature group in Hopsworks is given for terminal_risk, needs one each"):
         store.declare([GROUP, TERMINALS.of])
+
+
+def test_a_store_that_holds_records_of_its_own_is_filled_before_it_is_mirrored(address):
+    inner = MemoryStore()
+    inner.declare([GROUP])
+    with inner.transaction("payments", {}) as change:
+        change.write(GROUP, KEYS, folded(GROUP, KEYS.size, 90, 1))
+    store = mirrored(inner, address, CARDS)
+    with pytest.raises(ValueError, match=r"holds 30 keys of group 'card_activity' .* run `headrace hopsworks fill`"):
+        store.declare([GROUP])
+    store.close()
+
+
+def test_a_store_that_is_mirrored_is_not_written_alone_unless_that_is_said(store):
+    put(store, KEYS, folded(GROUP, 30, 9, 1))
+    with pytest.raises(ValueError, match=r"is written to Hopsworks too, .* needs --hopsworks, or --no-hopsworks"):
+        refuse_alone(store.store, forget=False)
+    refuse_alone(store.store, forget=True)
+    refuse_alone(store.store, forget=False)
+    with pytest.raises(ValueError, match="run `headrace hopsworks fill`"):
+        store.declare([GROUP])

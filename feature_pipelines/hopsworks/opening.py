@@ -1,0 +1,59 @@
+"""Opening the mirror of a store: the environment's cluster, its feature groups, and the connection to write them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+
+from feature_pipelines.hopsworks.mirror import MirroredStore
+from feature_pipelines.hopsworks.targets import targets_of
+from feature_pipelines.hopsworks.writer import FeatureGroupWriter
+from feature_pipelines.running import Stop, Tell, never, silent
+from headrace.application import Application
+from headrace.features.windows import WindowedGroup
+from headrace.hopsworks.declared import Declared
+from headrace.hopsworks.session import HopsworksError, HopsworksSettings, connect
+from headrace.stores.online import StoreUnavailable, WritableStore
+
+
+@contextmanager
+def opened_writer(
+    application: Application,
+    groups: Sequence[WindowedGroup],
+    environment: Mapping[str, str] = os.environ,
+    *,
+    wait_s: float = 60.0,
+    tell: Tell = silent,
+    stop: Stop = never,
+) -> Iterator[FeatureGroupWriter]:
+    """Open a writer of the feature groups of an application's groups; settings are the `HOPSWORKS_*` variables.
+
+    Raises StoreUnavailable where Hopsworks cannot be used or lacks a feature group, SchemaMismatch where one is
+    not as declared.
+    """
+    names = {group.name for group in groups}
+    wanted = [of for of in Declared.of(application).groups if of.of.name in names]
+    try:
+        # The client reads the cluster's certificates when it is made, before the session takes them away.
+        with connect(HopsworksSettings.of(environment)) as session:
+            writer = FeatureGroupWriter.of(targets_of(session, wanted), wait_s=wait_s, tell=tell, stop=stop)
+    except HopsworksError as refused:
+        raise StoreUnavailable(str(refused)) from refused
+    with closing(writer):
+        yield writer
+
+
+@contextmanager
+def opened_mirror(
+    store: WritableStore,
+    application: Application,
+    groups: Sequence[WindowedGroup],
+    *,
+    wait_s: float = 60.0,
+    tell: Tell = silent,
+    stop: Stop = never,
+) -> Iterator[MirroredStore]:
+    """Open the mirror of a store; see opened_writer. The store stays the caller's to close."""
+    with opened_writer(application, groups, wait_s=wait_s, tell=tell, stop=stop) as writer:
+        yield MirroredStore(store, writer)

@@ -1,0 +1,60 @@
+"""The store that a job writes: on this machine, and in Hopsworks too where the job says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+
+from feature_pipelines.engines import Job
+from feature_pipelines.running import Stop, Tell, never, silent
+from headrace.application import Application
+from headrace.features.windows import WindowedGroup
+from headrace.stores.embedded import EmbeddedStore
+from headrace.stores.online import WritableStore
+
+#: The options of a job that say how its store is written, whatever the engine.
+WRITING = ("fast", "hopsworks")
+
+
+@contextmanager
+def open_store(
+    job: Job, application: Application, groups: Sequence[WindowedGroup], tell: Tell = silent, stop: Stop = never
+) -> Iterator[WritableStore]:
+    """Open the store of a job for the block.
+
+    With the option `hopsworks` (true) every record is a row in Hopsworks before it is committed; see
+    feature_pipelines.hopsworks. Raises StoreUnavailable, and ValueError for a store that is, and for a job that
+    does not say that it is to be (false gives it up).
+    """
+    with closing(EmbeddedStore(job.store, durable=job.options.get("fast") != "true")) as store:
+        wish = job.options.get("hopsworks", "")
+        if wish not in ("", "true", "false"):
+            raise ValueError(f"option hopsworks is {wish!r}, needs true or false")
+        if wish == "true":
+            with _mirror(job, store, application, groups, tell, stop) as mirrored:
+                yield mirrored
+        else:
+            from feature_pipelines.hopsworks.marks import refuse_alone
+
+            refuse_alone(store, forget=wish == "false")
+            yield store
+
+
+@contextmanager
+def _mirror(
+    job: Job,
+    store: EmbeddedStore,
+    application: Application,
+    groups: Sequence[WindowedGroup],
+    tell: Tell,
+    stop: Stop,
+) -> Iterator[WritableStore]:
+    try:
+        from feature_pipelines.hopsworks.opening import opened_mirror
+    except ModuleNotFoundError as absent:
+        raise ValueError(
+            f"Hopsworks needs {absent.name}, which is not installed: headrace[hopsworks,kafka]"
+        ) from absent
+    wait_s = float(job.options.get("wait", "60"))
+    with opened_mirror(store, application, groups, wait_s=wait_s, tell=tell, stop=stop) as mirrored:
+        yield mirrored
