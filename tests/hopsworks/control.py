@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import deque
 
 from tests.hopsworks.account import ACCOUNT
+from tests.hopsworks.files import FILES
+from tests.hopsworks.functions import FUNCTIONS
 from tests.hopsworks.groups import GROUPS
 from tests.hopsworks.metadata import PROJECT_ID, STORE_ID, Metadata
+from tests.hopsworks.models import MODELS
 from tests.hopsworks.routes import ROOT, RefusedError, Routes, as_json
 from tests.hopsworks.views import VIEWS
 from tests.hopsworks.wire import Request, Response
 
-ROUTES = Routes(ACCOUNT, GROUPS, VIEWS)
+ROUTES = Routes(ACCOUNT, GROUPS, VIEWS, FUNCTIONS, MODELS, FILES)
 
 
 class ControlPlane:
@@ -41,8 +44,8 @@ class ControlPlane:
                 404, 120000, "HTTP 404 Not Found", f"{request.method} {path} is no route of this cluster"
             )
         function, parts = found
-        for name, known in (("project", PROJECT_ID), ("store", STORE_ID)):
+        for name, known in (("project", PROJECT_ID), ("store", STORE_ID), ("registry", PROJECT_ID)):
             if parts.get(name, str(known)) != str(known):
-                raise RefusedError(403, 150001 if name == "project" else 270091, f"No access to {name} {parts[name]}.")
+                raise RefusedError(403, 150001 if name != "store" else 270091, f"No access to {name} {parts[name]}.")
         told = function(self._state, request, **parts)
         return told if isinstance(told, Response) else as_json(told)

@@ -39,6 +39,7 @@ class Metadata:
     views: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     functions: dict[int, dict[str, Any]] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tags: dict[str, dict[str, Any]] = field(default_factory=dict)
     ingestions: dict[int, dict[str, Any]] = field(default_factory=dict)
     kafka: str = ""
     mysql: str = ""
