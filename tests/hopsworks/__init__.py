@@ -11,6 +11,9 @@ is not installed), `environment()` (the HOPSWORKS_... variables).
 Rows: `put(group, version, rows)`, `rows(group, version)` by key, `delete(group, version, keys)`. Bytes are bytes,
 timestamps epoch milliseconds, nulls None; a NaN or a wrong type is refused.
 
+Offline: what is ingested with storage offline or both, and `put_offline(group, version, rows)`, is read by the query
+service (Arrow Flight, port 5005 of a loopback address of its own); materialization jobs end once a topic is applied.
+
 Ingestion: `ingested(group, version)`, `wait_ingested(group, version, count)`, `delay_ingestion(seconds)`, `refused`
 (why messages were not applied). The subject's Avro schema has every feature, nullable, the on-demand ones too.
 

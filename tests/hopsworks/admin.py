@@ -67,6 +67,18 @@ class Calls:
             table.upsert(row)
         return len(table.rows)
 
+    def put_offline(self, feature_group: str, version: int, rows: list[dict[str, Any]]) -> int:
+        """Write rows into the offline store by hand and return how many the group has there."""
+        group = self._state.group(feature_group, version)
+        self._state.offline.upsert(group, rows)
+        return self._state.offline.count(group)
+
+    def stop_queries(self) -> None:
+        """End the query service, and tell of none."""
+        if self._state.queries:
+            self._state.queries.close()
+            self._state.queries = None
+
     def delete(self, feature_group: str, version: int, keys: list[list[Any]]) -> None:
         """Take rows away by hand."""
         table = self._state.online.tables[self._state.group(feature_group, version)["id"]]

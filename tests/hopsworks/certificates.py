@@ -32,10 +32,11 @@ class Authority:
         """The authority's own certificate."""
         return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def signed(self, name: str) -> tuple[str, str]:
-        """Return a new certificate of the loopback and its key, both PEM."""
+    def signed(self, name: str, *others: str) -> tuple[str, str]:
+        """Return a new certificate of the loopback, and of other names of hosts, and its key, both PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
-        hosts = [x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(one)) for one in _ADDRESSES)]
+        addresses = (x509.IPAddress(ipaddress.ip_address(one)) for one in _ADDRESSES)
+        hosts = [*map(x509.DNSName, ("localhost", *others)), *addresses]
         certificate = (
             _builder(_named(name), self._name, key.public_key())
             .add_extension(x509.SubjectAlternativeName(hosts), critical=False)

@@ -112,6 +112,10 @@ class StandIn:
         """Upsert online rows by hand (bytes, epoch-millisecond timestamps); returns how many the group has."""
         return int(self.call("put", feature_group=feature_group, version=version, rows=list(rows)))
 
+    def put_offline(self, feature_group: str, version: int, rows: Sequence[Mapping[str, Any]] = ()) -> int:
+        """Write rows into the offline store by hand; returns how many the group has there."""
+        return int(self.call("put_offline", feature_group=feature_group, version=version, rows=list(rows)))
+
     def delete(self, feature_group: str, version: int, keys: Sequence[Sequence[Any]]) -> None:
         """Take online rows away by hand."""
         self.call("delete", feature_group=feature_group, version=version, keys=[list(key) for key in keys])

@@ -10,11 +10,12 @@ from tests.hopsworks.functions import FUNCTIONS
 from tests.hopsworks.groups import GROUPS
 from tests.hopsworks.metadata import PROJECT_ID, STORE_ID, Metadata
 from tests.hopsworks.models import MODELS
+from tests.hopsworks.offline_routes import OFFLINE
 from tests.hopsworks.routes import ROOT, RefusedError, Routes, as_json
 from tests.hopsworks.views import VIEWS
 from tests.hopsworks.wire import Request, Response
 
-ROUTES = Routes(ACCOUNT, GROUPS, VIEWS, FUNCTIONS, MODELS, FILES)
+ROUTES = Routes(OFFLINE, ACCOUNT, GROUPS, VIEWS, FUNCTIONS, MODELS, FILES)
 
 
 class ControlPlane:

@@ -14,6 +14,7 @@ from tests.hopsworks.admin import Calls
 from tests.hopsworks.control import ControlPlane
 from tests.hopsworks.ingestion import Ingestion
 from tests.hopsworks.metadata import Metadata
+from tests.hopsworks.offline import QueryService
 from tests.hopsworks.rdrs import RonDBRest
 from tests.hopsworks.wire import Server
 
@@ -39,7 +40,8 @@ async def serve(state: Metadata, ended: asyncio.Event, announce: Any) -> None:
     control_plane, rest = ControlPlane(state), RonDBRest(state)
     ingestion = Ingestion(state, asyncio.get_running_loop()) if state.kafka else None
     if ingestion is not None:
-        state.create_topic = ingestion.create_topic
+        state.create_topic, state.behind = ingestion.create_topic, ingestion.behind
+    state.queries = QueryService(state.authority, lambda group: state.offline.table(state.group_of(group)))
     control = Server(control_plane.answer, _HERE, tls)
     plain, secure = Server(rest.answer, _HERE), Server(rest.answer, _HERE, tls)
     calls = Calls(state, control_plane, rest, ingestion, {"control": (control,), "rdrs": (plain, secure)})
@@ -64,5 +66,7 @@ async def serve(state: Metadata, ended: asyncio.Event, announce: Any) -> None:
     await ended.wait()
     for server in servers:
         server.close()
+    if state.queries is not None:
+        state.queries.close()
     if ingestion is not None:
         ingestion.close()

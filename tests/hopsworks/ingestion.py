@@ -16,7 +16,7 @@ from typing import Any
 import fastavro
 import orjson
 from confluent_kafka import Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from tests.hopsworks.avro import schema_of
 from tests.hopsworks.metadata import PROJECT_ID, Metadata
@@ -37,6 +37,7 @@ class Ingestion:
         self.refused: list[str] = []
         self.delay_s = 0.0
         self._schemas: dict[tuple[int, int], Any] = {}
+        self._applied: dict[str, int] = {}
         self._waiting: list[tuple[int, int, asyncio.Future[int]]] = []
         self._late: deque[tuple[float, list[Message]]] = deque()
         self._ended = threading.Event()
@@ -48,6 +49,12 @@ class Ingestion:
         """Make a topic that keeps its messages, whatever their time."""
         topic = NewTopic(name, num_partitions=1, replication_factor=1, config={"retention.ms": "-1"})
         self._admin.create_topics([topic])[name].result()
+
+    def behind(self, topic: str) -> bool:
+        """Tell whether a topic holds messages that were not applied yet."""
+        at = TopicPartition(topic, 0)
+        end = self._admin.list_offsets({at: OffsetSpec.latest()})[at].result().offset
+        return bool(end > self._applied.get(topic, 0))
 
     def close(self) -> None:
         """End the thread."""
@@ -96,6 +103,7 @@ class Ingestion:
 
     def _apply(self, messages: list[Message]) -> None:
         for message in messages:
+            self._applied[message.topic() or ""] = (message.offset() or 0) + 1
             try:
                 self._one(message)
             except NotARowError as wrong:
@@ -111,12 +119,14 @@ class Ingestion:
     def _one(self, message: Message) -> None:
         headers = dict(message.headers() or ())
         group = self._group_of(headers, message.topic() or "")
-        if headers.get("storage") in _SKIPPED:
-            return
         table = self._state.online.tables[group["id"]]
         row = self._row_of(group, message.value() or b"")
         stored = {name: value for name, value in row.items() if name in table.columns}
         self._check_key(table, stored, message.key())
+        if headers.get("storage") != b"online" and "operation" not in headers:
+            self._state.offline.upsert(group, [stored])
+        if headers.get("storage") in _SKIPPED:
+            return
         if headers.get("operation") == b"delete":
             table.delete(table.key_of(stored))
         else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hopsworks.certificates import Authority
+from tests.hopsworks.offline import OfflineStore, QueryService
 from tests.hopsworks.online import OnlineStore
 from tests.hopsworks.routes import RefusedError
 
@@ -27,7 +28,8 @@ def new_key() -> str:
 class Metadata:
     """The state that the control plane keeps, and what else of the cluster it tells of.
 
-    `kafka` and `mysql` are `host:port`, empty where there is none; `create_topic` makes a topic of that Kafka.
+    `kafka` and `mysql` are `host:port`, empty where there is none; `create_topic` makes a topic of that Kafka,
+    and `behind` tells whether a topic holds messages that were not applied yet.
     """
 
     home: Path
@@ -43,8 +45,12 @@ class Metadata:
     ingestions: dict[int, dict[str, Any]] = field(default_factory=dict)
     kafka: str = ""
     mysql: str = ""
+    offline: OfflineStore = field(default_factory=OfflineStore)
+    queries: QueryService | None = None
+    executions: dict[int, str] = field(default_factory=dict)
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     create_topic: Callable[[str], None] | None = None
+    behind: Callable[[str], bool] | None = None
 
     @property
     def store_name(self) -> str:
