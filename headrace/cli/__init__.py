@@ -16,6 +16,7 @@ COMMANDS = {
     "backfill": "headrace.cli.backfill",
     "train": "headrace.cli.train",
     "features": "headrace.cli.features",
+    "hopsworks": "headrace.cli.hopsworks",
     "doctor": "headrace.cli.doctor",
 }
 

@@ -16,10 +16,11 @@ from feature_pipelines.files import SourceError
 from feature_pipelines.running import now_ms as now_ms
 from headrace.application import Application, load_application
 from headrace.features.rows import RowsError
+from headrace.hopsworks.session_faults import HopsworksError
 from headrace.stores.online import LayoutMismatch, StoreUnavailable
 
 #: Refusals whose text is all a person needs; anything else is a fault and shows where it happened.
-EXPECTED = (SourceError, RowsError, LayoutMismatch, StoreUnavailable, ValueError)
+EXPECTED = (SourceError, RowsError, LayoutMismatch, StoreUnavailable, HopsworksError, ValueError)
 
 Advance = Callable[[float], None]
 console = Console(highlight=False)

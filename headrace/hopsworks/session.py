@@ -131,6 +131,13 @@ class Session:
         self.folder = folder
         self._own = own
 
+    @property
+    def version(self) -> str:
+        """The cluster's version of Hopsworks, as it said when we logged in."""
+        from hopsworks import client
+
+        return str(client._get_connection().backend_version)
+
     def asking(self, doing: str) -> AbstractContextManager[None]:
         """Return a context in which a fault of the SDK's becomes a HopsworksError that says what was being done."""
         return asking(self.settings.where, doing)

@@ -1,0 +1,156 @@
+"""`headrace hopsworks`: what an application is in a Hopsworks cluster, planned, applied and looked at.
+
+The cluster is named by the `HOPSWORKS_*` variables, which the SDK reads too, or by options; the key
+only by a variable or a file, so that it is in no list of processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from headrace.application import Application
+from headrace.cli.console import APP, FILE, console, refusals
+from headrace.hopsworks.declared import Declared
+from headrace.hopsworks.plan import Change, Plan, Step
+from headrace.hopsworks.plan_found import found
+from headrace.hopsworks.plan_shapes import GroupShape
+from headrace.hopsworks.session import HopsworksSettings, Session, connect
+
+#: How `plan` ends where something differs; click ends with 2 where it was asked wrongly.
+DIFFERS = 3
+_STYLES = {
+    Change.CREATE: ("+", "green"),
+    Change.APPEND: ("+", "green"),
+    Change.DESCRIBE: ("~", "yellow"),
+    Change.CONFLICT: ("!", "red"),
+    Change.LEFT_OVER: ("-", "dim"),
+    Change.NONE: ("=", "dim"),
+}
+_CLUSTER = (
+    click.option("--host", help="The cluster's host; HOPSWORKS_HOST otherwise."),
+    click.option("--port", type=int, help="The port of its API; HOPSWORKS_PORT otherwise, or 443."),
+    click.option("--project", help="The project; HOPSWORKS_PROJECT otherwise."),
+    click.option("--key-file", type=FILE, help="A file that holds the API key; HOPSWORKS_API_KEY(_FILE) otherwise."),
+    click.option("--ca-file", type=FILE, help="The authorities that sign its certificate, PEM."),
+)
+
+
+def in_cluster(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that name a cluster, to be passed on to `connected`."""
+    return reduce(lambda made, option: option(made), reversed(_CLUSTER), command)
+
+
+@contextmanager
+def connected(
+    host: str | None, port: int | None, project: str | None, key_file: Path | None, ca_file: Path | None
+) -> Iterator[Session]:
+    """Log in to the cluster that options and the environment name; a refusal is one line and exit code 1."""
+    environment = dict(os.environ)
+    if key_file is not None:
+        environment.pop("HOPSWORKS_API_KEY", None)
+        environment["HOPSWORKS_API_KEY_FILE"] = str(key_file)
+    given = {"host": host, "port": port, "project": project, "ca_file": None if ca_file is None else str(ca_file)}
+    with refusals(), connect(HopsworksSettings.of(environment, **given)) as session:
+        yield session
+
+
+@click.group("hopsworks")
+def command() -> None:
+    """Register an application in a Hopsworks cluster, and see what is there."""
+
+
+@command.command("plan")
+@click.argument("app", type=APP)
+@in_cluster
+def plan(app: Application, **cluster: Any) -> None:
+    """Show what differs between APP's declarations and a cluster, and change nothing.
+
+    Ends with 0 where nothing is to be done, with 3 where something is, with 1 where a conflict stands in the way.
+    """
+    from headrace.hopsworks.plan import plan as planned
+
+    with refusals():
+        declared = Declared.of(app)
+    with connected(**cluster) as session:
+        steps = planned(session, declared)
+    for step in steps.steps:
+        _show(step)
+    console.print(_summary(steps), soft_wrap=True)
+    raise SystemExit(1 if steps.conflicts else DIFFERS if steps.to_do else 0)
+
+
+@command.command("apply")
+@click.argument("app", type=APP)
+@click.option("--prune", is_flag=True, help="Also delete what APP declared once and does not declare any more.")
+@in_cluster
+def apply(app: Application, prune: bool, **cluster: Any) -> None:
+    """Make a cluster have APP's feature groups, functions and feature views.
+
+    What is there as declared is left alone; nothing is deleted without --prune, events never.
+    """
+    from headrace.hopsworks.apply import apply as applied
+
+    with refusals():
+        declared = Declared.of(app)
+    with connected(**cluster) as session:
+        steps = applied(session, declared, prune=prune, tell=_show)
+    for step in () if prune else steps.left_over:
+        _show(step)
+    count = len(steps.to_do) + (len(steps.left_over) if prune else 0)
+    console.print(f"applied {count} changes" if count else "nothing to do: the cluster has what is declared")
+
+
+@command.command("status")
+@click.argument("app", type=APP)
+@in_cluster
+def status(app: Application, **cluster: Any) -> None:
+    """Show whether a cluster can be reached, and what it has of APP."""
+    from headrace.hopsworks.plan import compared
+
+    with refusals():
+        declared = Declared.of(app)
+    with connected(**cluster) as session:
+        has = found(session, declared)
+        where, version = session.settings.where, session.version
+    steps = compared(declared, has)
+    console.print(f"{where}: Hopsworks {version}, project {session.settings.project}", soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("", "version", "columns", "functions", "online", "state"):
+        table.add_column(heading, overflow="fold", justify="right" if heading in ("columns", "functions") else "left")
+    for step in steps.steps:
+        table.add_row(*_row(step))
+    console.print(table)
+
+
+def _row(step: Step) -> tuple[str, ...]:
+    shape = step.kept
+    if shape is None:
+        return (step.name, str(step.version), "-", "-", "-", "absent")
+    state = {Change.NONE: "as declared", Change.CONFLICT: "another", Change.LEFT_OVER: "left over"}
+    said = state.get(step.change, "to be changed")
+    if isinstance(shape, GroupShape):
+        online = "yes" if shape.online else "no"
+        return (step.name, str(step.version), str(len(shape.columns)), str(len(shape.functions)), online, said)
+    return (step.name, str(step.version), str(len(shape.columns)), "", "", said)
+
+
+def _show(step: Step) -> None:
+    sign, style = _STYLES[step.change]
+    console.print(Text(f"{sign} {step}", style=style), soft_wrap=True)
+
+
+def _summary(steps: Plan) -> str:
+    if steps.conflicts:
+        return f"{len(steps.conflicts)} conflicts: nothing can be applied before they are settled"
+    if not steps.to_do:
+        return "nothing to do: the cluster has what is declared"
+    return f"{len(steps.to_do)} changes to apply: headrace hopsworks apply {steps.application}"
