@@ -17,12 +17,10 @@ import numpy as np
 from feature_pipelines.histories import Columns, History, files_of
 from feature_pipelines.hopsworks.encoding import Encoder
 from feature_pipelines.hopsworks.producer import RowProducer
-from feature_pipelines.hopsworks.targets import Target, targets_of
+from feature_pipelines.hopsworks.targets import OFFLINE, Target, targets_of
 from headrace.features.streams import Stream
 from headrace.hopsworks.declared import Declared, FeatureGroup
 from headrace.hopsworks.session import HopsworksError, Session
-
-OFFLINE = "offline"
 
 
 @dataclass(slots=True)

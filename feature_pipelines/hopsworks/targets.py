@@ -14,7 +14,7 @@ from typing import Any
 from headrace.hopsworks.declared import FeatureGroup
 from headrace.hopsworks.session import HopsworksError, Session
 
-ONLINE = "online"
+ONLINE, OFFLINE = "online", "offline"
 _SERVERS = "bootstrap.servers"
 
 
@@ -36,9 +36,10 @@ class Target:
 def targets_of(
     session: Session, feature_groups: Sequence[FeatureGroup], *, storage: str | None = ONLINE
 ) -> list[Target]:
-    """Ask a cluster for the topics of feature groups; `storage` None writes them offline too.
+    """Ask a cluster for the topics of feature groups; `storage` None writes them offline too, OFFLINE there alone.
 
-    Raises HopsworksError where a feature group is absent, not online, or has another primary key.
+    Raises HopsworksError where a feature group is absent, has another primary key, or is not online and is to be
+    written there.
     """
     kafka = _kafka(session)
     return [_target(session, of, kafka, storage) for of in feature_groups]
@@ -49,7 +50,7 @@ def _target(session: Session, of: FeatureGroup, kafka: Mapping[str, str], storag
 
     with session.asking(f"read feature group {of.name}"):
         found = session.feature_store.get_feature_group(of.name, version=of.version)
-        _check(session, of, found)
+        _check(session, of, found, online=storage != OFFLINE)
         headers = kafka_engine._get_headers(found, storage=storage)
         schema = found.avro_schema
     told = {name: value for name, value in kafka.items() if name != _SERVERS}
@@ -64,14 +65,14 @@ def _kafka(session: Session) -> dict[str, str]:
     return {name: str(value) for name, value in told.items() if value is not None}
 
 
-def _check(session: Session, of: FeatureGroup, found: Any) -> None:
+def _check(session: Session, of: FeatureGroup, found: Any, *, online: bool) -> None:
     called = f"feature group {of.name}, version {of.version},"
     if found is None:
         raise HopsworksError(
             f"{called} is not in project {session.settings.project!r} at {session.settings.where}: "
             "run `headrace hopsworks apply` first"
         )
-    if not found.online_enabled:
+    if online and not found.online_enabled:
         raise HopsworksError(f"{called} is not online-enabled, needs to be: declare a new version and apply it")
     if sorted(found.primary_key) != sorted(of.primary_key):
         raise HopsworksError(

@@ -61,10 +61,11 @@ def create_group(state: Metadata, request: Request, project: str, store: str) ->
         "creator": {"username": USER, "email": f"{USER}@localhost"},
         "deprecated": False,
     }
-    if told["onlineEnabled"]:
+    if told["onlineEnabled"] or told["type"] == "streamFeatureGroupDTO":
         group["onlineTopicName"] = f"{PROJECT_ID}_{group_id}_{told['name']}_{version}_onlinefs"
         group["topicName"] = group["onlineTopicName"]
-        _declare(state, group)
+        if told["onlineEnabled"]:
+            _declare(state, group)
         if state.create_topic is not None:
             state.create_topic(group["onlineTopicName"])
     state.groups[group_id] = group

@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from tests.hopsworks.avro import schema_of
 from tests.hopsworks.metadata import PROJECT_ID, Metadata
-from tests.hopsworks.online import NotARowError, Table
+from tests.hopsworks.online import NotARowError
 
 _NEEDED = ("projectId", "featureGroupId", "subjectId")
 _KNOWN = {*_NEEDED, "onlineIngestionId", "storage", "upsertIfNewer", "operation"}
@@ -96,7 +96,9 @@ class Ingestion:
         consumer.close()
 
     def _assign(self, consumer: Consumer, assigned: set[str]) -> None:
-        topics = {group["onlineTopicName"] for group in tuple(self._state.groups.values()) if group["onlineEnabled"]}
+        topics = {
+            group["onlineTopicName"] for group in tuple(self._state.groups.values()) if "onlineTopicName" in group
+        }
         for topic in topics - assigned:
             consumer.incremental_assign([TopicPartition(topic, 0, 0)])
         assigned |= topics
@@ -119,13 +121,13 @@ class Ingestion:
     def _one(self, message: Message) -> None:
         headers = dict(message.headers() or ())
         group = self._group_of(headers, message.topic() or "")
-        table = self._state.online.tables[group["id"]]
         row = self._row_of(group, message.value() or b"")
-        stored = {name: value for name, value in row.items() if name in table.columns}
-        self._check_key(table, stored, message.key())
+        stored = {f["name"]: row[f["name"]] for f in group["features"] if not f["onDemand"]}
+        self._check_key(group, stored, message.key())
         if headers.get("storage") != b"online" and "operation" not in headers:
             self._state.offline.upsert(group, [stored])
-        if headers.get("storage") in _SKIPPED:
+        table = self._state.online.tables.get(group["id"])
+        if table is None or headers.get("storage") in _SKIPPED:
             return
         if headers.get("operation") == b"delete":
             table.delete(table.key_of(stored))
@@ -165,10 +167,14 @@ class Ingestion:
             raise NotARowError(f"is {len(value)} bytes, a record of the subject's schema ends at {told.tell()}")
         return row  # type: ignore[return-value]
 
-    def _check_key(self, table: Table, row: dict[str, Any], key: bytes | None) -> None:
-        needed = "".join(str(row.get(name)) for name in table.key)
+    def _check_key(self, group: dict[str, Any], row: dict[str, Any], key: bytes | None) -> None:
+        needed = "".join(str(row.get(name)) for name in _key_of(group))
         if (key or b"").decode(errors="replace") != needed:
             raise NotARowError("the message's key is not the primary key's values")
+
+
+def _key_of(group: dict[str, Any]) -> list[str]:
+    return sorted(feature["name"] for feature in group["features"] if feature["primary"])
 
 
 def _integer(text: bytes) -> int:

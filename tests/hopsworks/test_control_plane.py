@@ -1,0 +1,96 @@
+"""The control plane through the unmodified SDK: logging in, feature groups and views, and what is refused."""
+
+import http.client
+import ssl
+
+import pytest
+from hopsworks.client.exceptions import FeatureStoreException, RestAPIError
+from hsfs.feature import Feature
+
+from tests.hopsworks import StandInError
+from tests.hopsworks.sdk import CARDS, TERMINALS, logged_in, make_group, make_view
+
+
+def test_the_sdk_needs_no_route_that_is_not_there(cluster, store):
+    view = make_view(store, "routes")
+    assert store.get_feature_view("fraud_routes", 1).name == view.name
+    assert cluster.unknown == []
+
+
+def test_a_group_is_read_as_it_was_created(store):
+    make_view(store, "read")
+    group = store.get_feature_group("cards_read", 1)
+    kinds = {feature.name: (feature.type, feature.online_type, feature.on_demand) for feature in group.columns}
+    assert kinds["tiles"] == ("binary", "varbinary(3000)", False)
+    assert kinds["amount_over_count"] == ("double", "double", True)
+    assert (group.primary_key, group.event_time, group.online_enabled) == (["cc_num"], "datetime", True)
+    assert group.transformation_functions[0].hopsworks_udf.output_column_names == ["amount_over_count"]
+
+
+def test_what_is_not_there_is_none_to_the_sdk(store):
+    assert store.get_feature_group("nowhere_fg", 1) is None
+    assert store.get_feature_view("nowhere_fv", 1) is None
+
+
+def test_features_are_appended_and_described(store):
+    group = make_group(store, "appended_fg", TERMINALS)
+    group.append_features([Feature("more", "double")])
+    group.update_description("Terminals.")
+    found = store.get_feature_group("appended_fg", 1)
+    assert [feature.name for feature in found.columns] == ["terminal_id", "datetime", "risk", "more"]
+    assert found.description == "Terminals."
+
+
+def test_a_group_and_a_view_are_deleted(store):
+    view = make_view(store, "gone")
+    with pytest.raises(RestAPIError, match="used by feature views"):
+        store.get_feature_group("cards_gone", 1).delete()
+    view.delete()
+    store.get_feature_group("cards_gone", 1).delete()
+    assert store.get_feature_view("fraud_gone", 1) is None
+    assert store.get_feature_group("cards_gone", 1) is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "other", "said"),
+    [
+        (CARDS, {"time_travel_format": "DELTA"}, "DELTA"),
+        (CARDS, {"features": [Feature("cc_num", "bigint"), Feature("Datetime!", "timestamp")]}, "feature name"),
+        (CARDS, {"features": [Feature("cc_num", "number"), Feature("datetime", "timestamp")]}, "feature type"),
+        ((*CARDS, ("more", "binary")), {"features": [Feature("k", "bigint"), Feature("datetime", "timestamp"),
+            Feature("big", "binary", online_type="varbinary(30000)")], "primary_key": ["k"]}, "too long"),
+    ],
+)  # fmt: skip
+def test_a_group_that_hopsworks_would_not_make_is_refused(store, columns, other, said):
+    with pytest.raises((RestAPIError, FeatureStoreException), match=said):
+        make_group(store, "refused_fg", columns, **other)
+
+
+def test_a_key_of_a_joined_group_carries_the_prefix(store):
+    view = make_view(store, "keys")
+    assert [key.required_serving_key for key in view.serving_keys] == ["card_cc_num", "terminal_terminal_id"]
+    assert [feature.name for feature in view.features if feature.label] == ["fraud"]
+
+
+def test_wrong_credentials_are_refused(cluster, tmp_path):
+    with pytest.raises(RestAPIError, match="320004"), logged_in(cluster, tmp_path, api_key_value="wrong.key"):
+        pass
+    with pytest.raises(RestAPIError, match="150004"), logged_in(cluster, tmp_path, project="elsewhere"):
+        pass
+
+
+def test_a_route_that_is_not_there_is_404_and_kept(cluster):
+    asking = http.client.HTTPSConnection(
+        cluster.host, cluster.port, context=ssl.create_default_context(cafile=cluster.ca_file)
+    )
+    asking.request(
+        "GET", "/hopsworks-api/api/project/119/nothing", headers={"Authorization": f"ApiKey {cluster.api_key}"}
+    )
+    assert asking.getresponse().status == 404
+    asking.close()
+    assert ("GET", "/hopsworks-api/api/project/119/nothing") in cluster.unknown
+
+
+def test_a_call_says_why_it_failed(cluster):
+    with pytest.raises(StandInError, match="nowhere_fg"):
+        cluster.rows("nowhere_fg", 1)
