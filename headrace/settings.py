@@ -47,11 +47,23 @@ class TransformerSettings:
     max_rows: int = 10_000
     max_body_mib: int = 16
     unproved_predictor: bool = False  # accept a predictor that cannot tell its fingerprint
+    on_store_failure: str = "reject"  # or stale, default; group=word for some: see docs/operations.md
+    store_timeout_ms: float = 0.0  # how long a read may take; 0: all of the request's time, half with a fallback
+    store_retry_ms: float = 500.0  # how long a store that fails is not asked
+    cache_entries: int = 0  # rows of the store kept in this process; 0: none
+    cache_mib: int = 64  # how much memory they may take
+    cache_ttl_ms: float = 1_000.0  # how long a row is fresh
+    cache_missing_ttl_ms: float = 1_000.0  # how long a key that the store does not have is not asked for
+    stale_limit_ms: float = 60_000.0  # how old a row may be where the store fails
+    second_reads: bool = False  # make the slowest reads of the store, at most one in twenty, a second time
 
     def __post_init__(self) -> None:
-        for name in ("deadline_ms", "max_rows", "max_body_mib"):
+        for name in ("deadline_ms", "max_rows", "max_body_mib", "cache_mib", "cache_ttl_ms", "cache_missing_ttl_ms"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"setting {name} is {getattr(self, name)}, needs more than 0")
+        for name in ("store_timeout_ms", "store_retry_ms", "cache_entries", "stale_limit_ms"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingsError(f"setting {name} is {getattr(self, name)}, needs a number, 0 or more")
         if not 0 <= self.drain_s < math.inf:
             raise SettingsError(f"setting drain_s is {self.drain_s}, needs seconds, 0 or more")
         for name in ("http_port", "grpc_port"):

@@ -93,7 +93,8 @@ class FeatureTransformer(kserve.Model):
         """Turn a request of the stock server into the model's input."""
         with _kserve_errors(self.name):
             request = self._v1_request(payload) if isinstance(payload, dict) else _request_of(self.name, payload)
-            prepared = await self.path.prepare(request)
+            deadline = deadline_in(_deadline_s(headers or {}) or self._default_deadline_s)
+            prepared = await self.path.prepare(request, deadline)
         _prepared.set(prepared)
         features = kserve.InferInput(FEATURES, list(prepared.matrix.shape), "FP32")
         features.set_data_from_numpy(prepared.matrix, binary_data=True)
@@ -102,8 +103,8 @@ class FeatureTransformer(kserve.Model):
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> dict[str, np.ndarray]:
         """Call the predictor over the kept-alive binary connection, within the request's deadline."""
         with _kserve_errors(self.name):
-            seconds = _deadline_s(headers or {}) or self._default_deadline_s
-            return await self.path.predict(_prepared.get(), deadline_in(seconds))
+            prepared = _prepared.get()
+            return await self.path.predict(prepared, prepared.deadline)
 
     async def postprocess(self, result: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """Turn predictions into the stock server's answer, v1 or v2 as it was asked."""

@@ -37,6 +37,7 @@ class Prepared:
     rows: Rows
     blocks: dict[str, Block]
     matrix: np.ndarray  # float32 [n, columns]
+    deadline: float  # an instant of the running loop's clock
     stage_ms: list[float] = field(default_factory=list)
 
 
@@ -72,7 +73,7 @@ class RequestPath:
         predictions = await self.predict(prepared, deadline)
         return self.respond(prepared, predictions)
 
-    async def prepare(self, request: InferRequest, deadline: float | None = None) -> Prepared:
+    async def prepare(self, request: InferRequest, deadline: float) -> Prepared:
         """Turn a request into the model's input, with one read of the online store."""
         began = time.perf_counter()
         self._check_outputs(request)
@@ -85,9 +86,8 @@ class RequestPath:
         self.metrics.store.observe(read - decoded)
         self.metrics.preprocess.observe(done - began)
         self._count(rows, blocks)
-        return Prepared(
-            request, rows, blocks, matrix, [(decoded - began) * 1e3, (read - decoded) * 1e3, (done - read) * 1e3]
-        )
+        stage_ms = [(decoded - began) * 1e3, (read - decoded) * 1e3, (done - read) * 1e3]
+        return Prepared(request, rows, blocks, matrix, deadline, stage_ms)
 
     async def predict(self, prepared: Prepared, deadline: float) -> dict[str, np.ndarray]:
         """Ask the predictor for the model's outputs, one value per row each."""
@@ -107,10 +107,12 @@ class RequestPath:
         outputs += [self._extra(asked.name, prepared) for asked in request.outputs if asked.name in EXTRAS]
         degraded = int(prepared.rows.spoiled().sum()) if prepared.rows.invalid else 0
         parameters = {"headrace_degraded_rows": degraded} if degraded else {}
+        if fallen_back := _fallen_back(prepared.blocks):
+            parameters["headrace_fallback_rows"] = fallen_back
         self.metrics.postprocess.observe(time.perf_counter() - began)
         return InferResponse(self.name, request.version, request.id, outputs, parameters)
 
-    async def _read(self, rows: Rows, deadline: float | None) -> dict[str, Block]:
+    async def _read(self, rows: Rows, deadline: float) -> dict[str, Block]:
         groups = self._view.groups
         lookups = [Lookup(group, rows.columns[group.key]) for group in groups]
         try:
@@ -124,6 +126,8 @@ class RequestPath:
             unkeyed = rows.invalid.get(group.key)
             if unkeyed is not None:
                 block.values[unkeyed], block.found[unkeyed], block.age_ms[unkeyed] = np.nan, False, np.nan
+                if block.stale is not None:
+                    block.stale[unkeyed] = False
         return {group.name: block for group, block in zip(groups, blocks, strict=True)}
 
     def _prediction(self, answer: InferResponse, name: str, rows: int) -> np.ndarray:
@@ -161,11 +165,24 @@ class RequestPath:
         if rows.invalid:
             self.metrics.degraded.inc(int(rows.spoiled().sum()))
         for name, block in blocks.items():
-            known = int(block.found.sum())
-            if known < rows.count:
-                self.metrics.missing[name].inc(rows.count - known)
+            known, default = int(block.found.sum()), _marked(block.default)
+            if known + default < rows.count:
+                self.metrics.missing[name].inc(rows.count - known - default)
+            if block.stale is not None or default:
+                self.metrics.fallback[name, "stale"].inc(_marked(block.stale))
+                self.metrics.fallback[name, "default"].inc(default)
             if known:
                 self.metrics.age[name].observe(float(np.nanmin(block.age_ms)) / 1e3)
+
+
+def _marked(marks: np.ndarray | None) -> int:
+    return 0 if marks is None else int(np.count_nonzero(marks))
+
+
+def _fallen_back(blocks: dict[str, Block]) -> int:
+    """Return how many rows have a group that is not the store's answer."""
+    marks = [mark for block in blocks.values() for mark in (block.stale, block.default) if mark is not None]
+    return int(np.count_nonzero(np.logical_or.reduce(marks))) if marks else 0
 
 
 def deadline_in(seconds: float) -> float:

@@ -87,14 +87,18 @@ def status_of(rows: Rows, blocks: Mapping[str, Block]) -> np.ndarray:
 
     `amount invalid`: the value could not be used and is missing. `card_activity missing`: the store
     has no such key. `card_activity approximate`: the row's instant is not after the key's newest event.
+    `card_activity stale`: the store failed, these are from before. `card_activity default`: it failed, and
+    every column of the group has its declared missing value.
     """
     said: list[list[str]] = [[] for _ in range(rows.count)]
     for name, marks in rows.invalid.items():
         for at in np.flatnonzero(marks):
             said[at].append(f"{name} invalid")
     for name, block in blocks.items():
-        for word, marks in (("missing", ~block.found), ("approximate", ~block.exact)):
-            for at in np.flatnonzero(marks):
+        missing = ~block.found if block.default is None else ~(block.found | block.default)
+        marked = {"missing": missing, "approximate": ~block.exact, "stale": block.stale, "default": block.default}
+        for word, rows_so in marked.items():
+            for at in np.flatnonzero(rows_so) if rows_so is not None else ():
                 said[at].append(f"{name} {word}")
     out = np.empty(rows.count, dtype=object)
     out[:] = [", ".join(parts).encode() or b"ok" for parts in said]

@@ -1,4 +1,4 @@
-"""The lean server of a transformer: REST and gRPC over one request path, checked again every second."""
+"""The lean server of a transformer: REST and gRPC over one request path, checked again and again."""
 
 from __future__ import annotations
 
@@ -13,23 +13,30 @@ from headrace.open_inference.app import make_app
 from headrace.open_inference.client import PredictorClient
 from headrace.open_inference.server import serve
 from headrace.settings import TransformerSettings
+from headrace.stores.resilient import Resilient
 from headrace.telemetry import RequestMetrics
 from transformer.model import FeatureTransformer
 from transformer.opening import open_store
 from transformer.request_path import RequestPath
+from transformer.resilience import guarded
 
 CHECK_EVERY_S = 1.0
+CHECK_AGAIN_S = 0.2  # while it is not ready: whoever is back is to be found again within a second
 
 
 def build(settings: TransformerSettings, app: Application | None = None) -> FeatureTransformer:
     """Build the model that the settings describe; nothing is opened until it is asked for."""
     app = app or load_application(settings.application)
     name = settings.model_name or app.name
+    metrics = RequestMetrics(name, tuple(group.name for group in app.groups))
+    store = guarded(open_store(settings.store, app, os.environ), settings, app.view.groups)
+    if isinstance(store, Resilient):
+        metrics.watch(store)
     path = RequestPath(
         app,
-        open_store(settings.store, app, os.environ),
+        store,
         PredictorClient(settings.predictor_url, settings.predictor_model or app.name),
-        RequestMetrics(name, tuple(group.name for group in app.groups)),
+        metrics,
         name=name,
         max_rows=settings.max_rows,
     )
@@ -78,5 +85,5 @@ async def watch(model: FeatureTransformer, pause: Callable[[float], object]) -> 
         if why != said:
             print("ready" if why is None else f"not ready: {why}", flush=True)
             said = why
-        await pause(CHECK_EVERY_S)  # type: ignore[misc]
+        await pause(CHECK_EVERY_S if why is None else CHECK_AGAIN_S)  # type: ignore[misc]
         await model.check()

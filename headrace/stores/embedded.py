@@ -9,10 +9,11 @@ writer does not wait for the disk: see group_commit.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lmdb
 import numpy as np
@@ -27,13 +28,15 @@ from headrace.stores.online import (
     Lookup,
     StoreGrew,
     StoreUnavailable,
+    Unreachable,
     block_of,
     declaration,
     mismatch,
     not_ready,
 )
-from headrace.stores.records import fetch
+from headrace.stores.records import fetch, rows
 
+Read = TypeVar("Read")
 _ABOUT = b"headrace"
 _JOURNALS = b"journals"
 
@@ -68,6 +71,10 @@ class EmbeddedStore:
         found = self._fetch(lookups)
         return [block_of(wanted.group, records, as_of) for wanted, records in zip(lookups, found, strict=True)]
 
+    async def read_packed(self, lookups: Sequence[Lookup], deadline: float | None = None) -> list[list[bytes]]:
+        """Return one list of rows per lookup, all from one transaction; see PackedStore."""
+        return self._within(lookups, lambda txn, db, wanted: list(map(bytes, rows(txn, db, wanted.keys))))
+
     def records(self, wanted: Lookup) -> np.ndarray:
         """Return the records of keys as they are held, [n]; raises StoreUnavailable."""
         return self._fetch([wanted])[0]
@@ -82,15 +89,25 @@ class EmbeddedStore:
         try:
             return not_ready(groups, self.declared(), lambda group: self.size(group) > 0, self._called)
         except StoreUnavailable as away:
-            return str(away)
+            return Unreachable(away)
         except lmdb.Error as away:
-            return f"{self._called} cannot be read: {away}"
+            return Unreachable(f"{self._called} cannot be read: {away}")
 
     def size(self, group: WindowedGroup) -> int:
         """Return how many keys of a group are held."""
         db = self.files.database(_name(group))
         with self.files.begin() as txn:
             return txn.stat(db)["entries"] if db is not None else 0
+
+    def keys(self, group: WindowedGroup, after: bytes = b"", limit: int = 1000) -> list[bytes]:
+        """Return up to `limit` keys of a group above `after`, in order; they are encoded, see `decode_keys`."""
+        db = self.files.database(_name(group))
+        if db is None:
+            return []
+        with self.files.begin() as txn:
+            cursor = txn.cursor(db)
+            cursor.set_range(after + b"\0" if after else b"")
+            return [bytes(key) for key in islice(cursor.iternext(values=False), limit)]
 
     def stored_bytes(self, group: WindowedGroup) -> int:
         """Return how much of the disk a group's records take."""
@@ -172,10 +189,15 @@ class EmbeddedStore:
         self.files.soon()
 
     def _fetch(self, lookups: Sequence[Lookup]) -> list[np.ndarray]:
+        return self._within(lookups, lambda txn, db, wanted: fetch(txn, db, wanted.group, wanted.keys))
+
+    def _within(
+        self, lookups: Sequence[Lookup], reading: Callable[[lmdb.Transaction, Any, Lookup], Read]
+    ) -> list[Read]:
         try:
             dbs = [self.files.database(_name(wanted.group)) for wanted in lookups]
             with self.files.begin() as txn:
-                return [fetch(txn, db, wanted.group, wanted.keys) for db, wanted in zip(dbs, lookups, strict=True)]
+                return [reading(txn, db, wanted) for db, wanted in zip(dbs, lookups, strict=True)]
         except lmdb.Error as away:
             raise StoreUnavailable(f"{self._called} cannot be read: {away}") from away
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,20 +29,6 @@ from headrace.stores.online import (
 
 REJECT, STALE, DEFAULT = "reject", "stale", "default"
 WORDS = (REJECT, STALE, DEFAULT)
-
-
-@dataclass(slots=True)
-class FallbackCounts:
-    """Rows answered with by group, and reads refused because there was nothing to answer with."""
-
-    stale: dict[str, int] = field(default_factory=dict)
-    default: dict[str, int] = field(default_factory=dict)
-    refused: int = 0
-
-    def add(self, kind: dict[str, int], group: WindowedGroup, marks: np.ndarray | None) -> None:
-        """Count the rows marked, bool [n]."""
-        if marks is not None:
-            kind[group.name] = kind.get(group.name, 0) + int(np.count_nonzero(marks))
 
 
 def policies(said: str, groups: Sequence[str]) -> dict[str, str]:
@@ -82,7 +67,6 @@ class Fallback:
         timeout_s: float | None = None,
     ) -> None:
         self._store, self._cache, self._policy, self._timeout_s = store, cache, policy, timeout_s
-        self.counts = FallbackCounts()
         self._was_ready = False
 
     async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray, deadline: float | None = None) -> list[Block]:
@@ -127,15 +111,12 @@ class Fallback:
         rows, stale = self._kept(wanted)
         absent = np.fromiter((row is None for row in rows), bool, len(rows))
         if (absent.any() and policy != DEFAULT) or (stale.any() and policy == REJECT):
-            self.counts.refused += 1
             raise _refusal(away)
         (block,) = blocks_of([wanted], [[row or b"" for row in rows]], as_of)
         if stale.any():
             block.stale = stale
         if absent.any():
             block.values[absent], block.default = np.nan, absent
-        self.counts.add(self.counts.stale, wanted.group, block.stale)
-        self.counts.add(self.counts.default, wanted.group, block.default)
         return block
 
     def _kept(self, wanted: Lookup) -> tuple[list[bytes | None], np.ndarray]:

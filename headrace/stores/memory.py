@@ -41,6 +41,11 @@ class MemoryStore:
         """Return one block per lookup, at once; see OnlineStore."""
         return [block_of(wanted.group, self._read(wanted.group, wanted.keys), as_of) for wanted in lookups]
 
+    async def read_packed(self, lookups: Sequence[Lookup], deadline: float | None = None) -> list[list[bytes]]:
+        """Return one list of rows per lookup, at once; see PackedStore."""
+        held = [self._records.get(wanted.group.name, {}) for wanted in lookups]
+        return [[of.get(key, b"") for key in encode_keys(w.keys)] for of, w in zip(held, lookups, strict=True)]
+
     def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
         """Return None where every group holds keys under its declaration, else the reason why not."""
         return not_ready(groups, self._declared, lambda group: bool(self._records.get(group.name)))

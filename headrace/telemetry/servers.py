@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+from headrace.stores.resilient import Resilient
+from headrace.telemetry.stores import StoreCollector
+
 BUCKETS = (
     0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 )  # fmt: skip
@@ -57,6 +60,7 @@ class RequestMetrics(ServerMetrics):
 
     def __init__(self, model: str, groups: tuple[str, ...]) -> None:
         super().__init__()
+        self._model = model
 
         def seconds(name: str, meaning: str) -> Histogram:
             return self._histogram(name, meaning, BUCKETS).labels(model_name=model)
@@ -72,5 +76,15 @@ class RequestMetrics(ServerMetrics):
         self.degraded = counter("headrace_rows_degraded", "Rows with an invalid value, answered with it missing")
         missing = self._counter("headrace_rows_missing", "Rows whose key was not in a group", "group")
         age = self._histogram("headrace_feature_age_seconds", "Time since a row's newest event", AGES, "group")
+        fallback = self._counter("headrace_rows_fallback", "Rows answered for while the store failed", "group", "kind")
+        self.fallback = {
+            (group, kind): fallback.labels(model_name=model, group=group, kind=kind)
+            for group in groups
+            for kind in ("stale", "default")
+        }
         self.missing = {group: missing.labels(model_name=model, group=group) for group in groups}
         self.age = {group: age.labels(model_name=model, group=group) for group in groups}
+
+    def watch(self, store: Resilient) -> None:
+        """Tell of the layers before a store, too."""
+        self._registry.register(StoreCollector(self._model, store))
