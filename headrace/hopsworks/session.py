@@ -22,9 +22,11 @@ from types import TracebackType
 from typing import Any
 
 from headrace.hopsworks.session_faults import HopsworksError as HopsworksError
-from headrace.hopsworks.session_faults import asking, limit_requests, preflight
+from headrace.hopsworks.session_faults import asking, limit_requests, preflight, within
 
 ENDPOINT = "https://{host}:{port}/hopsworks-api/api"
+#: How many requests the SDK makes to log in.
+_REQUESTS = 4
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -172,18 +174,7 @@ def connect(settings: HopsworksSettings) -> Session:
     try:
         with asking(settings.where, "log in"):
             preflight(settings.endpoint, settings.project, settings.api_key, settings.verify, settings.timeout_s)
-            # A port given as text is not replaced by the environment's.
-            with redirect_stdout(io.StringIO()):
-                project = sdk.login(
-                    host=settings.host,
-                    port=str(settings.port),
-                    project=settings.project,
-                    api_key_value=settings.api_key,
-                    hostname_verification=settings.hostname_verification,
-                    trust_store_path=settings.ca_file or None,
-                    cert_folder=str(folder),
-                    engine="python",
-                )
+            project = within(_REQUESTS * settings.timeout_s, settings.where, lambda: _log_in(sdk, settings, folder))
             limit_requests(settings.timeout_s)
             store = project.get_feature_store()
     except BaseException:
@@ -192,6 +183,20 @@ def connect(settings: HopsworksSettings) -> Session:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     return Session(settings, project, store, folder, own)
+
+
+def _log_in(sdk: Any, settings: HopsworksSettings, folder: Path) -> Any:
+    with redirect_stdout(io.StringIO()):
+        return sdk.login(
+            host=settings.host,
+            port=str(settings.port),  # a port given as text is not replaced by the environment's
+            project=settings.project,
+            api_key_value=settings.api_key,
+            hostname_verification=settings.hostname_verification,
+            trust_store_path=settings.ca_file or None,
+            cert_folder=str(folder),
+            engine="python",
+        )
 
 
 def _sdk() -> Any:

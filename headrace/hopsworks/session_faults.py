@@ -6,7 +6,10 @@ SDK logs in, which has no limit of time and says little. No key and no body is e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +39,8 @@ def asking(where: str, doing: str) -> Iterator[None]:
         raise HopsworksError(f"cannot {doing}: {where} gave no answer in time") from slow
     except http.JSONDecodeError as foreign:
         raise HopsworksError(_foreign(where, doing)) from foreign
+    except (http.ChunkedEncodingError, http.ContentDecodingError) as broken:
+        raise HopsworksError(f"cannot {doing}: {where} broke off its answer") from broken
     except http.ConnectionError as absent:
         raise HopsworksError(
             f"cannot {doing}: {where} cannot be reached ({_cause(absent)}), "
@@ -70,6 +75,29 @@ def preflight(endpoint: str, project: str, key: str, verify: str | bool, limit_s
         raise HopsworksError(_refused(where, "log in", answer))
     if "projectId" not in answer.json():
         raise HopsworksError(_foreign(where, "log in"))
+
+
+def within(limit_s: float, where: str, call: Callable[[], Any]) -> Any:
+    """Return what a call of the SDK's that knows no limit of time returns; HopsworksError after `limit_s` seconds.
+
+    The call is then left to itself, in a thread that keeps no process alive.
+    """
+    from hopsworks.client import exceptions as sdk
+
+    faults = (sdk.RestAPIError, sdk.ProjectException, OSError, LookupError, TypeError, ValueError, AttributeError)
+    doing: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            doing.set_result(call())
+        except faults as fault:
+            doing.set_exception(fault)
+
+    threading.Thread(target=run, name="hopsworks", daemon=True).start()
+    try:
+        return doing.result(limit_s)
+    except FutureTimeout as slow:
+        raise HopsworksError(f"cannot log in: {where} gave no answer in time") from slow
 
 
 def limit_requests(limit_s: float) -> None:
