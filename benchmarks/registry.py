@@ -92,6 +92,7 @@ def benchmarks() -> dict[str, Benchmark]:
         floor,
         frame,
         freshness,
+        hopsworks_read,
         kafka_freshness,
         kafka_stream,
         scale,

@@ -16,6 +16,7 @@ IDS = [
     "floor",
     "frame",
     "freshness",
+    "hopsworks-read",
     "kafka-freshness",
     "kafka",
     "scale",
