@@ -56,7 +56,9 @@ class Calls:
             result = self.calls[told["name"]](**told["args"])
             if inspect.isawaitable(result):
                 result = await result
-        except (KeyError, TypeError, ValueError, RefusedError, TimeoutError) as wrong:
+        except RefusedError as refused:
+            return Response(400, packed(f"{refused} {refused.body['usrMsg']}"))
+        except (KeyError, TypeError, ValueError, TimeoutError) as wrong:
             return Response(400, packed(f"{type(wrong).__name__}: {wrong}"))
         return Response(body=packed(result))
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import hopsworks
-from hsfs.feature import Feature
-
 from tests.hopsworks.cluster import StandIn
+
+logging.root.addHandler(logging.NullHandler())  # or importing the SDK makes the whole process log to stderr
+
+import hopsworks  # noqa: E402
+from hsfs.feature import Feature  # noqa: E402
 
 CARDS = ("cc_num", "bigint"), ("datetime", "timestamp"), ("amount_count_1d", "double"), ("tiles", "binary")
 TERMINALS = ("terminal_id", "bigint"), ("datetime", "timestamp"), ("risk", "double")
