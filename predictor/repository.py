@@ -97,6 +97,29 @@ def write_model(
     return _install(fresh, repository / name)
 
 
+@contextmanager
+def incoming(repository: Path | str, name: str) -> Iterator[Path]:
+    """Give an empty folder for a model from elsewhere; what is there at the end replaces the model `name`.
+
+    Raises ModelRefused, and leaves the former model as it is, for files that are not a whole model of this name.
+    """
+    repository = Path(repository)
+    repository.mkdir(parents=True, exist_ok=True)
+    _sweep(repository, name)
+    with tempfile.TemporaryDirectory(dir=repository, prefix=f".{name}.") as folder:
+        fresh = Path(folder) / name
+        fresh.mkdir()
+        yield fresh
+        manifest = read_manifest(fresh)
+        if manifest.name != name:
+            raise ModelRefused(
+                f"the files are of model {manifest.name!r}, needs {name!r}: it was registered as another"
+            )
+        for file in fresh.rglob("*"):
+            _sync(file)
+        _install(fresh, repository / name)
+
+
 def read_manifest(directory: Path | str, view: FeatureView | None = None) -> Manifest:
     """Return the manifest of a model directory that is exactly as it was written.
 
@@ -227,6 +250,14 @@ def _put(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _install(fresh: Path, target: Path) -> Path:

@@ -15,6 +15,7 @@ COMMANDS = {
     "pipeline": "headrace.cli.pipeline",
     "backfill": "headrace.cli.backfill",
     "train": "headrace.cli.train",
+    "model": "headrace.cli.model",
     "features": "headrace.cli.features",
     "hopsworks": "headrace.cli.hopsworks",
     "doctor": "headrace.cli.doctor",

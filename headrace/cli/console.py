@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from feature_pipelines.files import SourceError
 from feature_pipelines.running import now_ms as now_ms
 from headrace.application import Application, load_application
+from headrace.features.columns import NO_TIME
+from headrace.features.instants import epoch_ms
 from headrace.features.rows import RowsError
 from headrace.hopsworks.session_faults import HopsworksError
 from headrace.stores.online import LayoutMismatch, StoreUnavailable
@@ -57,7 +59,18 @@ def target() -> str:
     return name
 
 
+class _Instant(click.ParamType):
+    name = "instant"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        at = epoch_ms(value if isinstance(value, int) or not value.lstrip("-").isdecimal() else int(value))
+        if at == NO_TIME:
+            self.fail(f"{value!r} is no instant, needs ISO 8601 or epoch milliseconds", param, ctx)
+        return at
+
+
 APP = _App()
+INSTANT = _Instant()
 FILE = click.Path(dir_okay=False, path_type=Path)
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
 

@@ -1,16 +1,7 @@
-"""`headrace hopsworks`: what an application is in a Hopsworks cluster, planned, applied and looked at.
-
-The cluster is named by the `HOPSWORKS_*` variables, which the SDK reads too, or by options; the key
-only by a variable or a file, so that it is in no list of processes.
-"""
+"""`headrace hopsworks`: what an application is in a Hopsworks cluster, planned, applied and looked at."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,12 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.application import Application
-from headrace.cli.console import APP, FILE, console, refusals
+from headrace.cli import hopsworks_events
+from headrace.cli.console import APP, console, refusals
+from headrace.cli.in_cluster import connected, in_cluster
 from headrace.hopsworks.declared import Declared
 from headrace.hopsworks.plan import Change, Plan, Step
 from headrace.hopsworks.plan_found import found
 from headrace.hopsworks.plan_shapes import GroupShape
-from headrace.hopsworks.session import HopsworksSettings, Session, connect
 
 #: How `plan` ends where something differs; click ends with 2 where it was asked wrongly.
 DIFFERS = 3
@@ -35,37 +27,14 @@ _STYLES = {
     Change.LEFT_OVER: ("-", "dim"),
     Change.NONE: ("=", "dim"),
 }
-_CLUSTER = (
-    click.option("--host", help="The cluster's host; HOPSWORKS_HOST otherwise."),
-    click.option("--port", type=int, help="The port of its API; HOPSWORKS_PORT otherwise, or 443."),
-    click.option("--project", help="The project; HOPSWORKS_PROJECT otherwise."),
-    click.option("--key-file", type=FILE, help="A file that holds the API key; HOPSWORKS_API_KEY(_FILE) otherwise."),
-    click.option("--ca-file", type=FILE, help="The authorities that sign its certificate, PEM."),
-)
-
-
-def in_cluster(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that name a cluster, to be passed on to `connected`."""
-    return reduce(lambda made, option: option(made), reversed(_CLUSTER), command)
-
-
-@contextmanager
-def connected(
-    host: str | None, port: int | None, project: str | None, key_file: Path | None, ca_file: Path | None
-) -> Iterator[Session]:
-    """Log in to the cluster that options and the environment name; a refusal is one line and exit code 1."""
-    environment = dict(os.environ)
-    if key_file is not None:
-        environment.pop("HOPSWORKS_API_KEY", None)
-        environment["HOPSWORKS_API_KEY_FILE"] = str(key_file)
-    given = {"host": host, "port": port, "project": project, "ca_file": None if ca_file is None else str(ca_file)}
-    with refusals(), connect(HopsworksSettings.of(environment, **given)) as session:
-        yield session
 
 
 @click.group("hopsworks")
 def command() -> None:
     """Register an application in a Hopsworks cluster, and see what is there."""
+
+
+command.add_command(hopsworks_events.command)
 
 
 @command.command("plan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pyarrow as pa
 from feature_pipelines.files import as_numpy
 from feature_pipelines.spines import read_table
 from headrace.application import Application
-from headrace.cli.console import APP, DIRECTORY, FILE, Step, console, refusals, step
+from headrace.cli.console import APP, DIRECTORY, FILE, INSTANT, Step, console, refusals, step
+from headrace.cli.in_cluster import in_cluster
 from headrace.features import Plan
 from headrace.features.instants import epochs_ms
 from headrace.features.rows import RowsError
@@ -20,13 +22,41 @@ from headrace.features.rows import RowsError
 
 @click.command("train")
 @click.argument("app", type=APP)
+@click.option("--frame", type=FILE, help="A training frame with the label, as `headrace backfill` writes it.")
 @click.option(
-    "--frame", required=True, type=FILE, help="A training frame with the label, as `headrace backfill` writes it."
+    "--from", "origin", type=click.Choice(["hopsworks"]), help="Where events are read that a frame is made of."
+)
+@click.option("--since", type=INSTANT, help="Of --from: leave out events before this instant.")
+@click.option("--until", type=INSTANT, help="Of --from: leave out events at or after this instant.")
+@click.option(
+    "--register/--no-register", default=True, show_default=True, help="Of --from: put the model into its registry."
 )
 @click.option("--out", required=True, type=DIRECTORY, help="The model repository.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same model.")
-def command(app: Application, frame: Path, out: Path, seed: int) -> None:
-    """Train APP's model on a frame, export it to ONNX and prove that both answer alike."""
+@in_cluster
+def command(
+    app: Application,
+    frame: Path | None,
+    origin: str | None,
+    since: int | None,
+    until: int | None,
+    register: bool,
+    out: Path,
+    seed: int,
+    **cluster: Any,
+) -> None:
+    """Train APP's model on a frame, export it to ONNX and prove that both answer alike.
+
+    With --from the frame is made of the events that a feature store has, point-in-time correct, and
+    the model is registered there.
+    """
+    if (frame is None) == (origin is None):
+        raise click.UsageError("needs a frame or where events come from, one of them: --frame FILE or --from hopsworks")
+    if frame is None:
+        from headrace.cli.train_from import train_from_hopsworks
+
+        train_from_hopsworks(app, out, seed, since, until, register, cluster)
+        return
     with refusals(), step(f"train {app.name}") as doing:
         rows = training_rows(app, read_table(frame))
         directory, _ = train_and_publish(app, *rows, out, doing, seed)
@@ -42,10 +72,12 @@ def train_and_publish(
     out: Path,
     doing: Step,
     seed: int = 0,
+    origin: Mapping[str, Any] | None = None,
 ) -> tuple[Path, float]:
     """Train on rows in order of time and write the model to the repository `out`.
 
-    Returns the model's directory and how far torch and ONNX lie apart.
+    `origin` is said in its manifest, beside what it was trained on. Returns the model's directory and
+    how far torch and ONNX lie apart.
     """
     from predictor.export import publish
 
@@ -58,7 +90,7 @@ def train_and_publish(
         outputs=app.model_outputs,
         name=app.name,
         metrics=trained.held_out,
-        trained_on=trained.trained_on,
+        trained_on={**trained.trained_on, **(origin or {})},
     )
     doing.result = f"{len(labels):,} rows, {int(labels.sum()):,} positive; torch and ONNX within {apart:.0e}"
     return directory, apart

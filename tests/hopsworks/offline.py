@@ -86,7 +86,7 @@ class QueryService:
     def signed(self, query: Mapping[str, Any]) -> dict[str, str]:
         """Return a query as the SDK hands it on: a payload and its signature."""
         payload = json.dumps(query)
-        return {"query": "SELECT", "hqsPayload": payload, "hqsPayloadSignature": self.signature(payload.encode())}
+        return {"hqsPayload": payload, "hqsPayloadSignature": self.signature(payload.encode())}
 
     def signature(self, payload: bytes) -> str:
         """Return the signature of a payload."""

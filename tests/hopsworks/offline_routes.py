@@ -6,12 +6,14 @@ from typing import Any
 
 from tests.hopsworks.metadata import Metadata
 from tests.hopsworks.offline import DOMAIN
-from tests.hopsworks.routes import PROJECT, RefusedError, Routes, body_of, number
+from tests.hopsworks.routes import PROJECT, STORE, RefusedError, Routes, body_of, number
 from tests.hopsworks.wire import Request
 
 OFFLINE = Routes()
 _JOBS = PROJECT + "/jobs/{job}"
 _LOG = "Logs/out"
+#: A query for Spark, which this cluster has not.
+_NO_TABLES: dict[str, Any] = {"query": "SELECT", "onDemandFeatureGroups": [], "hudiCachedFeatureGroups": []}
 
 
 @OFFLINE.on("GET", "/variables/enable_flyingduck")
@@ -42,8 +44,9 @@ def construct_query(state: Metadata, request: Request, project: str) -> dict[str
     if unknown:
         raise RefusedError(400, 270103, "Feature not found.", ", ".join(sorted(unknown)))
     if request.query.get("hqs") != ["True"] or not state.queries:
-        return {"query": "SELECT", "hudiCachedFeatureGroups": []}
-    return state.queries.signed({"group": group["id"], "features": names, "filter": told.get("filter")})
+        return _NO_TABLES
+    signed = state.queries.signed({"group": group["id"], "features": names, "filter": told.get("filter")})
+    return {**_NO_TABLES, **signed}
 
 
 @OFFLINE.on("GET", _JOBS)
@@ -73,6 +76,15 @@ def execution(state: Metadata, _request: Request, project: str, job: str, execut
     if state.executions.get(number(execution)) != job:
         raise RefusedError(404, 130010, "Execution not found.", job)
     return _execution(state, number(execution))
+
+
+@OFFLINE.on("POST", STORE + "/featuregroups/{group}/updatetableschema")
+def update_table_schema(state: Metadata, request: Request, project: str, store: str, group: str) -> dict[str, Any]:
+    """Begin the job that gives the offline table a group's new features."""
+    kept = state.group_of(number(group))
+    job = f"{kept['name']}_{kept['version']}_offline_fg_materialization"
+    execute(state, request, project, job)
+    return job_named(state, request, project, job)
 
 
 def _execution(state: Metadata, begun: int) -> dict[str, Any]:

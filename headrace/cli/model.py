@@ -1,0 +1,116 @@
+"""`headrace model`: models between a registry and the repositories that predictors serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from headrace.application import Application
+from headrace.cli.console import APP, DIRECTORY, Step, console, step
+from headrace.cli.in_cluster import connected, in_cluster
+from headrace.hopsworks import registry
+from headrace.hopsworks.session import Session
+from predictor.repository import MANIFEST, ModelRefused, difference, incoming, read_manifest
+
+_REGISTRIES = click.Choice(["hopsworks"])
+_VERSION = click.IntRange(1)
+
+
+@click.group("model")
+def command() -> None:
+    """Put models into a registry, name them there, and fetch them to be served."""
+
+
+@command.command("put")
+@click.argument("model", type=DIRECTORY)
+@click.option("--to", type=_REGISTRIES, default="hopsworks", show_default=True, help="The registry.")
+@in_cluster
+def put(model: Path, to: str, **cluster: Any) -> None:
+    """Register the MODEL directory of a repository under a new version."""
+    with refused(), connected(**cluster) as session, step("register the model") as doing:
+        register(session, model, doing)
+
+
+@command.command("list")
+@click.argument("name")
+@click.option("--from", "origin", type=_REGISTRIES, default="hopsworks", show_default=True, help="The registry.")
+@in_cluster
+def versions(name: str, origin: str, **cluster: Any) -> None:
+    """Print the versions of model NAME, their aliases and metrics."""
+    with connected(**cluster) as session:
+        for one in registry.versions_of(session, name):
+            metrics = ", ".join(f"{key} {value:.4g}" for key, value in sorted(one.metrics.items()))
+            console.print(f"{one.version:>4}  {one.alias or '-':16}  {metrics}", soft_wrap=True)
+
+
+@command.command("alias")
+@click.argument("name")
+@click.option("--version", required=True, type=_VERSION, help="The version that gets it.")
+@click.option("--as", "alias", required=True, help="The alias, for instance champion.")
+@click.option("--to", type=_REGISTRIES, default="hopsworks", show_default=True, help="The registry.")
+@in_cluster
+def name_version(name: str, version: int, alias: str, to: str, **cluster: Any) -> None:
+    """Give a version of model NAME an alias, and take it from the one that has it."""
+    with connected(**cluster) as session:
+        before = registry.set_alias(session, name, version, alias)
+    console.print(f"{alias} is {name} version {version}{f', was {before}' if before else ''}")
+
+
+@command.command("pull")
+@click.argument("name")
+@click.option("--version", type=_VERSION, help="The version to fetch; this or an alias must be given.")
+@click.option("--alias", default="", help="The alias of the version to fetch.")
+@click.option("--from", "origin", type=_REGISTRIES, default="hopsworks", show_default=True, help="The registry.")
+@click.option("--into", required=True, type=DIRECTORY, help="The model repository.")
+@click.option("--app", type=APP, help="Refuse a model that was not trained on this application's view.")
+@in_cluster
+def pull(
+    name: str, version: int | None, alias: str, origin: str, into: Path, app: Application | None, **cluster: Any
+) -> None:
+    """Fetch a named version of model NAME into a repository, where it replaces the one that is served."""
+    with refused(), connected(**cluster) as session, step(f"fetch {name}") as doing:
+        found = registry.find_model(session, name, version, alias)
+        fetch(session, found, into, app, doing)
+
+
+def register(session: Session, model: Path, doing: Step, frame: Path | None = None) -> int:
+    """Register a model that proves whole; returns its version. Raises ModelRefused and HopsworksError."""
+    _proved(model, None)
+    manifest = orjson.loads((model / MANIFEST).read_bytes())
+    version = registry.put_model(session, model, manifest, frame)
+    doing.result = f"model {manifest['name']} version {version} in project {session.settings.project}"
+    return version
+
+
+def fetch(session: Session, found: registry.Version, into: Path, app: Application | None, doing: Step) -> None:
+    """Fetch a version into a repository once it proves whole; raises ModelRefused and HopsworksError."""
+    with incoming(into, found.name) as fresh:
+        registry.download(session, found, fresh)
+        fingerprint = _proved(fresh, app)
+    doing.result = f"{found.name} version {found}, fingerprint {fingerprint[:16]}, in {into / found.name}"
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """Turn the refusal of a model into one line and exit code 1."""
+    try:
+        yield
+    except ModelRefused as said:
+        raise click.ClickException(str(said)) from said
+
+
+def _proved(model: Path, app: Application | None) -> str:
+    """Return the fingerprint of a model that can be served; raises ModelRefused."""
+    from predictor.server import load
+
+    manifest = read_manifest(model)
+    if not manifest.fingerprint:
+        raise ModelRefused(f"model {model.name!r} has no fingerprint, needs that of the view it was trained on")
+    if app is not None and (unlike := difference(manifest, app.view)):
+        raise ModelRefused(unlike)
+    return load(model.parent, model.name).fingerprint
