@@ -7,6 +7,7 @@ again. Seconds are those of a monotonic clock.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -29,14 +30,14 @@ class Circuit(Enum):
 class Tolerance:
     """When a circuit opens and for how long.
 
-    It opens where at least `share` of the last `calls` reads failed. A read that its deadline ended says
-    something of the store only if it was given `patience_s`: a caller in a hurry opens nothing.
+    It opens where at least `share` of the last `calls` reads failed. A read that its deadline ended, or that was
+    cancelled, says something of the store only after `patience_s`: a caller in a hurry opens nothing.
     """
 
     calls: int = 20
     share: float = 0.5
     open_s: float = 0.5
-    patience_s: float = 0.0
+    patience_s: float = 0.01
 
 
 class CircuitOpen(StoreUnavailable):
@@ -65,7 +66,7 @@ class Breaker:
             rows = await self._store.read_packed(lookups, deadline)
             outcome = False
             return rows
-        except ReadDeadlinePassed:
+        except (ReadDeadlinePassed, asyncio.CancelledError):
             outcome = True if self._clock() - began >= self._tolerance.patience_s else None
             raise
         except StoreUnavailable:

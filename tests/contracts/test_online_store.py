@@ -18,6 +18,7 @@ from headrace.stores.online import (
     Lookup,
     OffsetMismatch,
     WritableStore,
+    blocks_of,
     declaration,
     encode_keys,
     mismatch,
@@ -45,6 +46,18 @@ def test_one_read_answers_every_group_in_the_order_asked_for(store):
     assert cards.values[:, SUM].tolist() == [7, 5]
     assert cards.values[:, LAST].tolist() == [7, 5]
     assert cards.age_ms.tolist() == [8_000, 19_000]
+
+
+def test_its_rows_come_to_what_it_reads(store):
+    put(store, [(1, 1_000, 5.0), (2, 2_000, 7.0)], CARDS)
+    lookups, as_of = [Lookup(CARDS, keys_of([2, 1, 3, 2])), Lookup(SHOPS, keys_of([1, 2, 3, 4]))], np.full(4, 10_000)
+    packed = asyncio.run(store.read_packed(lookups))
+    assert [bool(row) for row in packed[0]] == [True, True, False, True]
+    assert packed[1] == [b""] * 4
+    for block, wanted in zip(blocks_of(lookups, packed, as_of), asyncio.run(store.read(lookups, as_of)), strict=True):
+        np.testing.assert_array_equal(block.values, wanted.values)
+        np.testing.assert_array_equal(block.found, wanted.found)
+        np.testing.assert_array_equal(block.age_ms, wanted.age_ms)
 
 
 def test_a_key_never_seen_is_missing_and_has_no_age(store):

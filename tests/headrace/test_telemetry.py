@@ -30,7 +30,11 @@ def test_every_metric_is_there_before_the_first_request():
     ):
         assert {f"{histogram}_bucket", f"{histogram}_count", f"{histogram}_sum"} <= names
     assert {"headrace_rows_total", "headrace_rows_degraded_total"} <= names
-    assert {"headrace_rows_missing_total", "headrace_feature_age_seconds_bucket"} <= names
+    assert {
+        "headrace_rows_missing_total",
+        "headrace_rows_fallback_total",
+        "headrace_feature_age_seconds_bucket",
+    } <= names
 
 
 def test_what_is_counted_is_read():

@@ -122,6 +122,21 @@ def test_a_caller_in_a_hurry_opens_nothing_and_one_with_patience_does():
     play(scene)
 
 
+def test_reads_given_up_by_their_callers_after_long_enough_open_it_too():
+    store = Scripted(then=(1.0, None))
+
+    async def scene(loop: ScriptedLoop) -> None:
+        breaker = Breaker(store, QUICK, clock=loop.time)
+        for allowed in (0.005, 0.005, 0.005, 0.02, 0.02):
+            assert breaker.circuit is Circuit.CLOSED
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(allowed):
+                    await breaker.read_packed(LOOKUPS)
+        assert breaker.circuit is Circuit.OPEN
+
+    play(scene)
+
+
 def test_a_try_that_its_caller_gave_up_says_nothing_and_the_next_read_tries_again():
     store = Scripted(steps=[AWAY, AWAY, (5.0, None)], then=GOOD)
 
