@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -73,7 +72,6 @@ def _filled(ground: Ground) -> Iterator[StandIn]:
 @contextmanager
 def _opened(ground: Ground, cluster: StandIn) -> Iterator[tuple[OnlineStore, OnlineStore, Any]]:
     declared, known = Declared.of(ground.app), environment(cluster)
-    os.environ |= {"HOPSWORKS_HOSTNAME_VERIFICATION": "false"}  # the SDK reads it
     at = f"{cluster.host}:{cluster.rdrs_port}?tls=false"
     rondb = opened(StoreURL.of(f"hopsworks://{at}"), declared, known)
     by_sdk = opened(StoreURL.of(f"hopsworks-sdk://{at}"), declared, known)

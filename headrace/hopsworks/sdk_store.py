@@ -92,6 +92,10 @@ class SdkStore:
                 vectors = self._asked(entries, how)
         except HopsworksError as failed:
             raise _unavailable(failed, self.view) from failed
+        except (LookupError, RuntimeError, TypeError, ValueError) as broken:  # what the SDK makes of an odd answer
+            raise BrokenAnswer(
+                f"the SDK made nothing of the answer about {self.view}: none of it is served"
+            ) from broken
         if len(vectors) != len(entries):
             raise BrokenAnswer(f"the SDK gave {len(vectors)} vectors of {self.view}, needs {len(entries)}")
         return vectors
@@ -129,5 +133,7 @@ def _unavailable(failed: HopsworksError, view: TilesView) -> StoreUnavailable:
     cause = failed.__cause__
     if isinstance(cause, TimeoutError):
         return ReadDeadlinePassed("the Hopsworks SDK had no answer when the read's deadline passed")
+    if isinstance(cause, ValueError):
+        return BrokenAnswer(f"the answer about {view} is not JSON: none of it is served")
     status = getattr(getattr(cause, "response", None), "status_code", None)
     return refusal_of(status, "the online store", view) if status else RonDBAway(f"the Hopsworks SDK {failed}")

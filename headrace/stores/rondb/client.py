@@ -35,7 +35,6 @@ class RonDBClient:
 
     At most `connections` are open; `timeout_s` limits a call that has no deadline. Failures are the
     errors of this package. A call whose connection had been closed meanwhile is made once more.
-    It belongs to the loop that it was first used in.
     """
 
     def __init__(
@@ -107,9 +106,10 @@ class RonDBClient:
         return answer
 
     def _kept(self) -> Connection | None:
+        loop = asyncio.get_running_loop()
         while self._idle:
             connection = self._idle.pop()
-            if connection.open:
+            if connection.open and connection.loop is loop:
                 return connection
         return None
 

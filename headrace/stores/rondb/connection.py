@@ -27,6 +27,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.open = True
+        self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._parser: httptools.HttpResponseParser = None  # type: ignore[assignment]
@@ -36,7 +37,7 @@ class Connection(asyncio.Protocol):
 
     def ask(self, request: bytes) -> asyncio.Future[tuple[int, bytes]]:
         """Return the status and body to come; raises Unanswered, BrokenOff or NotHTTP when it is awaited."""
-        answer = asyncio.get_running_loop().create_future()
+        answer = self.loop.create_future()
         if not self.open or self._transport is None or self._transport.is_closing():
             answer.set_exception(Unanswered())
             return answer
@@ -46,9 +47,9 @@ class Connection(asyncio.Protocol):
         return answer
 
     def close(self) -> None:
-        """End the connection at once."""
+        """End the connection at once; with its loop it has ended already."""
         self.open = False
-        if self._transport is not None:
+        if self._transport is not None and not self.loop.is_closed():
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -29,8 +29,8 @@ def cluster_of(app: Application, folder: Path) -> Iterator[StandIn]:
 
 
 def environment(cluster: StandIn) -> dict[str, str]:
-    """Return the variables by which a cluster is found; its own certificate is not looked at, RonDB's is."""
-    return {**cluster.environment(), "HOPSWORKS_HOSTNAME_VERIFICATION": "false"}
+    """Return the variables by which a cluster is found and believed."""
+    return {**cluster.environment(), "HOPSWORKS_TRUST_STORE_PATH": cluster.ca_file}
 
 
 def fill(cluster: StandIn, app: Application, held: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
