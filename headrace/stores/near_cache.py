@@ -10,10 +10,12 @@ instant a read began, so that a row is never taken for younger than it is.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from headrace.stores.online import Lookup, PackedStore, ReadDeadlinePassed, Stor
 _BESIDE_A_ROW = 350  # bytes of an entry: key, tuple, instants and its place in the dictionary
 _Key = tuple[str, int | str]  # a group's name and a key
 _Entry = tuple[bytes, float, float]  # row, until when it is fresh, when its read began
+_ABSENT: _Entry = (b"", -math.inf, -math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +85,16 @@ class NearCache:
         """Return fresh rows of the cache, and of the store where there are none; raises as the store does."""
         names = [wanted.group.name for wanted in lookups]
         keys = [wanted.keys.tolist() for wanted in lookups]
-        now = self._clock()
+        now, missed = self._clock(), self.counts.misses
         found = [self._fresh(name, of, now) for name, of in zip(names, keys, strict=True)]
+        if self.counts.misses == missed:
+            return found  # type: ignore[return-value]
         absent = {
             (name, key): None
             for name, of, rows in zip(names, keys, found, strict=True)
-            if None in rows
             for key, row in zip(of, rows, strict=True)
             if row is None
         }
-        if not absent:
-            return found  # type: ignore[return-value]
         told = await self._fetched(lookups, absent, deadline)
         return [
             [told[name, key] if row is None else row for key, row in zip(of, rows, strict=True)]
@@ -103,10 +105,10 @@ class NearCache:
         """Return the rows within the hard limit, None where there is none, and which are not fresh, bool [n]."""
         held, now = self._rows(wanted.group.name), self._clock()
         since = now - self._keeping.limit_s
-        found = [held.get(key) for key in wanted.keys.tolist()]
-        within = [entry if entry and (entry[1] > now or entry[2] > since) else None for entry in found]
-        stale = np.fromiter((entry is not None and entry[1] <= now for entry in within), bool, len(within))
-        return [entry and entry[0] for entry in within], stale
+        found = [held.get(key, _ABSENT) for key in wanted.keys.tolist()]
+        rows = [row if until > now or began > since else None for row, until, began in found]
+        stale = [row is not None and until <= now for row, (_, until, _) in zip(rows, found, strict=True)]
+        return rows, np.array(stale, bool)
 
     def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
         """Return the store's own readiness."""
@@ -124,12 +126,15 @@ class NearCache:
         return held.rows
 
     def _fresh(self, name: str, keys: Sequence[int | str], now: float) -> list[bytes | None]:
-        entries = map(self._rows(name).get, keys)
-        rows = [entry[0] if entry is not None and entry[1] > now else None for entry in entries]
-        absent, missing = rows.count(None), rows.count(b"")
-        self.counts.misses += absent
+        # A hundred nanoseconds a key here are a tenth of what a request of many keys takes.
+        entries = list(map(self._rows(name).get, keys, repeat(_ABSENT)))
+        rows: list[bytes | None] = [row for row, until, _ in entries if until > now]
+        missing = 0 if all(rows) else rows.count(b"")
         self.counts.missing_hits += missing
-        self.counts.hits += len(rows) - absent - missing
+        self.counts.hits += len(rows) - missing
+        if len(rows) < len(keys):
+            self.counts.misses += len(keys) - len(rows)
+            rows = [row if until > now else None for row, until, _ in entries]
         return rows
 
     async def _fetched(
