@@ -160,6 +160,7 @@ class StandIn:
             "HOPSWORKS_PORT": str(self.port),
             "HOPSWORKS_PROJECT": self.project,
             "HOPSWORKS_API_KEY": self.api_key,
+            "HOPSWORKS_TRUST_STORE_PATH": self.ca_file,
         }
 
     def call(self, name: str, /, **args: Any) -> Any:
