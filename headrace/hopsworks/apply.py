@@ -30,8 +30,8 @@ def apply(
     has = found(session, declared)
     steps = compared(declared, has)
     if steps.conflicts:
-        said = "\n".join(f"  {step}" for step in steps.conflicts)
-        raise HopsworksError(f"nothing was changed, {len(steps.conflicts)} conflicts stand in the way:\n{said}")
+        said = "".join(f"\n  {step}" for step in steps.conflicts)
+        raise HopsworksError(f"nothing was changed, needs these conflicts to be settled first:{said}")
     taken: list[Step] = []
     ahead = [*steps.to_do, *(steps.left_over if prune else ())]
     takes = _Steps(session, declared, has)
@@ -129,10 +129,11 @@ class _Steps:
 
 
 def _features(group: FeatureGroup, names: tuple[str, ...]) -> list[Any]:
-    from hopsworks.hsfs.feature import Feature
+    import hopsworks
 
+    made = hopsworks.hsfs.feature.Feature  # imported by its dotted name it would be another class than the SDK's own
     return [
-        Feature(feature.name, feature.type, primary=feature.primary, online_type=feature.online_type or None)
+        made(feature.name, feature.type, primary=feature.primary, online_type=feature.online_type or None)
         for feature in group.features
         if feature.name in names
     ]

@@ -59,7 +59,7 @@ def _views(store: Any, name: str) -> list[Any]:
 
 def group_found(kept: Any) -> GroupShape:
     """Return the shape of a feature group as the SDK knows it."""
-    stored = [feature for feature in kept.features or () if not feature.on_demand]
+    stored = [feature for feature in kept.columns or () if not feature.on_demand]
     functions = {}
     for attached in getattr(kept, "transformation_functions", None) or ():
         udf = attached.hopsworks_udf
