@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from headrace.application import Application
 from headrace.hopsworks.declared import Declared, NotDeclarable
@@ -54,12 +54,20 @@ class StoreURL:
             )
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         for name, value in options.items():
-            if name not in _OPTIONS or value not in _OPTIONS[name] or (name == "client") > (parts.scheme != READERS[0]):
+            foreign = name == "client" and parts.scheme == READERS[0]
+            if foreign or value not in _OPTIONS.get(name, ()):
                 raise ValueError(
                     f"the store's URL has {name}={value}, needs tls=true or false, for the SDK also client=rest or sql"
                 )
         tls, client = options.get("tls", "true") == "true", options.get("client", "rest")
-        return cls(parts.scheme, parts.hostname or "", parts.port or 0, tls, client)
+        return cls(parts.scheme, parts.hostname or "", _port(parts), tls, client)
+
+
+def _port(parts: SplitResult) -> int:
+    try:
+        return parts.port or 0
+    except ValueError:
+        raise ValueError("the store's URL has a port that is none, needs 1 to 65535") from None
 
 
 def open_hopsworks(url: str, app: Application, environment: Mapping[str, str]) -> LateStore:
