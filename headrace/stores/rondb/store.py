@@ -14,13 +14,14 @@ import numpy as np
 import orjson
 
 from headrace.features.windows import WindowedGroup
-from headrace.stores.online import Block, Lookup, StoreUnavailable, blocks_of
+from headrace.stores.online import Block, Lookup, StoreUnavailable, Unreachable, blocks_of
 from headrace.stores.rondb.answers import Keys, columns_of, entries_of, request_head, tiles_of
 from headrace.stores.rondb.client import RonDBClient
 from headrace.stores.rondb.errors import ViewAbsent
 from headrace.stores.rondb.view import TilesColumn, TilesView
 
 PATH = "batch_feature_store"
+_CHECK_S = 0.5  # how long a check waits: a server that is well again is to be found within a second
 
 
 class RonDBStore:
@@ -66,9 +67,9 @@ class RonDBStore:
         """Read a key that is nobody's, and remember what came of it for `readiness`."""
         lookups = [Lookup(column.group, _nobody(column)) for column in self.view.columns]
         try:
-            await self.read_packed(lookups)
+            await self.read_packed(lookups, asyncio.get_running_loop().time() + _CHECK_S)
         except StoreUnavailable as unready:
-            self._reason = str(unready)
+            self._reason = str(unready) if isinstance(unready, ViewAbsent) else Unreachable(unready)
         else:
             self._reason = None
 

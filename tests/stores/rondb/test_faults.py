@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from headrace.stores.online import ReadDeadlinePassed, StoreUnavailable
+from headrace.stores.online import ReadDeadlinePassed, StoreUnavailable, Unreachable
 from headrace.stores.rondb.errors import AccessRefused, BrokenAnswer, RonDBAway, ViewAbsent
-from tests.stores.rondb.server import BAD, KEY, Server, reading, serving
+from tests.stores.rondb.server import BAD, KEY, reading, serving
 from tests.stores.rondb.test_store import asked, filled
 from tests.stores.small import CARDS, SUM
 
@@ -164,11 +164,15 @@ def test_readiness_says_what_the_last_check_found():
             server.wrong = BAD["404"]
             await store.check()
             said.append(store.readiness([CARDS]))
+            server.wrong = BAD["500"]
+            await store.check()
+            said.append(store.readiness([CARDS]))
             store.close()
         return said
 
-    first, second, third = asyncio.run(scene())
+    first, second, third, fourth = asyncio.run(scene())
     assert re.fullmatch(r"RonDB at 127\.0\.0\.1:\d+ has not answered yet", first)
     assert second is None
     assert "view shop_tiles_fv version 1 is absent" in third
-    assert isinstance(Server().asked, list)
+    assert "said 500" in fourth
+    assert (isinstance(third, Unreachable), isinstance(fourth, Unreachable)) == (False, True)
