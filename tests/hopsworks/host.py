@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from headrace.cli.broker import local_broker
 from tests.hopsworks.admin import Calls
 from tests.hopsworks.control import ControlPlane
@@ -25,7 +27,7 @@ _HERE = "127.0.0.1"
 def hosted(home: Path, *, kafka: bool) -> Iterator[tuple[Metadata, asyncio.AbstractEventLoop]]:
     """Make the cluster's state, and a loop to serve it on; a broker runs as long as the block where asked."""
     home.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as until, asyncio.Runner() as runner:
+    with ExitStack() as until, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         state = Metadata(home)
         if kafka:
             state.kafka = until.enter_context(local_broker(home / "kafka"))

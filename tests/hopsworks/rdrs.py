@@ -36,7 +36,9 @@ class Part:
     table: Table
     columns: tuple[str, ...]
     named: tuple[tuple[str, ...], ...]
-    kinds: tuple[str, ...]
+    kinds: tuple[type, ...]
+    nulls: bytes
+    tells_key: bool
 
     def key_of(self, entry: dict[str, Any]) -> Key | None:
         """Return the row's key in an entry, None where the entry lacks it."""
@@ -45,13 +47,15 @@ class Part:
             value = _given(entry, names)
             if value is None:
                 return None
-            if (kind in _INTEGERS and type(value) is not int) or (kind == "string" and type(value) is not str):
-                raise AskedWronglyError(400, f"Wrong primary-key value: {names[0]} needs {kind}")
+            if type(value) is not kind:
+                raise AskedWronglyError(400, f"Wrong primary-key value: {names[0]} needs {kind.__name__}")
             key.append(value)
         return tuple(key)
 
     def absent(self, entry: dict[str, Any]) -> bytes:
         """Return what is told of a row that is not there: nulls, but for the key."""
+        if not self.tells_key:
+            return self.nulls
         told = {name: _given(entry, names) for name, names in zip(self.table.key, self.named, strict=True)}
         return orjson.dumps([told.get(name) for name in self.columns])[1:-1]
 
@@ -66,24 +70,29 @@ class Plan:
     metadata: tuple[tuple[str, str], ...]
 
     def row(self, entry: dict[str, Any], *, detailed: bool) -> tuple[bytes, bytes, bytes]:
-        """Return an entry's JSON list of values, its status, and the status of each read."""
-        unknown = entry.keys() - self.names
-        if unknown:
-            raise AskedWronglyError(400, f"Incorrect primary key: {', '.join(sorted(unknown))}")
-        pieces, reads, complete = [], [], True
+        """Return an entry's JSON list of values, its status, and the status of each read where asked."""
+        if not entry.keys() <= self.names:
+            raise AskedWronglyError(400, f"Incorrect primary key: {', '.join(sorted(entry.keys() - self.names))}")
+        pieces, complete = [], True
         for part in self.parts:
             key = part.key_of(entry)
             piece = None if key is None else part.table.encoded(self.number, key, part.columns)
             if piece is None:
                 complete, piece = False, part.absent(entry)
-            if detailed:
-                reads.append((part.group, 400 if key is None else 200 if key in part.table.rows else 404))
-            if part.columns:
-                pieces.append(piece)
-        return (
-            b"[" + b",".join(pieces) + b"]",
-            b'"COMPLETE"' if complete else b'"MISSING"',
-            orjson.dumps([{"featureGroupId": group, "httpStatus": status} for group, status in reads]),
+            pieces.append(piece)
+        status = b'"COMPLETE"' if complete else b'"MISSING"'
+        return b"[" + b",".join(pieces) + b"]", status, self._reads(entry) if detailed else b""
+
+    def _reads(self, entry: dict[str, Any]) -> bytes:
+        keys = [(part, part.key_of(entry)) for part in self.parts]
+        return orjson.dumps(
+            [
+                {
+                    "featureGroupId": part.group,
+                    "httpStatus": 400 if key is None else 200 if key in part.table.rows else 404,
+                }
+                for part, key in keys
+            ]
         )
 
 
@@ -165,14 +174,18 @@ def plan_of(state: Metadata, view: dict[str, Any]) -> Plan:
         if table is None:
             raise AskedWronglyError(400, "A feature group of the view is not online")
         columns = tuple(f["featureGroupFeatureName"] for f in served if f["featuregroup"]["id"] == group)
-        kinds = tuple(table.columns[key["featureName"]] for key in keys)
-        parts.append(Part(group, table, columns, named, kinds))
+        kinds = tuple(int if table.columns[key["featureName"]] in _INTEGERS else str for key in keys)
+        nulls = b",".join([b"null"] * len(columns))
+        parts.append(Part(group, table, columns, named, kinds, nulls, not set(columns).isdisjoint(table.key)))
     told = tuple((feature["name"], feature["type"]) for feature in served)
     return Plan(view["id"], tuple(parts), frozenset(names), told)
 
 
 def _given(entry: dict[str, Any], names: tuple[str, ...]) -> Any:
-    return next((entry[name] for name in names if name in entry), None)
+    for name in names:
+        if name in entry:
+            return entry[name]
+    return None
 
 
 def _metadata(told: dict[str, Any], plan: Plan) -> bytes:

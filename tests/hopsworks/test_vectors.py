@@ -92,7 +92,7 @@ def test_metadata_is_told_where_asked(view, cluster):
         ("feature_store", {"featureViewName": "elsewhere"}, 404, "view does not exist"),
         ("feature_store", {"featureStoreName": "elsewhere"}, 401, "no access"),
         ("feature_store", {"entries": {"tid": "a"}}, 400, "Incorrect primary key: tid"),
-        ("feature_store", {"entries": {"cc_num": "1"}}, 400, "needs bigint"),
+        ("feature_store", {"entries": {"cc_num": "1"}}, 400, "needs int"),
         ("feature_store", {"entries": [KEYS]}, 400, "needs an object"),
         ("batch_feature_store", {"entries": []}, 400, "needs a list"),
         ("batch_feature_store", {"entries": [KEYS], "passedFeatures": [{}, {}]}, 400, "as many"),
