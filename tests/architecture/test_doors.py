@@ -65,6 +65,7 @@ DOORS = {
         "applications/*/data.py",
         "applications/*/simulation.py",
     ),
+    "pybase64": ("headrace/stores/rondb/answers.py",),
     "py4j": ("feature_pipelines/engines/flink_job.py",),
     "pyflink": ("feature_pipelines/engines/flink_*.py",),
     "pyspark": ("feature_pipelines/engines/spark.py", "feature_pipelines/engines/spark_*.py"),

@@ -6,11 +6,11 @@ or with one that could not be read, is refused whole: nothing is served from it.
 
 from __future__ import annotations
 
-from binascii import a2b_base64
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
+from pybase64 import b64decode
 
 from headrace.stores.rondb.errors import BrokenAnswer
 from headrace.stores.rondb.view import TilesView
@@ -75,6 +75,6 @@ def columns_of(view: TilesView, answer: bytes, entries: int) -> list[tuple[Any, 
 def tiles_of(view: TilesView, column: Sequence[Any]) -> list[bytes]:
     """Return the bytes of a column's values, empty where there is no row; raises BrokenAnswer."""
     try:
-        return [a2b_base64(value, strict_mode=True) if value else b"" for value in column]
+        return [b64decode(value, None, True) if value else b"" for value in column]
     except (TypeError, ValueError):
         raise BrokenAnswer(f"RonDB's answer about {view} has tiles that are not base64: none of it is served") from None
