@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.application import Application
-from headrace.cli import hopsworks_events
+from headrace.cli import hopsworks_events, hopsworks_fill
 from headrace.cli.console import APP, console, refusals
 from headrace.cli.in_cluster import connected, in_cluster
 from headrace.hopsworks.declared import Declared
@@ -35,6 +35,7 @@ def command() -> None:
 
 
 command.add_command(hopsworks_events.command)
+command.add_command(hopsworks_fill.command)
 
 
 @command.command("plan")
@@ -75,7 +76,7 @@ def apply(app: Application, prune: bool, **cluster: Any) -> None:
     for step in () if prune else steps.left_over:
         _show(step)
     count = len(steps.to_do) + (len(steps.left_over) if prune else 0)
-    console.print(f"applied {count} changes" if count else "nothing to do: the cluster has what is declared")
+    console.print(f"applied {_changes(count)}" if count else "nothing to do: the cluster has what is declared")
 
 
 @command.command("status")
@@ -119,7 +120,11 @@ def _show(step: Step) -> None:
 
 def _summary(steps: Plan) -> str:
     if steps.conflicts:
-        return f"{len(steps.conflicts)} conflicts: nothing can be applied before they are settled"
+        return "nothing can be applied before the conflicts are settled"
     if not steps.to_do:
         return "nothing to do: the cluster has what is declared"
-    return f"{len(steps.to_do)} changes to apply: headrace hopsworks apply {steps.application}"
+    return f"{_changes(len(steps.to_do))} to apply: headrace hopsworks apply {steps.application}"
+
+
+def _changes(count: int) -> str:
+    return f"{count} change{'' if count == 1 else 's'}"

@@ -104,6 +104,7 @@ def _group_step(wanted: GroupShape, kept: GroupShape | None) -> Step:
 
 
 def _group_conflicts(wanted: GroupShape, kept: GroupShape) -> Iterator[str]:
+    yield from _mark_conflicts(wanted, kept)
     if wanted.online and not kept.online:
         yield "it is not online-enabled, needs online_enabled=True"
     if wanted.key != kept.key:
@@ -117,7 +118,6 @@ def _group_conflicts(wanted: GroupShape, kept: GroupShape) -> Iterator[str]:
         elif there is not None and wanted.online and there.room < column.room:
             yield f"column {name} is {there.online_type or 'without length'} online, needs {column.online_type}"
     yield from _function_conflicts(wanted, kept)
-    yield from _mark_conflicts(wanted, kept)
 
 
 def _function_conflicts(wanted: GroupShape, kept: GroupShape) -> Iterator[str]:
