@@ -13,35 +13,28 @@ from feature_pipelines.running import Stop, Tell, never, silent
 from headrace.application import Application
 from headrace.features.windows import WindowedGroup
 from headrace.hopsworks.declared import Declared
-from headrace.hopsworks.session import HopsworksError, HopsworksSettings, connect
+from headrace.hopsworks.rows import windowed
+from headrace.hopsworks.session import HopsworksError, HopsworksSettings, Session, connect
 from headrace.stores.online import StoreUnavailable, WritableStore
 
 
-@contextmanager
-def opened_writer(
+def writer_in(
+    session: Session,
     application: Application,
     groups: Sequence[WindowedGroup],
-    environment: Mapping[str, str] = os.environ,
     *,
     wait_s: float = 60.0,
     tell: Tell = silent,
     stop: Stop = never,
-) -> Iterator[FeatureGroupWriter]:
-    """Open a writer of the feature groups of an application's groups; settings are the `HOPSWORKS_*` variables.
+) -> FeatureGroupWriter:
+    """Return a writer of the feature groups of an application's groups; it outlives the session.
 
-    Raises StoreUnavailable where Hopsworks cannot be used or lacks a feature group, SchemaMismatch where one is
-    not as declared.
+    Raises HopsworksError where one is absent, SchemaMismatch where one is not as declared, StoreUnavailable
+    where the cluster's Kafka cannot be used.
     """
     names = {group.name for group in groups}
-    wanted = [of for of in Declared.of(application).groups if of.of.name in names]
-    try:
-        # The client reads the cluster's certificates when it is made, before the session takes them away.
-        with connect(HopsworksSettings.of(environment)) as session:
-            writer = FeatureGroupWriter.of(targets_of(session, wanted), wait_s=wait_s, tell=tell, stop=stop)
-    except HopsworksError as refused:
-        raise StoreUnavailable(str(refused)) from refused
-    with closing(writer):
-        yield writer
+    wanted = [of for of in Declared.of(application).groups if windowed(of).name in names]
+    return FeatureGroupWriter.of(targets_of(session, wanted), wait_s=wait_s, tell=tell, stop=stop)
 
 
 @contextmanager
@@ -49,11 +42,21 @@ def opened_mirror(
     store: WritableStore,
     application: Application,
     groups: Sequence[WindowedGroup],
+    environment: Mapping[str, str] = os.environ,
     *,
     wait_s: float = 60.0,
     tell: Tell = silent,
     stop: Stop = never,
 ) -> Iterator[MirroredStore]:
-    """Open the mirror of a store; see opened_writer. The store stays the caller's to close."""
-    with opened_writer(application, groups, wait_s=wait_s, tell=tell, stop=stop) as writer:
+    """Open the mirror of a store in the cluster that the `HOPSWORKS_*` variables name; the store stays the caller's.
+
+    Raises StoreUnavailable where Hopsworks cannot be used or lacks a feature group, and SchemaMismatch.
+    """
+    try:
+        # The client reads the cluster's certificates when it is made, before the session takes them away.
+        with connect(HopsworksSettings.of(environment)) as session:
+            writer = writer_in(session, application, groups, wait_s=wait_s, tell=tell, stop=stop)
+    except HopsworksError as refused:
+        raise StoreUnavailable(str(refused)) from refused
+    with closing(writer):
         yield MirroredStore(store, writer)

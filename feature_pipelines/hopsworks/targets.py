@@ -7,6 +7,7 @@ as for the SDK's multi-part inserts.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,7 +61,8 @@ def _target(session: Session, of: FeatureGroup, kafka: Mapping[str, str], storag
 def _kafka(session: Session) -> dict[str, str]:
     from hsfs.core import kafka_engine
 
-    with session.asking("read the address of its Kafka"):
+    with session.asking("read the address of its Kafka"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a topic of an external Kafka must exist is checked when it is opened
         told = kafka_engine._get_kafka_config(session.feature_store.id)
     return {name: str(value) for name, value in told.items() if value is not None}
 

@@ -106,7 +106,8 @@ class EmbeddedStore:
             return []
         with self.files.begin() as txn:
             cursor = txn.cursor(db)
-            cursor.set_range(after + b"\0" if after else b"")
+            if not cursor.set_range(after + b"\0" if after else b""):
+                return []
             return [bytes(key) for key in islice(cursor.iternext(values=False), limit)]
 
     def stored_bytes(self, group: WindowedGroup) -> int:
