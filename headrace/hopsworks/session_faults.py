@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 #: The scopes that a key needs for what is done here.
-SCOPES = ("PROJECT", "FEATURESTORE", "KAFKA", "DATASET_VIEW")
+SCOPES = "PROJECT and FEATURESTORE, to write KAFKA and JOB, for models MODELREGISTRY, DATASET_VIEW and DATASET_CREATE"
 _LONGEST = 300
 
 
@@ -116,9 +116,7 @@ def _refused(where: str, doing: str, answer: Any) -> str:
     if answer.status_code == 401:
         return f"{where} does not accept the key (HTTP 401), needs a key that is valid: HOPSWORKS_API_KEY"
     if answer.status_code == 403:
-        return (
-            f"the key may not {doing} at {where} (HTTP 403): {_said(answer)}; it needs the scopes {', '.join(SCOPES)}"
-        )
+        return f"the key may not {doing} at {where} (HTTP 403): {_said(answer)}; it needs the scopes {SCOPES}"
     if not _said(answer):
         return f"{_foreign(where, doing)} (HTTP {answer.status_code})"
     return f"cannot {doing}: {where} answers HTTP {answer.status_code}: {_said(answer)}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ RAISED = replace(
     APP, view=replace(APP.view, version=2, groups=(replace(APP.groups[0], windows=WINDOWS, version=2), APP.groups[1]))
 )
 HERE = "tests.cli.test_hopsworks"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "hopsworks.md"
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,7 @@ def cluster(running: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 def test_from_an_empty_cluster_to_one_that_has_it_all_and_on_to_a_new_version(headrace, cluster, tmp_path, monkeypatch):
     planned = headrace("hopsworks", "plan", "fraud", code=3).output
     assert "+ create feature group card_activity_fg version 1: 32 columns, 11 functions" in planned
+    assert planned in DOCUMENT.read_text()
     assert planned.endswith("6 changes to apply: headrace hopsworks apply fraud\n")
     assert "card_activity_fg  1" in headrace("hopsworks", "status", "fraud").output
 
@@ -86,6 +90,14 @@ def test_a_cluster_that_is_named_wrongly_is_one_line(headrace, cluster, options,
     output = headrace("hopsworks", "status", "fraud", *options, code=1).output
     assert message.replace("{port}", str(cluster.port)) in output
     assert output.count("\n") == 1
+
+
+def test_the_document_names_every_variable_and_every_command(headrace):
+    text = DOCUMENT.read_text()
+    source = (DOCUMENT.parents[1] / "headrace" / "hopsworks" / "session.py").read_text()
+    variables = set(re.findall(r"HOPSWORKS_[A-Z_]+[A-Z]", source))
+    assert {name for name in variables if name not in text} == set()
+    assert all(f"headrace hopsworks {name}" in text for name in ("plan", "apply", "status"))
 
 
 def test_a_cluster_that_is_not_named_says_what_to_set(headrace, cluster, monkeypatch):
