@@ -22,6 +22,7 @@ from headrace.hopsworks.session import HopsworksError, Session
 ALIAS = "headrace_alias"
 #: The frame's file beside a model's files.
 FRAME = "training_frame.parquet"
+_MODELS = "Models"
 _NAME = re.compile(r"[a-zA-Z0-9_]+", re.ASCII)
 _ALIAS = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,62}", re.ASCII)
 #: Seconds that a registered model may take to be found; the SDK looks every five.
@@ -66,7 +67,7 @@ def put_model(session: Session, directory: Path, manifest: Mapping[str, Any], fr
     name = _checked(manifest["name"])
     trained = manifest["trained_on"]
     with session.quietly(f"register model {name}"):
-        model = session.project.get_model_registry().python.create_model(
+        model = _registry(session).python.create_model(
             name,
             metrics={key: value for key, value in manifest["metrics"].items() if _is_number(value)},
             description=f"view {manifest['fingerprint']}, {trained.get('rows', 'unknown')} rows, ONNX",
@@ -76,14 +77,14 @@ def put_model(session: Session, directory: Path, manifest: Mapping[str, Any], fr
         if saved is None:
             raise HopsworksError(f"model {name} was not found in the registry {_REGISTERED_S} s after it was put there")
         if frame is not None:
-            session.project.get_dataset_api().upload(str(frame.resolve()), f"Models/{name}/{saved.version}")
+            session.project.get_dataset_api().upload(str(frame.resolve()), f"{_MODELS}/{name}/{saved.version}")
     return int(saved.version)
 
 
 def versions_of(session: Session, name: str) -> list[Version]:
     """Return a model's versions in the registry, oldest first, none where there is no such model; HopsworksError."""
     with session.quietly(f"list the versions of model {_checked(name)}"):
-        found = session.project.get_model_registry().get_models(name)
+        found = _registry(session).get_models(name)
         versions = [
             Version(name, int(m.version), str(m.get_tags().get(ALIAS, "")), m.training_metrics or {}, m) for m in found
         ]
@@ -134,10 +135,16 @@ def set_alias(session: Session, name: str, version: int, alias: str) -> int | No
     meant = find_model(session, name, version)
     before = [one for one in versions_of(session, name) if one.alias == alias and one.version != version]
     with session.quietly(f"set tag {ALIAS} (its schema, a string, is made by an administrator)"):
-        meant.of.set_tag(ALIAS, alias)
+        meant.of.add_tag(ALIAS, alias)
         for one in before:
             one.of.delete_tag(ALIAS)
     return before[-1].version if before else None
+
+
+def _registry(session: Session) -> Any:
+    # The SDK takes every refusal of this, that of the key too, for a data set that is not there.
+    session.project.get_dataset_api().list(_MODELS, limit=1)
+    return session.project.get_model_registry()
 
 
 def _checked(name: str) -> str:

@@ -1,12 +1,13 @@
 """A model directory is served exactly as it was written, or not at all."""
 
 import json
+import shutil
 import threading
 
 import pytest
 
 from headrace.features import Column
-from predictor.repository import ModelRefused, read_manifest, read_model, write_model
+from predictor.repository import ModelRefused, incoming, read_manifest, read_model, write_model
 from predictor.server import load
 from tests.predictor.conftest import COLUMNS, view_of
 
@@ -178,3 +179,25 @@ def test_triton_reads_the_same_columns_and_fingerprint(repository, view):
     assert f'string_value: "{view.fingerprint}"' in text
     assert all(rf"\"name\": \"{name}\"" in text for name in ("amount", "age", "visits"))
     assert "dims: [ -1, 3 ]" in text
+
+
+def test_a_model_from_elsewhere_replaces_one_or_nothing(repository, tmp_path):
+    with incoming(tmp_path / "served", "small") as fresh:
+        shutil.copytree(repository / "small", fresh, dirs_exist_ok=True)
+        assert not (tmp_path / "served" / "small").exists()
+    assert read_model(tmp_path / "served" / "small") == read_model(repository / "small")
+    with pytest.raises(ModelRefused, match="half written, or not one of ours"), incoming(tmp_path / "served", "small"):
+        pass
+    with pytest.raises(ZeroDivisionError), incoming(tmp_path / "served", "small"):
+        raise ZeroDivisionError
+    assert [path.name for path in (tmp_path / "served").iterdir()] == ["small"]
+    assert read_model(tmp_path / "served" / "small") == read_model(repository / "small")
+
+
+def test_a_model_from_elsewhere_keeps_its_name(repository, tmp_path):
+    with (
+        pytest.raises(ModelRefused, match="the files are of model 'small', needs 'other'"),
+        incoming(tmp_path / "served", "other") as fresh,
+    ):
+        shutil.copytree(repository / "small", fresh, dirs_exist_ok=True)
+    assert list((tmp_path / "served").iterdir()) == []
