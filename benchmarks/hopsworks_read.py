@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from headrace.hopsworks.functions import request_parameter
 from headrace.hopsworks.opening import StoreURL, opened
 from headrace.hopsworks.session import HopsworksSettings, Session, connect
 from headrace.stores.embedded import EmbeddedStore
-from headrace.stores.online import Lookup, OnlineStore
+from headrace.stores.online import Lookup, OnlineStore, ReadDeadlinePassed
 from headrace.stores.records import fetch
 from tests.headrace.hopsworks.filled import cluster_of, environment, fill
 from tests.hopsworks import StandIn
@@ -31,10 +31,13 @@ SDK, BY_SDK = "hopsworks sdk", "headrace by the sdk"
 #: How many times less CPU than the SDK.
 AIMS = {1: 4.0, 50: 8.0, 500: 10.0}
 SIZES = (1, 50, 500)
+DEADLINE_MS = 10
+LATE = f"past a deadline of {DEADLINE_MS} ms"
 NOTES = """
 CPU time of the reading process for one read, the same stand-in of RonDB's REST server on the other core.
 Headrace: keys and request columns to the model's matrix, tiles merged at each request's instant, eleven functions
 computed on demand. The SDK: the view of ready-made columns with the same functions as Hopsworks UDFs, to its lists.
+Past a deadline: by how much the latest of 50 reads ended after its deadline, of a server that answers far too late.
 "Headrace by the SDK" reads the tiles through the SDK, without UDFs, and computes as Headrace does.
 """
 
@@ -51,6 +54,9 @@ def hopsworks_read(ground: Ground) -> Result:
                 taken[side].values.append(measure(ground.scale.seconds / 3))
             case = f"{rows} {'key' if rows == 1 else 'keys'}"
             result.figures.append(Figure(case, "CPU", "us", taken, "lower", SDK, AIMS.get(rows)))
+        cluster.faults.set("rdrs", delay_ms=20 * DEADLINE_MS)
+        late = Samples([_past_deadline_ms(ground, rondb) for _ in range(ground.scale.rounds)])
+        result.figures.append(Figure(LATE, "latest end of 50", "ms", {OURS: late}, aim=5.0, aim_of="value"))
     return result
 
 
@@ -132,6 +138,24 @@ def _cpu_us(work: Callable[[], Awaitable[Any]], store: OnlineStore | None, secon
 
     with undisturbed(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(measured())
+
+
+def _past_deadline_ms(ground: Ground, store: OnlineStore) -> float:
+    """Return by how much the latest of 50 reads ended past its deadline; the server answers none of them in time."""
+    lookups = [Lookup(group, ground.asked(1, 0)[group.key]) for group in ground.app.groups]
+
+    async def latest() -> float:
+        loop, ends = asyncio.get_running_loop(), []
+        for _ in range(50):
+            deadline = loop.time() + DEADLINE_MS / 1e3
+            with suppress(ReadDeadlinePassed):
+                await store.read(lookups, np.full(1, NOW_MS), deadline)
+            ends.append(loop.time() - deadline)
+        store.close()
+        return max(max(ends) * 1e3, 1e-3)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(latest())
 
 
 def _sdk_request(ground: Ground, columns: dict[str, np.ndarray]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
