@@ -103,8 +103,10 @@ def _typed(column: Column, values: Any, count: int) -> Typed:
         null = _nulls(values, count)
         return at, unread & ~null, null
     if column.dtype == "string":
-        text = texts(values, count)
-        return text, None, text == None  # noqa: E711  element by element
+        bad = _nested(values, count)
+        text = texts(values if bad is None else ["" if type(v) in _NESTED else v for v in values], count)
+        null = text == None  # noqa: E711  element by element
+        return text, bad, null if bad is None else null & ~bad
     if column.dtype == "int64":
         return _whole(values, count)
     return _number(column, values, count)
@@ -164,6 +166,16 @@ def _blank(column: Column, count: int) -> np.ndarray:
     blanks = {"timestamp": NO_TIME, "int64": 0, "string": None}
     kinds = {"timestamp": np.int64, "int64": np.int64, "string": object}
     return np.full(count, blanks.get(column.dtype, np.nan), dtype=kinds.get(column.dtype, np.float64))
+
+
+def _nested(values: Any, count: int) -> np.ndarray | None:
+    """Tell which values are lists or objects of JSON, which are no text; None where none is."""
+    if not isinstance(values, list) or _NESTED.isdisjoint(map(type, values)):
+        return None
+    return np.fromiter((type(value) in _NESTED for value in values), dtype=bool, count=count)
+
+
+_NESTED = frozenset({list, dict})
 
 
 def _nulls(values: Any, count: int) -> np.ndarray:
@@ -266,6 +278,6 @@ def _float_of(value: Any) -> float:
 def _flags(values: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     out = np.full(count, np.nan)
     for at, value in enumerate(values):
-        text = str(value).strip()
+        text = "" if type(value) in _NESTED else str(value).strip()
         out[at] = 1.0 if text in _TRUE else 0.0 if text in _FALSE else np.nan
     return out, _nulls(values, count)

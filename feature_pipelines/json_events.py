@@ -93,7 +93,7 @@ def _joined(parts: list[Any]) -> Any:
 
 
 _tuple = msgspec.structs.astuple
-_UNREAD = (msgspec.DecodeError, TypeError, UnicodeDecodeError)
+_UNREAD = (msgspec.DecodeError, TypeError, UnicodeDecodeError, RecursionError)
 
 
 def _decoder(names: Sequence[str], kinds: Sequence[Any]) -> Callable[[bytes], Any]:
@@ -103,6 +103,9 @@ def _decoder(names: Sequence[str], kinds: Sequence[Any]) -> Callable[[bytes], An
         msgspec.defstruct("Event", fields, rename=renamed, gc=False)
     ).decode
     return decode
+
+
+_CALLED = {list: "list", str: "string", int: "number", float: "number", bool: "truth value", type(None): "null"}
 
 
 def object_of(value: bytes | None, at: int, unreadable: dict[int, str], called: str = "event") -> dict[str, Any]:
@@ -116,6 +119,6 @@ def object_of(value: bytes | None, at: int, unreadable: dict[int, str], called: 
         unreadable[at] = f"the {called} is not JSON"
         return {}
     if not isinstance(row, dict):
-        unreadable[at] = f"the {called} is a JSON {type(row).__name__}, needs an object"
+        unreadable[at] = f"the {called} is a JSON {_CALLED[type(row)]}, needs an object"
         return {}
     return row

@@ -22,6 +22,7 @@ from feature_pipelines.engines import Report
 from feature_pipelines.events import Events, decode
 from feature_pipelines.handover import IN_HISTORY, Boundary
 from feature_pipelines.running import Clock, Stop, never
+from feature_pipelines.sinks import OWNER
 from feature_pipelines.sources import Batch, Source
 from feature_pipelines.tiles import add
 from headrace.features.columns import some
@@ -77,12 +78,18 @@ class Pipeline:
     def start(self) -> Report:
         """Declare the groups and go to where the store stands; `run` does it where it was not done.
 
-        Raises LayoutMismatch, and ValueError for dead letters that are not this store's, and for a store that
-        was half filled from history.
+        Raises LayoutMismatch, and ValueError for dead letters that are not this store's, for a store that
+        was half filled from history, and for one whose records are of another engine's state.
         """
         if self._started:
             return self.report
         self._started = True
+        if owners := [name for name in self._stored() if name.startswith(OWNER)]:
+            raise ValueError(
+                f"the store holds {self.stream.name} as engine {owners[0].removeprefix(OWNER)} left it, "
+                "whose events the local engine does not know and would count twice: continue with that engine, "
+                "or use another store"
+            )
         self.store.declare(self.groups)
         self._history = Boundary.of(self.store, self.stream)
         if self.letters.partition not in self._stored():

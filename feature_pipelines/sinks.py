@@ -82,6 +82,10 @@ class Sink:
         self._changed(self._begun, {}, lambda change: change.advance(dict.fromkeys(partitions, 1)))
         self._changed(stream, {}, lambda change: change.advance({mine: 1}))
 
+    def partitions(self) -> list[str]:
+        """Return what was ever named to `start`, in order."""
+        return sorted(self._store.offsets(self._begun))
+
     def put(self, group: WindowedGroup | str, keys: np.ndarray, records: np.ndarray) -> int:
         """Put the records of distinct keys; return how many were new or replaced what was there."""
         of = self._groups[group] if isinstance(group, str) else group

@@ -71,7 +71,7 @@ class BytewaxEngine:
             sink.start(f"bytewax:{identity(folder, flow.buckets)}", flow.partitions())
             if process == 0 and not any(folder.glob("*.sqlite3")):
                 init_db_dir(folder, _STATE_FILES)
-            graph = _dataflow(flow, sink, self.clock, stop)
+            graph = _dataflow(flow, sink, self.clock, stop, sink.partitions())
             try:
                 recovery = RecoveryConfig(str(folder))
                 cluster_main(graph, addresses, process, epoch_interval=epoch, recovery_config=recovery)
@@ -88,7 +88,7 @@ def _cause(failed: BaseException) -> BaseException:
     return at if isinstance(at, (SourceError, StoreUnavailable, ValueError)) else failed
 
 
-def _dataflow(flow: Flow, sink: Sink, clock: Clock, stop: Stop) -> Dataflow:
+def _dataflow(flow: Flow, sink: Sink, clock: Clock, stop: Stop, known: Sequence[str]) -> Dataflow:
     graph = Dataflow(f"headrace_{flow.stream.name}")
 
     def parted(batch: Batch) -> list[Any]:
@@ -98,7 +98,7 @@ def _dataflow(flow: Flow, sink: Sink, clock: Clock, stop: Stop) -> Dataflow:
         sink.report.events += batch.count
         return [*((chunk.key, chunk) for chunk in chunks), *([letters] if letters else [])]
 
-    read = op.input("read", graph, _Partitions(flow, stop))
+    read = op.input("read", graph, _Partitions(flow, stop, tuple(known)))
     parts = op.branch("refused", op.flat_map("split", read, parted), lambda item: isinstance(item, list))
     op.output("letters", parts.trues, _Out(lambda items: _bury(sink, items)))
     folded = op.stateful_batch("fold", parts.falses, lambda state: _State(flow, state or b""))
@@ -110,12 +110,15 @@ def _dataflow(flow: Flow, sink: Sink, clock: Clock, stop: Stop) -> Dataflow:
 class _Partitions(FixedPartitionedSource[Batch, int | None]):
     flow: Flow
     stop: Stop
+    known: tuple[str, ...]  # all that were ever begun: bytewax asks for each that it keeps a state of
 
     def list_parts(self) -> list[str]:
-        return self.flow.partitions()
+        return list(self.known)
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> _Partition:
-        return _Partition(self, for_part, resume_state, self.flow.open(for_part, resume_state))
+        here = for_part in self.flow.partitions()
+        source = self.flow.open(for_part, resume_state) if here else None
+        return _Partition(self, for_part, resume_state, source)
 
 
 @dataclass(slots=True)
@@ -123,10 +126,12 @@ class _Partition(StatefulSourcePartition[Batch, int | None]):
     of: _Partitions
     name: str
     at: int | None
-    source: Source
+    source: Source | None  # None where the job's source does not have it: a file of an earlier run
     waits: bool = False
 
     def next_batch(self) -> list[Batch]:
+        if self.source is None:
+            raise StopIteration
         batch = None if self.of.stop() else self.source.poll(self.of.flow.batch)
         if batch is not None:
             self.at = batch.end[self.name]
@@ -142,7 +147,8 @@ class _Partition(StatefulSourcePartition[Batch, int | None]):
         return self.at
 
     def close(self) -> None:
-        self.source.close()
+        if self.source is not None:
+            self.source.close()
 
 
 @dataclass(slots=True)

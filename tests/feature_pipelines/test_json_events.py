@@ -69,12 +69,23 @@ def test_what_becomes_of_an_event_does_not_depend_on_its_neighbours(given_events
         (b"", "the event is empty"),
         (b"{", "the event is not JSON"),
         (b"[1]", "the event is a JSON list, needs an object"),
+        (b"null", "the event is a JSON null, needs an object"),
     ],
 )
 def test_an_event_that_is_no_object_is_named(event, reason):
     columns, unreadable = JsonReader(("card",), {"card": "int64"}).read([b'{"card": 1}', event])
     assert columns == {"card": [1, None]}
     assert unreadable == {1: reason}
+
+
+@pytest.mark.parametrize("depth", [10, 900, 1_020, 1_100, 100_000])
+@pytest.mark.parametrize("name", [*STREAM.names, "else"])
+def test_an_event_nested_however_deeply_is_one_event_refused(name, depth):
+    good = b'{"at": 5, "card": 1, "amount": 2.5}'
+    nested = b'{"at": 5, "card": 1, "amount": 2.5, "%s": %s}' % (name.encode(), b"[" * depth + b"]" * depth)
+    raw, unreadable = JsonReader(STREAM.names, DTYPES).read([good, nested, good])
+    read = decode(STREAM, raw, 3, NOW)
+    assert unreadable.keys() | read.reasons.keys() == ({1} if name != "else" or depth > 1_024 else set())
 
 
 def test_many_events_are_read_in_order():

@@ -10,6 +10,7 @@ import pytest
 
 from feature_pipelines.engines import load_engine
 from feature_pipelines.files import SourceError
+from headrace.application import load_application
 from headrace.cli.broker import free_port
 from tests.feature_pipelines.engines import events
 from tests.feature_pipelines.engines.broker import topic_of
@@ -114,6 +115,25 @@ def test_a_store_that_another_engine_began_is_refused(tmp_path, source):
     run("local", job("BURSTS", source, tmp_path / "store"))
     with pytest.raises(ValueError, match=r"the store holds payments from payments.parquet@.*use another store"):
         run("bytewax", job("BURSTS", source, tmp_path / "store"))
+
+
+def test_the_local_engine_refuses_a_store_that_another_engine_began(tmp_path, source):
+    run("bytewax", job("BURSTS", source, tmp_path / "store"))
+    with pytest.raises(ValueError, match=r"the store holds payments as engine bytewax:.* left it.*use another store"):
+        run("local", job("BURSTS", source, tmp_path / "store"))
+
+
+def test_a_file_after_another_is_added_to_the_state(tmp_path):
+    whole = events.payments(COUNT)
+    files = [
+        events.written(tmp_path / f"part{at}.parquet", whole.slice(at * COUNT // 2, COUNT // 2)) for at in range(2)
+    ]
+    for engine in ("bytewax", "local"):
+        for file in (*files, files[1]):
+            run(engine, job("BURSTS", file, tmp_path / engine))
+    groups = load_application(f"{events.__name__}:BURSTS").groups
+    events.assert_equal(*(events.records(tmp_path / engine, groups) for engine in ("bytewax", "local")))
+    assert events.letters(tmp_path / "bytewax") == events.letters(tmp_path / "local")
 
 
 def test_a_state_that_was_lost_is_not_begun_anew_over_its_records(tmp_path, source):
