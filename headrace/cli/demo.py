@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from feature_pipelines.files import as_numpy
 from feature_pipelines.runner import Pipeline
 from feature_pipelines.sources import FileSource
 from headrace.application import Application
+from headrace.cli.cluster import TakenIn, cluster, mirrored
 from headrace.cli.console import APP, DIRECTORY, FILE, console, now_ms, refusals, step, target
 from headrace.cli.report import Report, curl, print_report
 from headrace.cli.split import Split
@@ -31,6 +32,7 @@ from headrace.cli.train import train_and_publish
 from headrace.features.columns import DAY
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.offline import TrainingFrame, training_frame
+from headrace.stores.online import WritableStore
 
 if TYPE_CHECKING:
     from headrace.cli.replay import Client
@@ -44,8 +46,17 @@ Events = dict[str, dict[str, np.ndarray]]
 @click.option("--data", type=FILE, help="Your own payments (.csv or .parquet) instead of simulated ones.")
 @click.option("--home", type=DIRECTORY, help="Where the demo keeps its files (.headrace/APP by default).")
 @click.option("--json", "json_file", type=FILE, help="Also write the table as JSON.")
+@click.option(
+    "--store",
+    type=click.Choice(["embedded", "hopsworks"]),
+    default="embedded",
+    show_default=True,
+    help="Where features are read: hopsworks is the cluster that HOPSWORKS_HOST names, or a stand-in.",
+)
 @click.option("--keep", is_flag=True, help="Leave the servers running and print a line to ask them.")
-def command(app: Application, data: Path | None, home: Path | None, json_file: Path | None, keep: bool) -> None:
+def command(
+    app: Application, data: Path | None, home: Path | None, json_file: Path | None, store: str, keep: bool
+) -> None:
     """Run APP's whole channel: payments, store, training, servers, replay; then one table.
 
     It ends by itself, stops what it started, and exits non-zero if a step failed.
@@ -53,7 +64,7 @@ def command(app: Application, data: Path | None, home: Path | None, json_file: P
     home = home or default_home(app)
     if json_file and not json_file.parent.is_dir():
         raise click.ClickException(f"there is no folder {str(json_file.parent)!r} to write {json_file.name!r} to")
-    with refusals(), terminated(), Demo(app, home, data).running(keep) as report:
+    with refusals(), terminated(), Demo(app, home, data, store == "hopsworks").running(keep) as report:
         print_report(report)
         if json_file:
             json_file.write_bytes(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))
@@ -67,10 +78,13 @@ class Demo:
     app: Application
     home: Path
     data: Path | None
+    in_hopsworks: bool = False
+    url: str = ""  # of the store in Hopsworks
     table: pa.Table = field(init=False)
     rows: dict[str, np.ndarray] = field(init=False)
     split: Split = field(init=False)
     events: Events = field(init=False)
+    store: WritableStore = field(init=False)
     pipelines: dict[str, Pipeline] = field(init=False)
     frame: TrainingFrame = field(init=False)
     matrix: np.ndarray = field(init=False)
@@ -81,11 +95,17 @@ class Demo:
         """Run every step; give the report while the servers still run, and wait for Ctrl-C if `keep`."""
         self._clean()
         self.get_payments()
-        self.stream_training_period()
-        self.build_frame()
-        scores = self.train()
-        with self.serve() as (_, transformer):
-            self.replay(transformer, scores)
+        with ExitStack() as kept:
+            if self.in_hopsworks:
+                self.url = kept.enter_context(cluster(self.app, self.home))
+            self.stream_training_period(kept)
+            self.build_frame()
+            scores = self.train()
+            _, transformer = kept.enter_context(self.serve())
+            taken_in = (
+                kept.enter_context(closing(TakenIn(self.app, self.store, self.url))) if self.in_hopsworks else None
+            )
+            self.replay(transformer, scores, taken_in)
             yield self.report
             if keep:
                 console.print(f"\nstill running, Ctrl-C stops it; logs in {self.home / 'logs'}\n")
@@ -106,11 +126,14 @@ class Demo:
         for note in found.notes:
             console.print(f"       {note}", soft_wrap=True)
 
-    def stream_training_period(self) -> None:
+    def stream_training_period(self, kept: ExitStack) -> None:
         """Fold all that was known when the held-out time began into an empty store."""
         total = 0
         with step("stream the training period") as doing:
-            store = EmbeddedStore(self.home / "store", durable=False)
+            store: WritableStore = EmbeddedStore(self.home / "store", durable=False)
+            if self.in_hopsworks:
+                store = kept.enter_context(mirrored(store, self.app))
+            self.store = store
             self.pipelines = {s.name: self._pipeline(s.name, store) for s in self.app.streams}
             until = {name: self._known(name, self.split.at_ms - 1) for name in self.pipelines}
             doing.total(sum(until.values()))
@@ -159,7 +182,8 @@ class Demo:
     def serve(self) -> Iterator[tuple[Server, Server]]:
         """Run predictor and transformer as processes of their own."""
         with step("start predictor and transformer") as doing:
-            running = stack(target(), self.app.name, self.home / "models", self.home / "store", self.home / "logs")
+            store = self.url or str(self.home / "store")
+            running = stack(target(), self.app.name, self.home / "models", store, self.home / "logs")
             predictor, transformer = running.__enter__()
             doing.result = f"http {transformer.http}, grpc {transformer.grpc}"
         try:
@@ -167,7 +191,7 @@ class Demo:
         finally:
             running.__exit__(None, None, None)
 
-    def replay(self, transformer: Server, scores: dict[str, np.ndarray]) -> None:
+    def replay(self, transformer: Server, scores: dict[str, np.ndarray], taken_in: TakenIn | None = None) -> None:
         """Ask for each held-out row, then stream it; measure what came back."""
         from headrace.cli.replay import GrpcClient, HttpClient, replay
 
@@ -182,6 +206,12 @@ class Demo:
         times = self.rows[app.view.time]
         label_stream = self.pipelines[app.label_stream]
         own = self.pipelines[app.streams[0].name]
+
+        def before(start: int, end: int) -> None:
+            label_stream.run_to(self._known(label_stream.stream.name, times[held][end - 1]))
+            if taken_in:
+                taken_in.wait({name: values[start:end] for name, values in rows.items()}, times[held][start:end])
+
         with step("replay the held-out period") as doing:
             doing.total(times.size - self.split.held)
             replayed = replay(
@@ -190,7 +220,7 @@ class Demo:
                 self.rows[app.groups[0].key][held],
                 clients,
                 app.outputs[0].name,
-                before=lambda end: label_stream.run_to(self._known(label_stream.stream.name, times[held][end - 1])),
+                before=before,
                 after=lambda end: own.run_to(self.split.held + end),
                 on_rows=doing.advance,
             )
@@ -198,7 +228,7 @@ class Demo:
             self.report.compare(replayed, self.matrix[held])
             doing.result = f"{replayed.scores.size:,} rows asked for, then streamed; {self.report.parity_said()}"
 
-    def _pipeline(self, name: str, store: EmbeddedStore) -> Pipeline:
+    def _pipeline(self, name: str, store: WritableStore) -> Pipeline:
         """Write a stream's events to a file, as a topic would hold them, and read it back."""
         path, stream = self.home / f"{name}.parquet", self.app.stream(name)
         pq.write_table(self.table.select([c for c in stream.names if c in self.table.column_names]), path)

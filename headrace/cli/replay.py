@@ -45,21 +45,21 @@ def replay(
     keys: np.ndarray,
     clients: Sequence[tuple[str, Client]],
     output: str,
-    before: Callable[[int], None],
+    before: Callable[[int, int], None],
     after: Callable[[int], None],
     on_rows: Callable[[int], None],
 ) -> Replayed:
     """Ask for every row in order of time, streaming each batch after it was asked for.
 
     `rows[name]` are request columns, [n]; `keys` the entity whose own rows must be streamed in
-    between. `before(end)` makes known what was learnt by the time of the batch's last row, such as
+    between. `before(start, end)` makes known what was learnt by the time of the batch's last row, such as
     labels; `after(end)` streams the rows up to `end`.
     """
     times = rows[view.time]
     done = Replayed(np.empty(times.size, np.float32), np.empty((times.size, len(view.names)), np.float32))
     for turn, (start, end) in enumerate(batches(times, keys, SIZES)):
         mode, client = clients[turn // len(SIZES) % len(clients)]
-        before(end)
+        before(start, end)
         columns = columns_of(view, {name: values[start:end] for name, values in rows.items()})
         began = time.perf_counter()
         scores, features = client.ask(columns, [output, "features"])

@@ -51,11 +51,12 @@ class Server(Worker):
 
 @contextmanager
 def stack(
-    app: str, name: str, models: Path, store: Path, logs: Path, http_port: int = 0, grpc_port: int = 0
+    app: str, name: str, models: Path, store: Path | str, logs: Path, http_port: int = 0, grpc_port: int = 0
 ) -> Iterator[tuple[Server, Server]]:
     """Run predictor and transformer until the block ends, however it ends.
 
-    Gives both once the transformer is ready. Raises StackError with the reason otherwise.
+    `store` is what a transformer takes for its store, a directory or a URL. Gives both once the transformer is
+    ready. Raises StackError with the reason otherwise.
     """
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as running:
