@@ -1,12 +1,12 @@
 """A cluster of Hopsworks for tests, on the wire: what the unmodified SDK and our own clients talk to over real sockets.
 
-    with StandIn.started(folder) as cluster: ...   # StandIn.started(folder, kafka=False) starts faster
+    with StandIn.started(folder) as cluster: ...   # started(folder, kafka=False, sql=True): less, or more, to run
 
 runs it in a process of its own. Everything listens on the loopback.
 
 Addresses: `cluster.host`, `port` (control plane, TLS signed by `ca_file`), `project`, `api_key`, `rdrs_port` (RonDB
-REST over plain HTTP), `rdrs_tls_port` (the same over TLS), `kafka` (host:port), `mysql` (host:port, empty where MariaDB
-is not installed), `environment()` (the HOPSWORKS_... variables).
+REST over plain HTTP), `rdrs_tls_port` (the same over TLS), `kafka` (host:port), `mysql` (host:port, with
+`sql=True`; needs MariaDB), `environment()` (the HOPSWORKS_... variables).
 
 Rows: `put(group, version, rows)`, `rows(group, version)` by key, `delete(group, version, keys)`. Bytes are bytes,
 timestamps epoch milliseconds, nulls None; a NaN or a wrong type is refused.

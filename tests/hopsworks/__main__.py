@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.hopsworks.cluster import StandIn
 from tests.hopsworks.host import hosted, serve
+from tests.hopsworks.mariadb import INSTALL
 
 
 def main() -> None:
@@ -24,10 +25,11 @@ def main() -> None:
     asked = argparse.ArgumentParser(prog="python -m tests.hopsworks", description=__doc__)
     asked.add_argument("--home", type=Path, help="where its files lie; a new temporary folder otherwise")
     asked.add_argument("--no-kafka", action="store_true", help="run no broker and no ingestion")
+    asked.add_argument("--sql", action="store_true", help=f"run MariaDB too ({INSTALL})")
     asked.add_argument("--until-input-ends", action="store_true", help="end when standard input does")
     told = asked.parse_args()
     home = told.home or Path(tempfile.mkdtemp(prefix="hopsworks-"))
-    with hosted(home, kafka=not told.no_kafka) as (state, loop):
+    with hosted(home, kafka=not told.no_kafka, sql=told.sql) as (state, loop):
         ended = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, ended.set)

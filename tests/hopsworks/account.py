@@ -13,7 +13,6 @@ ACCOUNT = Routes()
 
 VARIABLES = {
     "loadbalancer_external_domain_online_store_rest_server": "127.0.0.1",
-    "loadbalancer_external_domain_mysqld": "127.0.0.77",
     "enable_data_science_profile": "true",
     "enable_flyingduck": "false",
     "enable_bring_your_own_kafka": "false",
@@ -61,7 +60,9 @@ def versions(_state: Metadata, _request: Request) -> list[dict[str, str]]:
 
 
 @ACCOUNT.on("GET", "/variables/{name}")
-def variable(_state: Metadata, _request: Request, name: str) -> dict[str, str]:
+def variable(state: Metadata, _request: Request, name: str) -> dict[str, str]:
+    if name == "loadbalancer_external_domain_mysqld" and state.mysql:
+        return {"successMessage": state.mysql.partition(":")[0]}
     if name not in VARIABLES:
         raise RefusedError(404, 100045, "Variable not found.", name)
     return {"successMessage": VARIABLES[name]}

@@ -67,6 +67,7 @@ class Calls:
         table = self._state.online.tables[self._state.group(feature_group, version)["id"]]
         for row in rows:
             table.upsert(row)
+        self._state.settle()
         return len(table.rows)
 
     def put_offline(self, feature_group: str, version: int, rows: list[dict[str, Any]]) -> int:
@@ -86,6 +87,7 @@ class Calls:
         table = self._state.online.tables[self._state.group(feature_group, version)["id"]]
         for key in keys:
             table.delete(tuple(key))
+        self._state.settle()
 
     def rows(self, feature_group: str, version: int) -> list[dict[str, Any]]:
         """Return every online row."""

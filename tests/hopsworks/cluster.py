@@ -58,13 +58,13 @@ class StandIn:
 
     @classmethod
     @contextmanager
-    def started(cls, folder: Path, *, kafka: bool = True) -> Iterator[Self]:
-        """Run a cluster whose files lie in `folder`; without Kafka it starts faster. Raises StandInError."""
+    def started(cls, folder: Path, *, kafka: bool = True, sql: bool = False) -> Iterator[Self]:
+        """Run a cluster whose files lie in `folder`, with Kafka, and with MariaDB where asked. Raises StandInError."""
         folder.mkdir(parents=True, exist_ok=True)
         told = [sys.executable, "-m", "tests.hopsworks", "--home", str(folder), "--until-input-ends"]
         with (folder / "cluster.log").open("ab") as log:
             process = subprocess.Popen(
-                told + ([] if kafka else ["--no-kafka"]),
+                told + ([] if kafka else ["--no-kafka"]) + (["--sql"] if sql else []),
                 cwd=_ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -1,9 +1,20 @@
-"""One cluster per module of tests, with a broker, and the SDK logged in to it."""
+"""One cluster per module of tests, with a broker, and the SDK logged in to it; MariaDB where it is installed."""
 
 import pytest
 
 from tests.hopsworks import StandIn
+from tests.hopsworks.mariadb import INSTALL, program
 from tests.hopsworks.sdk import logged_in
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "mariadb: runs where MariaDB is installed")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("mariadb") and not program():
+            item.add_marker(pytest.mark.skip(reason=f"needs {INSTALL}"))
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ from tests.hopsworks.metadata import PROJECT_ID, STORE_ID, Metadata
 from tests.hopsworks.models import MODELS
 from tests.hopsworks.offline_routes import OFFLINE
 from tests.hopsworks.routes import ROOT, RefusedError, Routes, as_json
+from tests.hopsworks.statements import STATEMENTS
 from tests.hopsworks.views import VIEWS
 from tests.hopsworks.wire import Request, Response
 
-ROUTES = Routes(OFFLINE, ACCOUNT, GROUPS, VIEWS, FUNCTIONS, MODELS, FILES)
+ROUTES = Routes(OFFLINE, ACCOUNT, GROUPS, VIEWS, STATEMENTS, FUNCTIONS, MODELS, FILES)
 
 
 class ControlPlane:

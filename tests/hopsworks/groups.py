@@ -96,12 +96,16 @@ def delete_group(state: Metadata, request: Request, project: str, store: str, gr
     if users and "force" not in request.query:
         raise RefusedError(400, 270291, "The feature group is used by feature views.", ", ".join(users))
     del state.groups[kept["id"]]
+    if state.sql is not None and kept["id"] in state.online.tables:
+        state.sql.drop(kept)
     state.online.drop(kept["id"])
 
 
 @GROUPS.on("POST", _ALL + "/{group}/clear")
 def clear_group(state: Metadata, _request: Request, project: str, store: str, group: str) -> None:
     kept = state.group_of(number(group))
+    if state.sql is not None and kept["id"] in state.online.tables:
+        state.sql.drop(kept, rows_only=True)
     state.online.clear(kept["id"])
 
 
@@ -223,6 +227,8 @@ def _declare(state: Metadata, group: dict[str, Any]) -> None:
         state.online.declare(group["id"], {f["name"]: f["type"] for f in stored}, key, group.get("eventTime"))
     except NotARowError as wrong:
         raise RefusedError(400, 270105, "The online table cannot be made.", str(wrong)) from wrong
+    if state.sql is not None:
+        state.sql.declare(group)
 
 
 def _groups_in(view: dict[str, Any]) -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from headrace.cli.broker import local_broker
 from tests.hopsworks.admin import Calls
 from tests.hopsworks.control import ControlPlane
 from tests.hopsworks.ingestion import Ingestion
+from tests.hopsworks.mariadb import PORT, Database, running
 from tests.hopsworks.metadata import Metadata
 from tests.hopsworks.offline import QueryService
 from tests.hopsworks.rdrs import RonDBRest
@@ -24,13 +25,16 @@ _HERE = "127.0.0.1"
 
 
 @contextmanager
-def hosted(home: Path, *, kafka: bool) -> Iterator[tuple[Metadata, asyncio.AbstractEventLoop]]:
-    """Make the cluster's state, and a loop to serve it on; a broker runs as long as the block where asked."""
+def hosted(home: Path, *, kafka: bool, sql: bool) -> Iterator[tuple[Metadata, asyncio.AbstractEventLoop]]:
+    """Make the cluster's state, and a loop to serve it on; broker and MariaDB run as long as the block where asked."""
     home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as until, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         state = Metadata(home)
         if kafka:
             state.kafka = until.enter_context(local_broker(home / "kafka"))
+        if sql:
+            host = until.enter_context(running(home / "sql"))
+            state.sql, state.mysql = until.enter_context(closing(Database(host, state.project))), f"{host}:{PORT}"
         yield state, runner.get_loop()
 
 

@@ -110,6 +110,7 @@ class Ingestion:
                 self._one(message)
             except NotARowError as wrong:
                 self.refused.append(f"{message.topic()} {message.offset()}: {wrong}")
+        self._state.settle()
         for waiting in tuple(self._waiting):
             group, count, future = waiting
             table = self._state.online.tables.get(group)

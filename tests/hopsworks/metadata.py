@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hopsworks.certificates import Authority
+from tests.hopsworks.mariadb import Database
 from tests.hopsworks.offline import OfflineStore, QueryService
 from tests.hopsworks.online import OnlineStore
 from tests.hopsworks.routes import RefusedError
@@ -49,6 +50,7 @@ class Metadata:
     queries: QueryService | None = None
     executions: dict[int, str] = field(default_factory=dict)
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    sql: Database | None = None
     create_topic: Callable[[str], None] | None = None
     behind: Callable[[str], bool] | None = None
 
@@ -61,6 +63,12 @@ class Metadata:
     def files(self) -> Path:
         """Where the project's data sets lie."""
         return self.home / "files"
+
+    def settle(self) -> None:
+        """Write what changed of the online rows to SQL too, where there is one."""
+        for group, rows in self.online.changes():
+            if self.sql is not None and group in self.groups:
+                self.sql.write(self.groups[group], rows)
 
     def group(self, name: str, version: int) -> dict[str, Any]:
         """Return a feature group; refuses one that is not there as Hopsworks does."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ class Table:
     rows: dict[Key, dict[str, Any]] = field(default_factory=dict)
     of_view: dict[int, dict[Key, bytes]] = field(default_factory=dict)
     ingested: int = 0
+    changed: dict[Key, dict[str, Any] | None] = field(default_factory=dict)
 
     def key_of(self, row: Mapping[str, Any]) -> Key:
         """Return a row's primary key."""
@@ -56,12 +57,13 @@ class Table:
         had = self.rows.get(key)
         if if_newer and had is not None and self.event_time and had[self.event_time] >= full[self.event_time]:
             return
-        self.rows[key] = full
+        self.rows[key] = self.changed[key] = full
         self._forget(key)
 
     def delete(self, key: Key) -> None:
         """Take a row away; one that is not there is fine."""
         self.rows.pop(key, None)
+        self.changed[key] = None
         self._forget(key)
 
     def encoded(self, view: int, key: Key, columns: Sequence[str]) -> bytes | None:
@@ -94,6 +96,13 @@ class OnlineStore:
         table.rows = {at: {**dict.fromkeys(columns), **row} for at, row in table.rows.items()}
         table.of_view.clear()
 
+    def changes(self) -> Iterator[tuple[int, dict[Key, dict[str, Any] | None]]]:
+        """Yield what changed since this was last asked, by group; None is a row that is gone."""
+        for group, table in self.tables.items():
+            if table.changed:
+                changed, table.changed = table.changed, {}
+                yield group, changed
+
     def drop(self, group: int) -> None:
         """Take a table away with its rows."""
         self.clear(group)
@@ -103,6 +112,7 @@ class OnlineStore:
         """Take every row of a table away."""
         if group in self.tables:
             self.tables[group].rows.clear()
+            self.tables[group].changed.clear()
             self.tables[group].of_view.clear()
 
 
