@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from secrets import randbits
 
 from feature_pipelines.engines import Job
 from feature_pipelines.running import Stop, Tell, never, silent
 from headrace.application import Application
 from headrace.features.windows import WindowedGroup
 from headrace.stores.embedded import EmbeddedStore
-from headrace.stores.online import WritableStore
+from headrace.stores.online import OffsetMismatch, StoreGrew, WritableStore
 
 #: The options of a job that say how its store is written, whatever the engine.
 WRITING = ("fast", "hopsworks")
@@ -38,6 +39,17 @@ def open_store(
 
             refuse_alone(store, forget=wish == "false")
             yield store
+
+
+def name_of(store: WritableStore) -> str:
+    """Return the store's own name, eight hexadecimal digits; it is given one when it is first asked for."""
+    while not (held := store.offsets(_NAMED).get("name")):
+        with suppress(OffsetMismatch, StoreGrew), store.transaction(_NAMED, {"name": 0}) as change:
+            change.advance({"name": randbits(32) | 1})
+    return f"{held:08x}"
+
+
+_NAMED = "the store itself"
 
 
 @contextmanager

@@ -7,13 +7,14 @@ may share a topic's partitions and one store, and any of them may be killed at a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 
-from feature_pipelines.addresses import READING, open_letters, open_source, options_of
+from feature_pipelines.addresses import READING, open_letters, open_source, options_of, path_of
 from feature_pipelines.engines import Job, Report, Stop
 from feature_pipelines.runner import BATCH, Pipeline
 from feature_pipelines.running import Tell, never, now_ms, silent
-from feature_pipelines.stores import WRITING, open_store
+from feature_pipelines.stores import WRITING, name_of, open_store
 from headrace.application import load_application
 
 OPTIONS = (*READING, *WRITING, "batch")
@@ -44,10 +45,14 @@ def opened(job: Job, tell: Tell = silent, stop: Stop = never) -> Iterator[Pipeli
     application, options = load_application(job.application), options_of(job, tell, stop)
     stream = application.stream(job.stream)
     groups = application.groups_of(stream.name)
-    with (
-        closing(open_source(job.source, stream, options)) as source,
-        open_store(job, application, groups, tell, stop) as store,
-    ):
+    with ExitStack() as held:
+        store = None
+        if path_of(job.source) is None and "group" not in job.options:
+            # Processes share a topic where they share a store: another store needs every event too.
+            store = held.enter_context(open_store(job, application, groups, tell, stop))
+            options = replace(options, group=f"{options.group}-{name_of(store)}")
+        source = held.enter_context(closing(open_source(job.source, stream, options)))
+        store = store or held.enter_context(open_store(job, application, groups, tell, stop))
         letters = open_letters(job.dead_letters, job.store, stream, options)
         yield Pipeline(stream, groups, source, store, letters, now_ms)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import confluent_kafka as kafka
@@ -20,6 +21,7 @@ from feature_pipelines.formats import Reader
 from feature_pipelines.kafka.client import Broker, KafkaAddress
 from feature_pipelines.sources import Batch, Stored
 
+_IDLE_S = 15.0  # without a partition, before that is said
 _MOST = 1_000_000  # messages that the client hands over at once
 _fault: Any = kafka.Message.error  # called as functions, by which `map` spares a loop over messages
 _partition: Any = kafka.Message.partition
@@ -52,6 +54,8 @@ class KafkaSource:
         self._until: dict[int, int] = {}  # the ends of all partitions at the start, where they are asked for
         self._moved: set[int] = set()  # partitions that changed hands while a batch was gathered
         self._failed: SourceError | None = None
+        self._idle_since = 0.0
+        self._told_idle = False
         self._stored: Stored = dict
         self._consumer = self._broker.client(
             kafka.Consumer,
@@ -101,6 +105,8 @@ class KafkaSource:
         if self.ended and not self._failed:
             return None
         message = self._consumer.poll(self._options.poll_s)
+        if not self._position:
+            self._without()
         messages = [] if message is None else self._with(message, limit)
         if self._failed:
             raise self._failed
@@ -152,6 +158,17 @@ class KafkaSource:
         """Leave the group at once, so that others take over."""
         self._consumer.close()
 
+    def _without(self) -> None:
+        """Say once that no partition is read here, when that has been so for a while."""
+        now = monotonic()
+        self._idle_since = self._idle_since or now
+        if not self._told_idle and now - self._idle_since >= _IDLE_S:
+            self._told_idle = True
+            self._options.tell(
+                f"no partition of {self.address.topic} is read here after {_IDLE_S:.0f} s: other members of group "
+                f"{self._options.group} have them, or one that was killed is counted until its session ends"
+            )
+
     def _with(self, first: Any, limit: int) -> list[Any]:
         self._moved.clear()
         more: list[Any] = self._consumer.consume(min(limit - 1, _MOST), 0) if limit > 1 else []
@@ -170,6 +187,7 @@ class KafkaSource:
             self._failed = gap
             return
         self._position |= {at.partition: at.offset for at in given}
+        self._idle_since, self._told_idle = 0.0, False
         if self._is_cooperative():
             consumer.incremental_assign(list(given))
         else:

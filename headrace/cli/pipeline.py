@@ -50,7 +50,7 @@ command.add_command(status.command)
 @click.option("--registry", default="", help="The URL of the registry that has their Avro schemas.")
 @click.option(
     "--group",
-    help="The consumer group that shares the partitions (headrace-APP-STREAM by default); "
+    help="The consumer group that shares the partitions (headrace-APP-STREAM and the store's own name by default); "
     "empty: no group, this process alone reads every partition there is now.",
 )
 @click.option(
