@@ -51,6 +51,10 @@ class Observer(Protocol):
         """Take note of a batch: its counted events' times, when they were produced, what was refused."""
         ...
 
+    def rest(self, now_ms: float, lag: Mapping[str, int]) -> None:
+        """Take note that nothing came."""
+        ...
+
 
 @dataclass(slots=True)
 class Pipeline:
@@ -111,6 +115,8 @@ class Pipeline:
                 on_batch(done)
             if not done and self.source.ended:
                 break
+            if not done and self.observer:
+                self.observer.rest(self.clock(), self.source.lag())
         self.store.flush()
         return self.report
 

@@ -15,12 +15,13 @@ from feature_pipelines.engines.local import batch_of, opened
 from feature_pipelines.runner import Pipeline
 from headrace.application import Application
 from headrace.cli.console import APP, Step, console, refusals, step
+from headrace.cli.metered import metered
 from headrace.features.columns import NO_TIME
 from headrace.features.instants import iso
 
 JobOf = Callable[[Application, Mapping[str, Any]], Job]
 Stopping = Callable[[], AbstractContextManager[Stop]]
-_FOREIGN = ("engine", "options", "metrics")  # options of `pipeline run` that are not for this
+_FOREIGN = ("engine", "options")  # options of `pipeline run` that are not for this
 _HELP = """Fill a store from past events, then stream on from where they end.
 
 The history may overlap with the source: what is in both counts once. A run that was interrupted is begun anew;
@@ -37,16 +38,19 @@ def made_from(run: click.Command, job_of: JobOf, stopping: Stopping) -> click.Co
     )
     reading = [param for param in run.params if isinstance(param, click.Option) and param.name not in _FOREIGN]
 
-    def command(app: Application, history: Path, offset_columns: str | None, **given: Any) -> None:
+    def command(app: Application, history: Path, offset_columns: str | None, metrics: str, **given: Any) -> None:
         with refusals():
-            _bootstrap(job_of(app, {**given, "options": ()}), history, _pair(offset_columns), stopping)
+            job = job_of(app, {**given, "options": ()})
+            _bootstrap(job, history, _pair(offset_columns), stopping, metrics)
 
     params: list[click.Parameter] = [click.Argument(["app"], type=APP), history, offsets, *reading]
     return click.Command("bootstrap", callback=command, params=params, help=_HELP)
 
 
-def _bootstrap(job: Job, history: Path, offset_columns: tuple[str, str] | None, stopping: Stopping) -> None:
-    with opened(job, _say) as pipeline:
+def _bootstrap(
+    job: Job, history: Path, offset_columns: tuple[str, str] | None, stopping: Stopping, metrics: str
+) -> None:
+    with opened(job, _say) as pipeline, metered(pipeline, metrics, _say):
         with step(f"fill {', '.join(group.name for group in pipeline.groups)} from {history.name}") as doing:
             filled = fill(pipeline, history, offset_columns=offset_columns, progress=doing.share, folder=job.store)
             doing.result = _said(filled, doing)

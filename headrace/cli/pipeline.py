@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from feature_pipelines.runner import BATCH
 from headrace.application import Application
 from headrace.cli import bootstrap, inspect, status
 from headrace.cli.console import APP, DIRECTORY, FILE, Step, console, refusals, step, target
-from headrace.telemetry import PipelineMetrics, serve
+from headrace.cli.metered import metered
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -127,12 +127,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _run(app: Application, job: Job, stop: Stop, doing: Step, metrics: str) -> Report:
     """Run a job in this process, showing how far it is."""
-    with ExitStack() as kept, opened(job, say, stop) as pipeline:
+    with opened(job, say, stop) as pipeline, metered(pipeline, metrics, say):
         if absent := getattr(pipeline.source, "absent", ()):
             say(f"{Path(job.source).name} has no {', '.join(absent)}: null in every event")
-        if metrics:
-            pipeline.observer = PipelineMetrics(pipeline.stream, pipeline.groups, pipeline.store.size)
-            say(f"metrics at http://{kept.enter_context(serve(pipeline.observer.registry, metrics))}/metrics")
         doing.total(pipeline.source.total or 0)
         doing.advance(pipeline.start().skipped)
         return pipeline.run(batch_of(job), doing.advance, stop)

@@ -41,8 +41,8 @@ Size = Callable[[WindowedGroup], int]
 class PipelineMetrics:
     """What one pipeline, of one stream into its groups, has done since it started.
 
-    `size` returns how many keys a group holds; it is asked from `observe`, in the pipeline's own
-    thread, at most every five seconds.
+    `size` returns how many keys a group holds; it is asked from `observe` and `rest`, in the pipeline's
+    own thread, at most every five seconds.
 
     >>> from headrace.features import Column
     >>> metrics = PipelineMetrics(Stream("clicks", (Column("at", "timestamp"),), time="at"), ())
@@ -99,8 +99,13 @@ class PipelineMetrics:
                 self._commits.add_one(commit_s)
             if lag is not None:
                 self._lag = dict(lag)
-            if self._size is not None and abs(now_ms - self._sized_ms) >= _SIZED_EVERY_MS:
-                self._keys, self._sized_ms = {group.name: self._size(group) for group in self._groups}, int(now_ms)
+            self._look(now_ms)
+
+    def rest(self, now_ms: float, lag: Mapping[str, int]) -> None:
+        """Record that nothing came, so that what is told of a stream that stands still is true of it now."""
+        with self._lock:
+            self._lag = dict(lag)
+            self._look(now_ms)
 
     def text(self) -> bytes:
         """Return every metric in the Prometheus text format."""
@@ -111,6 +116,10 @@ class PipelineMetrics:
         with self._lock:
             metrics = [*self._freshness(), *self._work(), *self._state()]
         yield from metrics
+
+    def _look(self, now_ms: float) -> None:
+        if self._size is not None and abs(now_ms - self._sized_ms) >= _SIZED_EVERY_MS:
+            self._keys, self._sized_ms = {group.name: self._size(group) for group in self._groups}, int(now_ms)
 
     def _put_in_order(self, times: np.ndarray) -> None:
         before = self._newest_ms - DISORDER_MS
