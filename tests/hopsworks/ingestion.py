@@ -120,7 +120,7 @@ class Ingestion:
                     future.set_result(table.ingested)
 
     def _one(self, message: Message) -> None:
-        headers = dict(message.headers() or ())
+        headers: dict[str, Any] = dict(message.headers() or ())
         group = self._group_of(headers, message.topic() or "")
         row = self._row_of(group, message.value() or b"")
         stored = {f["name"]: row[f["name"]] for f in group["features"] if not f["onDemand"]}
@@ -136,7 +136,7 @@ class Ingestion:
             table.upsert(stored, if_newer=headers.get("upsertIfNewer") == b"1")
         table.ingested += 1
 
-    def _group_of(self, headers: dict[str, bytes], topic: str) -> dict[str, Any]:
+    def _group_of(self, headers: dict[str, Any], topic: str) -> dict[str, Any]:
         absent = [name for name in _NEEDED if name not in headers]
         unknown = sorted(headers.keys() - _KNOWN)
         if absent or unknown:

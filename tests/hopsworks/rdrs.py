@@ -162,7 +162,8 @@ def plan_of(state: Metadata, view: dict[str, Any]) -> Plan:
     """Resolve a view's columns and keys."""
     served = [feature for feature in view["features"] if not feature["label"]]
     numbers = list(dict.fromkeys(feature["featuregroup"]["id"] for feature in served))
-    parts, names = [], set()
+    parts: list[Part] = []
+    names: set[str] = set()
     for group in numbers:
         keys = [key for key in view["servingKeys"] if key["featureGroup"]["id"] == group]
         named = tuple(

@@ -35,10 +35,10 @@ class Routes:
     def on(self, method: str, path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Answer a method and path with the function below."""
         pattern = re.sub(r"\{(\w+)\*\}", r"(?P<\1>.+)", path)
-        pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern))
+        compiled = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern))
 
         def keep(function: Callable[..., Any]) -> Callable[..., Any]:
-            self._all.append((method, pattern, function))
+            self._all.append((method, compiled, function))
             return function
 
         return keep

@@ -130,7 +130,7 @@ def _key_of(group: dict[str, Any]) -> list[str]:
 
 def _expanded(state: Metadata, query: dict[str, Any]) -> dict[str, Any]:
     """Return the query with whole groups and features in place of what was posted."""
-    group = state.group_of((query.get("leftFeatureGroup") or {}).get("id"))
+    group = state.group_of(number(str((query.get("leftFeatureGroup") or {}).get("id"))))
     known = {feature["name"]: feature for feature in group["features"]}
     features = []
     for asked in query.get("leftFeatures") or ():
