@@ -68,6 +68,12 @@ def variable(state: Metadata, _request: Request, name: str) -> dict[str, str]:
     return {"successMessage": VARIABLES[name]}
 
 
+@ACCOUNT.on("GET", PROJECT + "/featurestores")
+def feature_stores(state: Metadata, request: Request, project: str) -> list[dict[str, Any]]:
+    """List those that the project may read, as is asked where a feature group is not there."""
+    return [feature_store(state, request, project, str(STORE_ID))]
+
+
 @ACCOUNT.on("GET", PROJECT + "/featurestores/{name}")
 def feature_store(state: Metadata, _request: Request, project: str, name: str) -> dict[str, Any]:
     if name not in (f"{state.project}_featurestore", str(STORE_ID)):
