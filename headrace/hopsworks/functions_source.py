@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import ast
 import copy
-import math
+import datetime as headrace_dates  # names that no argument of a function has
+import math as headrace_math
 import textwrap
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from headrace.features.identity import is_foreign, node_of, uses_of
@@ -29,13 +29,18 @@ def headrace_number(value: Any) -> float:
     >>> headrace_number(None), headrace_number(True), headrace_number("1970-01-01T00:00:01Z")
     (nan, 1.0, 1000.0)
     """
+    if isinstance(value, (float, int)):
+        return float(value)
     if value is None:
-        return math.nan
+        return headrace_math.nan
     if isinstance(value, str):
-        value = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        value = headrace_dates.datetime.fromisoformat(value.replace("Z", "+00:00"))
     if hasattr(value, "tzinfo"):  # in the words of older Pythons, which clusters have
-        zoned = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)  # noqa: UP017
-        return float((zoned - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1))  # noqa: UP017
+        utc = headrace_dates.UTC
+        zoned = value if value.tzinfo is not None else value.replace(tzinfo=utc)
+        return float(
+            (zoned - headrace_dates.datetime(1970, 1, 1, tzinfo=utc)) // headrace_dates.timedelta(milliseconds=1)
+        )
     return float(value)
 
 
@@ -46,55 +51,61 @@ def source_of(name: str, arguments: tuple[str, ...], compute: Callable[..., Any]
 
     >>> from headrace.features.comparisons import ratio
     >>> scope = {}
-    >>> print(source_of("over", ("amount", "mean"), ratio).splitlines()[0])
+    >>> print(source_of("over", ("amount", "mean"), ratio).splitlines()[4])
     def over(amount, mean):
     """
-    gathered = _Gathered(f"on-demand function {name!r}")
-    called, read, numpy = (
-        gathered.function(compute),
-        gathered.function(headrace_number),
-        gathered.imported("np", "numpy"),
-    )
+    gathered = _Gathered(f"on-demand function {name!r}", arguments)
+    read, numpy = gathered.function(headrace_number), gathered.imported("headrace_numpy", "numpy")
+    called = gathered.function(compute)
+    number, *others = gathered.parts.values()
+    given = [f"headrace_{at}" for at in range(len(arguments))]
     body = [
-        # Taken first: a helper may have the name of an argument.
-        f"headrace_given = [{', '.join(arguments)}]",
-        *gathered.parts.values(),
+        number,
+        # Read first: a helper may have the name of an argument.
+        *(f"{value} = {read}({argument})" for value, argument in zip(given, arguments, strict=True)),
+        *others,
         f"with {numpy}.errstate(all='ignore'):",
-        f"    headrace_value = float({called}(*[{read}(each) for each in headrace_given]))",
+        f"    headrace_value = float({called}({', '.join(given)}))",
         "return None if headrace_value != headrace_value else headrace_value",
     ]
-    return f"def {name}({', '.join(arguments)}):\n{textwrap.indent(chr(10).join(body), '    ')}\n"
+    head = "".join(f"{line}\n" for line in gathered.imports.values())
+    return f"{head}def {name}({', '.join(arguments)}):\n{textwrap.indent(chr(10).join(body), '    ')}\n"
 
 
 class _Gathered:
-    """Definitions by name, in the order in which they can be run."""
+    """Definitions by name, in the order in which they can be run, and imports, which are run once."""
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, said: str, arguments: tuple[str, ...]) -> None:
         self.parts: dict[str, str] = {}
-        self._said = said
+        self.imports: dict[str, str] = {}
+        self._said, self._arguments = said, arguments
+        self._lambdas: dict[CodeType, str] = {}
 
     def function(self, of: Callable[..., Any]) -> str:
         if not isinstance(of, FunctionType):
             raise NotDeclarable(f"{self._said} is a {type(of).__name__}, Hopsworks needs a function of Python's own")
         name = of.__code__.co_name
         if name == "<lambda>":
-            name = f"headrace_lambda_{of.__code__.co_firstlineno}_{next(iter(of.__code__.co_positions()))[2]}"
+            name = self._lambdas.setdefault(of.__code__, f"headrace_lambda_{len(self._lambdas)}")
         node = node_of(of)
-        text = _written(name, node, of, self._said)
-        if self.parts.get(name, text) != text:
-            raise NotDeclarable(f"{self._said} uses two things named {name!r}, Hopsworks needs a name for each")
-        if name not in self.parts:
-            self.parts[name] = text
+        if self._put(self.parts, name, _written(name, node, of, self._said)):
             for used, value in uses_of(of, node):
                 self._use(used, value)
         return name
 
     def imported(self, name: str, module: str, attribute: str = "") -> str:
         text = f"from {module} import {attribute} as {name}" if attribute else f"import {module} as {name}"
-        if self.parts.get(name, text) != text:
-            raise NotDeclarable(f"{self._said} uses two things named {name!r}, Hopsworks needs a name for each")
-        self.parts[name] = text
+        # An argument of that name would hide an import that is not in the function's own body.
+        self._put(self.parts if name in self._arguments else self.imports, name, text)
         return name
+
+    def _put(self, among: dict[str, str], name: str, text: str) -> bool:
+        known = self.parts.get(name, self.imports.get(name, text))
+        if known != text:
+            raise NotDeclarable(f"{self._said} uses two things named {name!r}, Hopsworks needs a name for each")
+        new = name not in among
+        among[name] = text
+        return new
 
     def _use(self, name: str, value: Any) -> None:
         if isinstance(value, OnDemand):
@@ -104,7 +115,7 @@ class _Gathered:
         elif isinstance(value, FunctionType) and not is_foreign(value.__module__) and name.isidentifier():
             called = self.function(value)
             if called != name:
-                self._define(name, called)
+                self._put(self.parts, name, f"{name} = {called}")
         elif callable(value) and is_foreign(getattr(value, "__module__", None) or "numpy"):
             self.imported(name, getattr(value, "__module__", None) or "numpy", value.__qualname__)
         elif isinstance(value, ModuleType) or not name.isidentifier():
@@ -112,17 +123,11 @@ class _Gathered:
                 f"{self._said} uses {name!r} of a whole module, Hopsworks needs it imported by its name"
             )
         else:
-            self._define(name, _literal(name, value, self._said))
-
-    def _define(self, name: str, text: str) -> None:
-        definition = f"{name} = {text}"
-        if self.parts.get(name, definition) != definition:
-            raise NotDeclarable(f"{self._said} uses two things named {name!r}, Hopsworks needs a name for each")
-        self.parts[name] = definition
+            self._put(self.parts, name, f"{name} = {_literal(name, value, self._said)}")
 
 
 def _literal(name: str, value: Any, said: str) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and not headrace_math.isfinite(value):
         return f"float({str(value)!r})"
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return repr(value)

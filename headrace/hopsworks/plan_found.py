@@ -30,11 +30,11 @@ def found(session: Session, declared: Declared) -> Found:
     store = session.feature_store
     with session.asking("read its feature groups"):
         names = {group.name for group in (*declared.events, *declared.groups)}
-        for kept in store.get_feature_groups():
+        for kept in _listed(store):
             if kept.name not in names and mark_of(kept.description)[0] == declared.application:
                 names.add(kept.name)
         for name in sorted(names):
-            _add(got, "feature group", store.get_feature_groups(name), got.groups, group_found)
+            _add(got, "feature group", _versions(store, name), got.groups, group_found)
     for view in (declared.view, declared.tiles_view):
         with session.asking(f"read feature view {view.name}"):
             _add(got, "feature view", _views(store, view.name), got.views, view_found)
@@ -45,6 +45,22 @@ def _add(got: Found, kind: str, kept: Iterable[Any], shapes: dict[tuple[str, int
     for each in kept or ():
         shapes[each.name, each.version] = shape_of(each)
         got.objects[kind, each.name, each.version] = each
+
+
+def _listed(store: Any) -> list[Any]:
+    try:
+        groups: list[Any] = store.get_feature_groups()
+    except (TypeError, KeyError, AttributeError):
+        return []  # the SDK does not read a list in which other kinds of groups are; only what is left over goes unseen
+    return groups
+
+
+def _versions(store: Any, name: str) -> list[Any]:
+    try:
+        groups: list[Any] = store.get_feature_groups(name)
+    except IndexError as broken:  # what the SDK raises where HUDI has no such column
+        raise HopsworksError(f"feature group {name} is HUDI without a precombine key, the SDK needs one") from broken
+    return groups
 
 
 def _views(store: Any, name: str) -> list[Any]:

@@ -15,7 +15,7 @@ from headrace.hopsworks.apply import apply
 from headrace.hopsworks.declared import TILES, Declared
 from headrace.hopsworks.functions import functions_of
 from headrace.hopsworks.plan import Change, plan
-from headrace.hopsworks.session import HopsworksError, Session
+from headrace.hopsworks.session import HopsworksError, Session, connect
 from tests.hopsworks import StandIn
 
 DECLARED = Declared.of(APP)
@@ -158,6 +158,34 @@ def test_a_failure_half_way_says_what_was_done_and_applying_again_goes_on(sessio
     cluster.faults.clear()
     assert [step.name for step in apply(session, DECLARED).to_do] == ALL[2:]
     assert plan(session, DECLARED).to_do == ()
+
+
+def test_a_view_whose_group_is_gone_is_said_to_be_broken(session, cluster):
+    apply(session, DECLARED)
+    session.feature_store.get_feature_group("terminal_risk_fg", 1).delete(force=True)
+    for ask in (plan, apply):
+        with pytest.raises(
+            HopsworksError, match="feature view fraud_fv is broken, a feature group that it joins is gone"
+        ):
+            ask(session, DECLARED)
+
+
+def test_a_cluster_that_stalls_or_forbids_half_way_ends_it_in_time(settings, cluster):
+    with connect(replace(settings, timeout_s=1.0)) as session:
+        plan(session, DECLARED)
+        for fault, message in (
+            ({"delay_ms": 60_000}, "cannot read its feature groups: .* gave no answer in time"),
+            (
+                {"status": 403},
+                r"the key may not read its feature groups at .* \(HTTP 403\): .*; it needs the scopes PROJECT",
+            ),
+            ({"drop": "connection"}, r"cannot read its feature groups: .* cannot be reached \(connection closed\)"),
+        ):
+            cluster.faults.set("control", **fault)
+            with pytest.raises(HopsworksError, match=message):
+                apply(session, DECLARED)
+            cluster.faults.clear()
+        apply(session, DECLARED)
 
 
 def test_a_group_of_somebody_elses_under_our_name_is_not_touched(session, cluster):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from applications.fraud.app import APP
 from headrace.features import OnDemand
+from headrace.features.calendar import hour_sin
 from headrace.features.comparisons import ratio
 from headrace.hopsworks.declared import Declared, NotDeclarable
 from headrace.hopsworks.functions import Function, functions_of, input_of, request_parameter
@@ -131,11 +132,16 @@ def test_helpers_constants_defaults_and_other_names_are_gathered():
 def test_a_lambda_and_another_on_demand_function_are_gathered():
     half = OnDemand("half", lambda value: value / 2, inputs=("request.x",))
     twice = OnDemand("twice", lambda value: half(value) * 4, inputs=("request.x",))
-    assert compiled(source_of("f", ("x",), twice.compute), "f")(3.0) == 6.0
+    source = source_of("f", ("x",), twice.compute)
+    assert compiled(source, "f")(3.0) == 6.0
+    assert "headrace_lambda_1 = " in source  # no line of the file is in it: the same text wherever it is defined
 
 
 def test_an_argument_named_like_a_helper_is_still_the_argument():
-    assert compiled(source_of("ratio", ("ratio", "np"), ratio), "ratio")(6.0, 2.0) == 3.0
+    run = compiled(source_of("ratio", ("ratio", "np"), ratio), "ratio")
+    assert run(6.0, 2.0) == 3.0
+    run = compiled(source_of("hour", ("datetime",), hour_sin), "hour")
+    assert run(NOW) == run("2026-01-01T00:00:00Z") == run(datetime(2026, 1, 1))  # noqa: DTZ001
 
 
 def test_an_input_taken_twice_is_an_argument_twice():
