@@ -22,7 +22,7 @@ import numpy as np
 from headrace.features.windows import WindowedGroup
 from headrace.stores.online import Lookup, PackedStore, ReadDeadlinePassed, StoreUnavailable
 
-_BESIDE_A_ROW = 350  # bytes of an entry: key, tuple, instants and its place in the dictionary
+_BESIDE_A_ROW = 240  # bytes of an entry, measured: key, tuple, instants and its place in the dictionary
 _Key = tuple[str, int | str]  # a group's name and a key
 _Entry = tuple[bytes, float, float]  # row, until when it is fresh, when its read began
 _ABSENT: _Entry = (b"", -math.inf, -math.inf)

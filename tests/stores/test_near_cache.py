@@ -156,7 +156,7 @@ def test_a_cache_answers_as_its_store_did_at_most_so_long_ago_and_stays_within_i
                 self.rows = {key: b"%d" % round(loop.time() * 1e3) for key in range(5, 41)}
                 return await super().read_packed(lookups, deadline)
 
-        size = 5 * 360 if by_size else 1 << 20
+        size = 5 * 250 if by_size else 1 << 20
         cache = NearCache(Telling(), Keeping(entries, size, fresh_s=0.5, missing_s=0.1, limit_s=2.0), clock=loop.time)
         for key, pause_ms in visits:
             await later(pause_ms / 1_000)
