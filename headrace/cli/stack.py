@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,12 +52,20 @@ class Server(Worker):
 
 @contextmanager
 def stack(
-    app: str, name: str, models: Path, store: Path | str, logs: Path, http_port: int = 0, grpc_port: int = 0
+    app: str,
+    name: str,
+    models: Path,
+    store: Path | str,
+    logs: Path,
+    http_port: int = 0,
+    grpc_port: int = 0,
+    *,
+    ready: bool = True,
 ) -> Iterator[tuple[Server, Server]]:
     """Run predictor and transformer until the block ends, however it ends.
 
     `store` is what a transformer takes for its store, a directory or a URL. Gives both once the transformer is
-    ready. Raises StackError with the reason otherwise.
+    ready, or, where that is not waited for, once it listens. Raises StackError with the reason otherwise.
     """
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as running:
@@ -77,7 +86,8 @@ def stack(
                 logs,
             )
         )
-        wait_ready(transformer)
+        if ready:
+            wait_ready(transformer)
         yield predictor, transformer
 
 
@@ -128,16 +138,26 @@ def wait_ready(of: Server) -> None:
     """Wait until the server is ready; StackError with its reason after START_S seconds."""
     until, why = time.monotonic() + START_S, ""
     while time.monotonic() < until:
-        of.check()
-        try:
-            with _DIRECT.open(f"http://{of.http}/v2/health/ready", timeout=5):
-                return
-        except urllib.error.HTTPError as answered:
-            why = answered.read().decode("utf-8", "replace")
-        except OSError as away:
-            why = str(away)
+        if not (why := not_ready(of)):
+            return
         time.sleep(0.1)
     raise StackError(f"the {of.name} was not ready after {START_S:.0f} s: {why}")
+
+
+_ERROR = re.compile(r'"error":"([^"]*)"')
+
+
+def not_ready(of: Server) -> str:
+    """Return why a server is not ready, nothing where it is; StackError where it has ended."""
+    of.check()
+    try:
+        with _DIRECT.open(f"http://{of.http}/v2/health/ready", timeout=5):
+            return ""
+    except urllib.error.HTTPError as answered:
+        said = answered.read().decode("utf-8", "replace")
+        return found[1] if (found := _ERROR.search(said)) else said or "it does not say why"
+    except OSError as away:
+        return str(away) or "it does not answer"
 
 
 def last_words(log: Path) -> str:

@@ -13,7 +13,7 @@ from headrace.application import Application
 from headrace.cli.broker import local_broker
 from headrace.cli.console import APP as APPLICATION
 from headrace.cli.console import DIRECTORY, console, refusals, target
-from headrace.cli.stack import Worker, stack, terminated, worker
+from headrace.cli.stack import Worker, not_ready, stack, terminated, worker
 
 
 @click.command("up")
@@ -34,7 +34,7 @@ def command(
     home = Path(".headrace") / app.name
     store, models = store or home / "store", models or home / "models"
     for what, path in (("store", store), ("model repository", models)):
-        if not path.is_dir():
+        if not path.is_dir() and not (stream and path is store):  # which its pipelines make
             raise click.ClickException(
                 f"there is no {what} at {path}: run `headrace demo {app.name}` first, or name one"
             )
@@ -43,14 +43,18 @@ def command(
             # The pipelines first: they make the groups of a store that is read.
             workers = running.enter_context(pipelines(app, stream, store, home)) if stream else []
             predictor, transformer = running.enter_context(
-                stack(target(), app.name, models, store, home / "logs", http_port, grpc_port)
+                stack(target(), app.name, models, store, home / "logs", http_port, grpc_port, ready=not stream)
             )
             console.print(f"transformer  http {transformer.http}  grpc {transformer.grpc}")
             console.print(f"predictor    http {predictor.http}  grpc {predictor.grpc}")
             console.print(f"logs         {home / 'logs'}; Ctrl-C stops all")
+            said = ""
             while True:
                 for worker in (transformer, predictor, *workers):
                     worker.check()
+                if stream and said != (now := not_ready(transformer) or "ready"):
+                    console.print(f"transformer  {now if now == 'ready' else f'not ready yet: {now}'}", soft_wrap=True)
+                    said = now
                 time.sleep(0.5)
     except KeyboardInterrupt:
         console.print("stopped")
@@ -74,6 +78,8 @@ def pipelines(app: Application, stream: str, store: Path, home: Path) -> Iterato
             if stream == "local":
                 create_topic(KafkaAddress.of(address))
             run = ["-m", "headrace.cli", "pipeline", "run", target(), "--topic", topic, "--source", address]
+            if stream == "local":  # whose broker goes on counting members that were killed
+                run += ["--group", ""]
             workers.append(running.enter_context(worker(f"pipeline-{topic}", [*run, "--store", str(store)], logs)))
             console.print(f"pipeline     {address}")
         yield workers

@@ -49,7 +49,7 @@ def test_an_event_of_the_topic_is_in_the_next_answer(home: Path) -> None:
     )
     try:
         said = ""
-        while "Ctrl-C" not in said:
+        while not re.search(r"transformer\s+ready$", said.strip()):
             line = up.stdout.readline() if up.stdout else ""
             assert line, f"it ended: {said}"
             said += line
