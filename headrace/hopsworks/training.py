@@ -10,12 +10,14 @@ Instants are epoch milliseconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from headrace.application import Application
+from headrace.features.instants import EPOCH
 from headrace.hopsworks.declared import Declared, FeatureGroup
 from headrace.hopsworks.session import HopsworksError, Session
 from headrace.stores.offline import OfflineStore
@@ -149,9 +151,9 @@ def _batches(
         query = found.select([feature.name for feature in group.features])
         time: Any = found.get_feature(group.event_time)
         if since_ms is not None:
-            query = query.filter(time >= since_ms - since_ms % 1000)
+            query = query.filter(time >= EPOCH + timedelta(seconds=since_ms // 1000))
         if until_ms is not None:
-            query = query.filter(time < until_ms - until_ms % -1000)
+            query = query.filter(time < EPOCH + timedelta(seconds=-(-until_ms // 1000)))
         try:
             with query.read_batches() as batches:
                 yield from batches

@@ -115,6 +115,12 @@ def test_a_range_is_exact_to_the_millisecond(held, session, store):
     assert len(expected) in (248, 249, 250)
 
 
+@pytest.mark.parametrize("since_ms", [-1, 0, 999, 86_400_000])
+def test_a_range_may_begin_at_the_epoch(held, session, store, since_ms):
+    counts = pull_events(session, replace(DECLARED, events=(PAYMENTS,)), store, since_ms=since_ms)
+    assert counts == {"payments": len(ROWS[0])}
+
+
 def test_the_frame_is_that_of_the_same_events_without_hopsworks(held, session, store):
     pull_events(session, DECLARED, store)
     there = history_of(DECLARED, store)
