@@ -20,6 +20,7 @@ from feature_pipelines.runner import Pipeline
 from feature_pipelines.sources import FileSource
 from headrace.features.columns import DAY, MINUTE
 from headrace.stores.embedded import EmbeddedStore
+from headrace.stores.online import WritableStore
 
 SEED = 20260301
 CARDS, TERMINALS, DAYS = 3_000, 5_000, 40
@@ -137,7 +138,7 @@ def write_parquet(events: dict[str, np.ndarray], path: Path) -> Path:
     return path
 
 
-def pipeline_of(parquet: Path, stream: str, store: EmbeddedStore, letters: Path) -> Pipeline:
+def pipeline_of(parquet: Path, stream: str, store: WritableStore, letters: Path) -> Pipeline:
     """Return the pipeline that folds one stream of a file into a store."""
     declared = APP.stream(stream)
     source = FileSource(parquet, declared)

@@ -17,6 +17,8 @@ IDS = [
     "frame",
     "freshness",
     "hopsworks-read",
+    "hopsworks-faults",
+    "hopsworks-write",
     "kafka-freshness",
     "kafka",
     "scale",
