@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from applications.fraud.app import APP
 from headrace.hopsworks.apply import apply
 from headrace.hopsworks.declared import TILES, Declared
 from headrace.hopsworks.functions import request_parameter
-from headrace.hopsworks.session import HopsworksError, Session
+from headrace.hopsworks.session import HopsworksError, HopsworksSettings, Session, connect
 from tests.headrace.hopsworks.test_functions import NOW, same
 from tests.hopsworks import StandIn
 
@@ -56,10 +57,18 @@ def wanted(row: dict[str, Any], asked: dict[str, Any]) -> dict[str, float]:
     return answers
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def session(cluster: StandIn) -> Iterator[Session]:
+    """A session with a cluster to which the application was applied."""
+    settings = HopsworksSettings(cluster.host, cluster.project, cluster.api_key, cluster.port, cluster.ca_file)
+    with connect(settings) as opened:
+        apply(opened, DECLARED)
+        yield opened
+
+
+@pytest.fixture(scope="module")
 def view(session: Session, cluster: StandIn) -> Any:
-    """The view of readable columns, ready to be asked, over rows put by hand."""
-    apply(session, DECLARED)
+    """The view of readable columns, ready to be asked."""
     found = session.feature_store.get_feature_view(DECLARED.view.name, DECLARED.view.version)
     rest = {"host": cluster.host, "port": cluster.rdrs_port, "use_ssl": False}
     found.init_serving(init_sql_client=False, init_rest_client=True, config_rest_client=rest, reset_rest_client=True)
