@@ -115,15 +115,11 @@ class TakenIn:
         self._groups, self._here = app.groups, here
         self._there = open_hopsworks(url, app, os.environ)
         self._runner = asyncio.Runner()
-        until = time.monotonic() + _TAKEN_IN_S
-        while reason := self._there.readiness(self._groups):
-            if time.monotonic() > until:
-                raise StackError(f"the features in Hopsworks cannot be read: {reason}")
-            time.sleep(0.1)
+        self._runner.run(self._opened())
 
     def wait(self, keys: Mapping[str, np.ndarray], as_of: np.ndarray) -> None:
         """Return once the cluster gives these keys, by column, the values that the store gives; raises StackError."""
-        lookups = [Lookup(group, keys[group.key]) for group in self._groups]
+        lookups = self._lookups(keys)
         wanted = self._read(self._here, lookups, as_of)
         until = time.monotonic() + _TAKEN_IN_S
         while not _equal(wanted, self._read(self._there, lookups, as_of)):
@@ -135,6 +131,16 @@ class TakenIn:
         """Let go of both stores."""
         self._there.close()
         self._runner.close()
+
+    def _lookups(self, keys: Mapping[str, np.ndarray]) -> list[Lookup]:
+        return [Lookup(group, keys[group.key]) for group in self._groups]
+
+    async def _opened(self) -> None:
+        until = time.monotonic() + _TAKEN_IN_S
+        while reason := self._there.readiness(self._groups):
+            if time.monotonic() > until:
+                raise StackError(f"the features in Hopsworks cannot be read: {reason}")
+            await asyncio.sleep(0.1)
 
     def _read(self, store: OnlineStore, lookups: Sequence[Lookup], as_of: np.ndarray) -> list[Block]:
         try:
