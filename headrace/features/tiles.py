@@ -49,6 +49,9 @@ class Slots:
     tail_ms: np.ndarray  # [windows] delay + length
     delay_ms: np.ndarray  # [windows]
     delayed: np.ndarray  # [windows]
+    edge_ms: np.ndarray  # [2 * windows] from an instant to each window's tail, then to each one's head
+    edge_tile_ms: np.ndarray  # [2 * windows]
+    edge: np.ndarray  # [2 * slots] the tail that a slot's window has, then its head
     lap_ms: int  # events no further apart compete for a slot of no window
     longest: slice  # the window of the longest lap
     longest_lap_ms: int  # events no further apart compete for no slot of that window
@@ -60,15 +63,22 @@ class Slots:
         delay = np.array([w.delay_ms for w in windows], dtype=np.int64)
         laps = [(w.slots - 1) * w.tile_ms for w in windows]
         longest = laps.index(max(laps))
+        tile = np.array([w.tile_ms for w in windows], dtype=np.int64)
+        tail = np.array([w.length_ms for w in windows], dtype=np.int64) + delay
+        window = np.repeat(np.arange(len(windows)), sizes)
         return cls(
             total=int(sizes.sum()),
             starts=np.concatenate(([0], np.cumsum(sizes)[:-1])),
-            window=np.repeat(np.arange(len(windows)), sizes),
+            window=window,
             sizes=sizes,
-            tile_ms=np.array([w.tile_ms for w in windows], dtype=np.int64),
-            tail_ms=np.array([w.length_ms for w in windows], dtype=np.int64) + delay,
+            tile_ms=tile,
+            tail_ms=tail,
             delay_ms=delay,
             delayed=delay > 0,
+            # An undelayed head is exact: the tile holding as_of - 1 ms is the last one covered.
+            edge_ms=np.concatenate((-tail, np.where(delay > 0, -delay, tile - 1))),
+            edge_tile_ms=np.tile(tile, 2),
+            edge=np.concatenate((window, window + len(windows))),
             lap_ms=min(laps),
             longest=slice(longest, longest + 1),
             longest_lap_ms=max(laps),
@@ -76,10 +86,16 @@ class Slots:
 
     def bounds(self, as_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the first and the past-the-last tile index of each window, [n, windows] each."""
-        first = (as_of[:, None] - self.tail_ms) // self.tile_ms
-        # An undelayed head is exact: the tile holding as_of - 1 ms is the last one covered.
-        head = np.where(self.delayed, as_of[:, None] - self.delay_ms, as_of[:, None] + self.tile_ms - 1)
-        return first, head // self.tile_ms
+        edges = self._edges(as_of)
+        return edges[:, : self.sizes.size], edges[:, self.sizes.size :]
+
+    def covered(self, tile: np.ndarray, as_of: np.ndarray) -> np.ndarray:
+        """Tell which tiles, by their indices [n, slots], each window covers at its row's instant, bool [n, slots]."""
+        edges = self._edges(as_of).take(self.edge, axis=1)
+        return (tile >= edges[:, : self.total]) & (tile < edges[:, self.total :])
+
+    def _edges(self, as_of: np.ndarray) -> np.ndarray:
+        return (as_of[:, None] + self.edge_ms) // self.edge_tile_ms
 
 
 @dataclass(frozen=True, slots=True)

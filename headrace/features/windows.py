@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from headrace.features import aggregates, batches, singly
-from headrace.features.columns import NO_TIME
+from headrace.features.columns import NO_TIME, some
 from headrace.features.layout import Layout
 from headrace.features.tiles import NO_TILE, Slots, Tiles
 
@@ -153,11 +153,9 @@ def merge(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> np.nd
     Returns float64 [n, columns] in the order of `group.column_names`; NaN is missing.
     """
     plan, stats = group.plan, len(group.stats)
-    first, past = plan.bounds(as_of)
-    tile = records["tile"]
-    kept = (tile >= first[:, plan.window]) & (tile < past[:, plan.window])
+    kept = plan.covered(records["tile"], as_of)
     known = records["layout"] == group.layout.fingerprint
-    if not known.all():
+    if some(~known):
         kept &= known[:, None]
     summary = aggregates.total(records, group.fields, kept, plan.starts, plan.window)
     out = np.empty((records.size, len(group.column_names)))
