@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -43,7 +44,8 @@ def _announce(cluster: dict[str, Any]) -> None:
 
 
 def _watch_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 4096):  # no buffer, whose lock would outlive this thread
+        pass
     loop.call_soon_threadsafe(ended.set)
 
 

@@ -25,7 +25,7 @@ from tests.hopsworks.online import NotARowError
 _NEEDED = ("projectId", "featureGroupId", "subjectId")
 _KNOWN = {*_NEEDED, "onlineIngestionId", "storage", "upsertIfNewer", "operation"}
 _POLL_S = 0.02
-_BATCH = 2000
+_BATCH = 200
 _SKIPPED = (b"offline", b"0")
 
 

@@ -9,7 +9,7 @@ from hopsworks.client.exceptions import ProjectException, RestAPIError
 from hsfs.feature import Feature
 
 from tests.hopsworks import StandInError
-from tests.hopsworks.sdk import TERMINALS, logged_in, make_group, make_view
+from tests.hopsworks.sdk import TERMINALS, logged_in, make_group, make_view, over_count
 
 
 def test_the_sdk_needs_no_route_that_is_not_there(cluster, store):
@@ -40,6 +40,17 @@ def test_features_are_appended_and_described(store):
     found = store.get_feature_group("appended_fg", 1)
     assert [feature.name for feature in found.columns] == ["terminal_id", "datetime", "risk", "more"]
     assert found.description == "Terminals."
+
+
+def test_a_transformation_function_is_registered_once(store):
+    made = store.create_transformation_function(over_count, version=1)
+    made.save()
+    found = store.get_transformation_function("over_count", 1)
+    assert found.version == 1
+    with pytest.raises(RestAPIError, match="exists already"):
+        store.create_transformation_function(over_count, version=1).save()
+    found.delete()
+    assert store.get_transformation_function("over_count", 1) is None
 
 
 def test_a_group_and_a_view_are_deleted(store):
