@@ -25,6 +25,8 @@ FRAME = "training_frame.parquet"
 _MODELS = "Models"
 _NAME = re.compile(r"[a-zA-Z0-9_]+", re.ASCII)
 _ALIAS = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,62}", re.ASCII)
+#: Texts that the SDK reads from a tag as something else.
+_READ_AS_JSON = frozenset({"true", "false", "null", "NaN", "Infinity"})
 #: Seconds that a registered model may take to be found; the SDK looks every five.
 _REGISTERED_S = 60
 
@@ -84,10 +86,7 @@ def put_model(session: Session, directory: Path, manifest: Mapping[str, Any], fr
 def versions_of(session: Session, name: str) -> list[Version]:
     """Return a model's versions in the registry, oldest first, none where there is no such model; HopsworksError."""
     with session.quietly(f"list the versions of model {_checked(name)}"):
-        found = _registry(session).get_models(name)
-        versions = [
-            Version(name, int(m.version), str(m.get_tags().get(ALIAS, "")), m.training_metrics or {}, m) for m in found
-        ]
+        versions = [_version(found) for found in _registry(session).get_models(name)]
     return sorted(versions, key=lambda one: one.version)
 
 
@@ -97,6 +96,11 @@ def find_model(session: Session, name: str, version: int | None = None, alias: s
     Raises HopsworksError where there is none or more than one, where neither or both are given, and
     says what there is.
     """
+    if version is not None and not alias:
+        with session.quietly(f"find model {_checked(name)} version {version}"):
+            found = _registry(session).get_model(name, version)
+            if found is not None:
+                return _version(found)
     there = versions_of(session, name)
     if not there:
         raise HopsworksError(
@@ -105,15 +109,15 @@ def find_model(session: Session, name: str, version: int | None = None, alias: s
         )
     listed = ", ".join(map(str, there))
     if (version is None) == (not alias):
-        found = "neither" if version is None else "both"
-        raise HopsworksError(f"{found} a version and an alias of model {name!r} given, needs one: there is {listed}")
-    meant = [one for one in there if (one.version == version if version is not None else one.alias == alias)]
-    said = f"version {version}" if version is not None else f"alias {alias!r}"
+        given = "neither" if version is None else "both"
+        raise HopsworksError(f"{given} a version and an alias of model {name!r} given, needs one: there is {listed}")
+    meant = [one for one in there if alias and one.alias == alias]
     if not meant:
+        said = f"alias {alias!r}" if alias else f"version {version}"
         raise HopsworksError(f"model {name!r} has no {said}, there is {listed}")
     if len(meant) > 1:
         raise HopsworksError(
-            f"{said} of model {name!r} is on versions {', '.join(str(one.version) for one in meant)}, "
+            f"alias {alias!r} of model {name!r} is on versions {', '.join(str(one.version) for one in meant)}, "
             "needs it on one: set it again"
         )
     return meant[0]
@@ -130,7 +134,7 @@ def set_alias(session: Session, name: str, version: int, alias: str) -> int | No
 
     Between the two it is on both, and a model that is asked for by it is refused.
     """
-    if not _ALIAS.fullmatch(alias):
+    if not _ALIAS.fullmatch(alias) or alias in _READ_AS_JSON:
         raise HopsworksError(f"{alias!r} cannot be an alias, needs letters, digits, - and _, a letter first")
     meant = find_model(session, name, version)
     before = [one for one in versions_of(session, name) if one.alias == alias and one.version != version]
@@ -145,6 +149,11 @@ def _registry(session: Session) -> Any:
     # The SDK takes every refusal of this, that of the key too, for a data set that is not there.
     session.project.get_dataset_api().list(_MODELS, limit=1)
     return session.project.get_model_registry()
+
+
+def _version(found: Any) -> Version:
+    alias = str(found.get_tags().get(ALIAS, ""))
+    return Version(found.name, int(found.version), alias, found.training_metrics or {}, found)
 
 
 def _checked(name: str) -> str:

@@ -104,7 +104,7 @@ def test_a_name_that_no_model_can_have(session, name):
         find_model(session, name, 1)
 
 
-@pytest.mark.parametrize("alias", ["", "1", "two words", "x" * 64])
+@pytest.mark.parametrize("alias", ["", "1", "two words", "x" * 64, "null"])
 def test_a_name_that_no_alias_can_have(session, alias):
     with pytest.raises(HopsworksError, match="cannot be an alias, needs letters, digits, - and _, a letter first"):
         set_alias(session, "small", 1, alias)
