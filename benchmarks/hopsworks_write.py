@@ -39,9 +39,9 @@ NOTES = """
 Rows of 32 columns, one of them a record of up to 3 KB, to the topic of a feature group until every replica has it: wall
 time, and CPU time of the process. It has one core, its client's threads included; the broker (noida-db, one partition)
 has the other. The SDK: multi_part_insert of ready-made data frames of 1,000 rows, online only, into a feature group
-without on-demand functions. Headrace: records to rows, Avro, and the topic. The whole pipeline reads up to 20,480 payments
-from Parquet, folds them into five windows in transactions of 2,048 events, and commits each to the store once its rows
-are acknowledged.
+without on-demand functions. Headrace: records to rows, Avro, and the topic. The whole pipeline reads up to 20,480
+payments from Parquet, folds them into five windows in transactions of 2,048 events, and commits each to the store once
+its rows are acknowledged.
 """
 
 

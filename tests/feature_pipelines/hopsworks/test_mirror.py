@@ -11,6 +11,7 @@ import pytest
 from applications.fraud.app import APP
 from feature_pipelines.hopsworks.marks import refuse_alone
 from feature_pipelines.hopsworks.mirror import MirroredStore
+from feature_pipelines.hopsworks.writer import FeatureGroupWriter
 from feature_pipelines.kafka import KafkaAddress
 from headrace.cli.broker import free_port, local_broker
 from headrace.hopsworks.declared import Declared
@@ -177,10 +178,17 @@ def test_a_broker_that_is_not_there_is_refused_at_the_start():
         writer_of(address, CARDS, wait_s=0.5)
 
 
+def test_credentials_that_are_refused_are_told_without_the_password(address):
+    scram = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "SCRAM-SHA-256", "sasl.username": "me"}
+    target = target_of(address, CARDS, kafka={**scram, "sasl.password": "hush"})
+    with pytest.raises(StoreUnavailable, match=r"Hopsworks cannot be written to: .* refuses us: ") as said:
+        FeatureGroupWriter.of([target], wait_s=9.0)
+    assert "hush" not in f"{said.value} {target}"
+
+
 def test_a_row_that_is_too_large_is_refused_and_nothing_is_committed(cluster, address):
     target = target_of(address, CARDS, kafka={"message.max.bytes": "2000"})
-    writer = type(writer_of(address, CARDS)).of([target], wait_s=9.0)
-    store = MirroredStore(MemoryStore(), writer)
+    store = MirroredStore(MemoryStore(), FeatureGroupWriter.of([target], wait_s=9.0))
     store.declare([GROUP])
     with pytest.raises(StoreUnavailable, match=r"did not take a row: .*[Ss]ize.*; nothing is committed"):
         put(store, KEYS, folded(GROUP, 30, 900, 2))
