@@ -140,7 +140,7 @@ def _literal(name: str, value: Any, said: str) -> str:
 
 
 def _written(name: str, node: ast.AST, of: FunctionType, said: str) -> str:
-    """Return a function's definition without docstrings, annotations and decorators, its defaults as values."""
+    # Without docstrings, annotations and decorators, which mean nothing there; defaults as values.
     if isinstance(node, ast.Lambda):
         return f"{name} = {ast.unparse(node)}"
     kept = copy.deepcopy(node)

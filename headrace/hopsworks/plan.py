@@ -174,10 +174,17 @@ def _view_conflicts(wanted: ViewShape, kept: ViewShape) -> Iterator[str]:
 
 
 def _described(wanted: Shape, kept: Shape) -> Step:
-    ours = mark_of(wanted.description)[0] or not kept.description  # what others wrote of events stays
-    if ours and wanted.description != kept.description:
+    if wanted.description != kept.description and _is_ours(wanted, kept):
         return _step(Change.DESCRIBE, wanted, kept, "its description is another")
     return _step(Change.NONE, wanted, kept, "")
+
+
+def _is_ours(wanted: Shape, kept: Shape) -> bool:
+    # What others wrote stays, or two applications would describe a group they share in turns.
+    owner = mark_of(kept.description)[0]
+    if isinstance(wanted, GroupShape) and not mark_of(wanted.description)[0]:
+        return not kept.description  # events are everybody's
+    return owner in ("", mark_of(wanted.description)[0])
 
 
 def _left_over(

@@ -215,7 +215,6 @@ def _sdk() -> Any:
 
 
 def _folder(settings: HopsworksSettings) -> tuple[Path, bool]:
-    """Return where credentials go, and whether the folder is ours to remove."""
     try:
         if settings.cert_folder:
             Path(settings.cert_folder).mkdir(mode=0o700, parents=True, exist_ok=True)

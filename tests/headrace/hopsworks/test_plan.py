@@ -196,6 +196,12 @@ def test_a_description_follows_the_declaration():
     assert (step.change, step.name) == (Change.DESCRIBE, "fraud_fv")
 
 
+def test_a_group_that_another_application_declared_alike_is_shared_and_stays_theirs():
+    _, fingerprint = mark_of(card(everything()).description)
+    plan = compared(DECLARED, having(CARD, description=marked("Cards.", "abuse", fingerprint)))
+    assert (plan.to_do, plan.conflicts, plan.left_over) == ((), (), ())
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
