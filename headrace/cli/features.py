@@ -43,7 +43,8 @@ def get(app: Application, store: Path, keys: tuple[str, ...], given: tuple[str, 
         if at == NO_TIME:
             raise ValueError(f"--as-of is {as_of!r}, needs ISO 8601 or epoch milliseconds")
         columns = _columns(app, keys, given)
-        rows = conform(app.view, {**columns, app.view.time: np.array([at])}, at, partial=True)
+        when = {app.view.time: np.array([at])} if app.view.time in app.view.request_names else {}
+        rows = conform(app.view, {**columns, **when}, at, partial=True)
         groups = [group for group in app.groups if group.key in columns]
         if not groups:
             raise ValueError(f"no key was given, needs --key of {' or '.join(sorted({g.key for g in app.groups}))}")
