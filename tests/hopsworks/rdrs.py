@@ -1,7 +1,8 @@
 """RonDB's REST server: ping, one feature vector, many feature vectors.
 
 A view's columns are resolved once, a row's part of an answer is encoded once until the row changes, and an answer is
-those parts joined: so that a reader is measured, not this.
+those parts joined: so that a reader is measured, not this. Statuses and shapes are those of the server's public
+source: a refusal is text, and an entry of a batch that is wrong spoils its own row alone.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Plan:
 
     def row(self, entry: dict[str, Any], *, detailed: bool) -> tuple[bytes, bytes, bytes]:
         """Return an entry's JSON list of values, its status, and the status of each read where asked."""
-        if not entry.keys() <= self.names:
+        if not entry or not entry.keys() <= self.names:
             raise AskedWronglyError(400, f"Incorrect primary key: {', '.join(sorted(entry.keys() - self.names))}")
         pieces, complete = [], True
         for part in self.parts:
@@ -82,6 +83,15 @@ class Plan:
             pieces.append(piece)
         status = b'"COMPLETE"' if complete else b'"MISSING"'
         return b"[" + b",".join(pieces) + b"]", status, self._reads(entry) if detailed else b""
+
+    def row_or_error(self, entry: dict[str, Any], *, detailed: bool) -> tuple[bytes, bytes, bytes]:
+        """Return what `row` does; in a batch an entry that is refused is told as an error, and the others are read."""
+        try:
+            return self.row(entry, detailed=detailed)
+        except AskedWronglyError:
+            known = bool(entry) and entry.keys() <= self.names
+            row = b",".join(part.nulls for part in self.parts) if known else b""
+            return b"[" + row + b"]", b'"ERROR"', b"null"
 
     def _reads(self, entry: dict[str, Any]) -> bytes:
         keys = [(part, part.key_of(entry)) for part in self.parts]
@@ -136,9 +146,9 @@ class RonDBRest:
         passed = told.get("passedFeatures") or []
         if passed and len(passed) != len(entries):
             raise AskedWronglyError(400, "passedFeatures needs as many objects as entries")
-        rows = [plan.row(entry, detailed=detailed) for entry in entries]
+        rows = [plan.row_or_error(entry, detailed=detailed) for entry in entries]
         features, statuses, reads = (b"[" + b",".join(part) + b"]" for part in zip(*rows, strict=True))
-        return _told(features, statuses, reads if detailed else b"null", _metadata(told, plan))
+        return _told(features, statuses, reads if detailed else b"[]", _metadata(told, plan))
 
     def _asked(self, request: Request) -> tuple[dict[str, Any], Plan, bool]:
         try:
@@ -146,11 +156,11 @@ class RonDBRest:
         except orjson.JSONDecodeError as wrong:
             raise AskedWronglyError(400, "the body is no JSON") from wrong
         if not isinstance(told, dict) or told.get("featureStoreName") != self._state.store_name:
-            raise AskedWronglyError(401, "Access denied: the key gives no access to this feature store")
+            raise AskedWronglyError(400, "Feature store does not exist.")
         at = (told.get("featureViewName"), told.get("featureViewVersion"))
         view = self._state.views.get(at)  # type: ignore[arg-type]
         if view is None:
-            raise AskedWronglyError(404, "Feature view does not exist.")
+            raise AskedWronglyError(400, "Feature view does not exist.")
         held = self._plans.get((view["name"], view["version"]))
         if held is None or held[0] != view["id"]:
             held = self._plans[view["name"], view["version"]] = (view["id"], plan_of(self._state, view))
@@ -192,7 +202,7 @@ def _given(entry: dict[str, Any], names: tuple[str, ...]) -> Any:
 def _metadata(told: dict[str, Any], plan: Plan) -> bytes:
     asked = told.get("metadataOptions")
     if not asked:
-        return b"null"
+        return b"[]"
     return orjson.dumps(
         [
             {
@@ -210,4 +220,4 @@ def _told(features: bytes, status: bytes, reads: bytes, metadata: bytes) -> Resp
 
 
 def _refused(status: int, message: str) -> Response:
-    return Response(status, orjson.dumps({"code": status, "message": message}))
+    return Response(status, message.encode(), b"text/plain")
