@@ -13,7 +13,7 @@ import numpy as np
 import uvloop
 
 from benchmarks.ground import NOW_MS, Ground
-from benchmarks.hopsworks_read import _filled
+from benchmarks.hopsworks_read import filled_cluster
 from benchmarks.processes import MEASURED, pinned
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples, turns
@@ -54,7 +54,7 @@ def hopsworks_faults(ground: Ground) -> Result:
     """Measure every fault with the guard and without it."""
     result = Result(NOTES)
     seconds = 2 * ground.scale.seconds
-    with _filled(ground) as cluster, pinned(MEASURED):
+    with filled_cluster(ground) as cluster, pinned(MEASURED):
         for fault, how in FAULTS.items():
             waits: dict[str, list[_Waits]] = {OURS: [], UNGUARDED: []}
             for side, _ in turns(dict.fromkeys(waits), ground.scale.rounds):

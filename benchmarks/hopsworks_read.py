@@ -46,7 +46,7 @@ Past a deadline: by how much the latest of 50 reads ended after its deadline, of
 def hopsworks_read(ground: Ground) -> Result:
     """Measure the CPU time of reads of 1 to 500 keys."""
     result = Result(NOTES)
-    with _filled(ground) as cluster, _opened(ground, cluster) as (rondb, by_sdk, view), pinned(MEASURED):
+    with filled_cluster(ground) as cluster, _opened(ground, cluster) as (rondb, by_sdk, view), pinned(MEASURED):
         for rows in SIZES if ground.scale.name != "tiny" else ground.scale.sizes:
             sides = _sides(ground, rondb, by_sdk, view, rows)
             taken = {side: Samples() for side in sides}
@@ -61,7 +61,8 @@ def hopsworks_read(ground: Ground) -> Result:
 
 
 @contextmanager
-def _filled(ground: Ground) -> Iterator[StandIn]:
+def filled_cluster(ground: Ground) -> Iterator[StandIn]:
+    """Give a stand-in cluster that holds the rows of the ground's store."""
     store = EmbeddedStore(ground.store, readonly=True)
     held = {}
     for group in ground.app.groups:
