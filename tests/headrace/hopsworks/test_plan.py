@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,9 @@ from applications.fraud.app import APP
 from headrace.features import OnDemand, Window
 from headrace.hopsworks.declared import Declared, NotDeclarable
 from headrace.hopsworks.plan import Change, compared
-from headrace.hopsworks.plan_found import Found
+from headrace.hopsworks.plan_found import Found, found
 from headrace.hopsworks.plan_shapes import Column, GroupShape, group_shape, mark_of, marked, view_shape
+from headrace.hopsworks.session import HopsworksError, HopsworksSettings, Session
 
 DECLARED = Declared.of(APP)
 CARD = "card_activity_fg"
@@ -231,3 +233,17 @@ def test_only_what_bears_this_applications_mark_is_left_over():
         ("feature group", "old_fg", 1),
     ]
     assert plan.to_do == ()
+
+
+class Broken:
+    """A feature store of which the SDK cannot read a group, as of HUDI tables that were made without it."""
+
+    def get_feature_groups(self, name: str = "") -> list[object]:
+        """Raise what the SDK raises: of a list with other kinds of groups, and of one group."""
+        raise IndexError("list index out of range") if name else TypeError("unexpected keyword argument")
+
+
+def test_a_group_that_the_sdk_cannot_read_is_said():
+    session = Session(HopsworksSettings("h", "p", "k"), None, Broken(), Path(), own=False)
+    with pytest.raises(HopsworksError, match="card_activity_fg is HUDI without a precombine key, the SDK needs one"):
+        found(session, DECLARED)
