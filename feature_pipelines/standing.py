@@ -58,7 +58,7 @@ class StreamStanding:
     in_history: int  # left out because the history that the store was filled from holds them
     refused: Mapping[str, int]  # by reason
     newest_ms: int | None
-    age_ms: int | None
+    age_ms: int | None  # negative where it lies ahead of the clock
     partitions: tuple[PartitionStanding, ...]
     dead_letters: tuple[LettersStanding, ...]
 
@@ -134,7 +134,7 @@ def _stream(name: str, store: EmbeddedStore, now_ms: int, ends: Mapping[str, int
         in_history=counts.get(IN_HISTORY, 0),
         refused={reason: n for reason, n in sorted(counts.items()) if reason not in _NOT_REFUSED},
         newest_ms=newest,
-        age_ms=None if newest is None else max(0, now_ms - newest),
+        age_ms=None if newest is None else now_ms - newest,
         partitions=tuple(partitions),
         dead_letters=tuple(
             LettersStanding(_where(partition, store.path, name), at) for partition, at in letters.items()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from feature_pipelines.addresses import SourceOptions, client_settings, open_source, path_of
+from feature_pipelines.files import SourceError
 from feature_pipelines.standing import Ends, GroupStanding, Standing, StreamStanding, standing
 from headrace.application import Application
 from headrace.cli.console import APP, DIRECTORY, FILE, console, now_ms, refusals
@@ -56,13 +58,23 @@ def command(
     """Show how far APP's streams were read into a store, what was refused, and how much is held."""
     if watch and as_json:
         raise click.UsageError("--json prints once, needs to be asked for without --watch")
-    with refusals(), _asked(app, sources, kafka, kafka_config, wait_s) as ask:
-        if as_json:
-            click.echo(orjson.dumps(look(app, store, ask).as_dict(), option=orjson.OPT_INDENT_2))
-        elif watch:
-            again(lambda: drawn(look(app, store, ask)), lambda: time.sleep(every))
-        else:
-            console.print(drawn(look(app, store, ask)))
+    with refusals():
+        try:
+            with _asked(app, sources, kafka, kafka_config, wait_s) as ask:
+                if watch:
+                    again(lambda: drawn(look(app, store, ask)), lambda: time.sleep(every))
+                else:
+                    _show(look(app, store, ask), as_json)
+        except SourceError:
+            _show(look(app, store, dict), as_json)  # what the store itself says, before why there is no more
+            raise
+
+
+def _show(of: Standing, as_json: bool) -> None:
+    if as_json:
+        click.echo(orjson.dumps(of.as_dict(), option=orjson.OPT_INDENT_2))
+    else:
+        console.print(drawn(of))
 
 
 def look(app: Application, store: Path, ask: Ask) -> Standing:
@@ -92,7 +104,16 @@ def _asked(
             options = SourceOptions(settings=settings, wait_s=wait_s)
             topic = open_source(address, app.stream(name), options)
             opened[name] = connected.enter_context(closing(topic))
-        yield lambda: {name: topic.ends() for name, topic in opened.items()}  # type: ignore[attr-defined]
+        yield lambda: _ends(opened)
+
+
+def _ends(opened: Mapping[str, Any]) -> Ends:
+    """Return the ends of the topics whose broker answers now."""
+    found = {}
+    for name, topic in opened.items():
+        with suppress(SourceError):
+            found[name] = topic.ends()
+    return found
 
 
 def _named(app: Application, source: str) -> tuple[str, str]:
@@ -118,9 +139,10 @@ def _stream(of: StreamStanding) -> RenderableType:
     said += f", {of.in_history:,} in the history already" if of.in_history else ""
     if of.engine:
         said = f"streamed by {of.engine}, which has its positions and counts"
-    newest = (
-        "no event yet" if of.newest_ms is None else f"newest event {iso(of.newest_ms)}, {lasting(of.age_ms or 0)} ago"
-    )
+    newest = "no event yet"
+    if of.newest_ms is not None and of.age_ms is not None:
+        ago = f"{lasting(of.age_ms)} ago" if of.age_ms >= 0 else f"{lasting(-of.age_ms)} ahead of the clock"
+        newest = f"newest event {iso(of.newest_ms)}, {ago}"
     lines: list[RenderableType] = [Text(), Text(f"{of.stream}: {said}"), Text(f"  {newest}")]
     if of.partitions:
         table = _table("partition", ("stands at", "end", "lag"))

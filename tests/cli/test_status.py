@@ -153,6 +153,11 @@ def test_what_cannot_be_shown_says_what_was_needed(headrace, store, arguments, c
     assert "Traceback" not in output
 
 
+def test_without_its_broker_it_still_says_what_the_store_knows(headrace, store):
+    output = headrace(*STATUS, store, "--source", "kafka://127.0.0.1:9/p", "--wait", "0", code=1).output
+    assert output.index("payments: ") < output.index("no broker answers at 127.0.0.1:9")
+
+
 def test_a_group_of_another_declaration_is_refused(headrace, tmp_path):
     held = EmbeddedStore(tmp_path / "s", durable=False)
     held.declare([declared("card_activity")])
