@@ -20,9 +20,9 @@ _AT_ONCE = 500
 
 
 @contextmanager
-def cluster_of(app: Application, folder: Path) -> Iterator[StandIn]:
+def cluster_of(app: Application, folder: Path, *, sql: bool = False) -> Iterator[StandIn]:
     """Give a cluster that has an application's groups and views, without Kafka."""
-    with StandIn.started(folder, kafka=False) as cluster:
+    with StandIn.started(folder, kafka=False, sql=sql) as cluster:
         with connect(HopsworksSettings.of(environment(cluster))) as session:
             apply(session, Declared.of(app))
         yield cluster
