@@ -9,7 +9,9 @@ Instants are epoch milliseconds.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -139,29 +141,45 @@ def _cast(group: FeatureGroup, name: str, column: pa.ChunkedArray, kind: pa.Data
 def _batches(
     session: Session, group: FeatureGroup, since_ms: int | None, until_ms: int | None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield record batches as the query service sends them; its filter on time is of whole seconds."""
     doing = f"read the events of {group.name}"
-    with session.asking(doing):
-        found = session.feature_store.get_feature_group(group.name, group.version)
-        if found is None:
-            raise HopsworksError(
-                f"there is no feature group {group.name} version {group.version}, needs it: "
-                "run headrace hopsworks apply"
-            )
-        query = found.select([feature.name for feature in group.features])
-        time: Any = found.get_feature(group.event_time)
-        if since_ms is not None:
-            query = query.filter(time >= EPOCH + timedelta(seconds=since_ms // 1000))
-        if until_ms is not None:
-            query = query.filter(time < EPOCH + timedelta(seconds=-(-until_ms // 1000)))
+    with session.asking(doing), _unlogged():
         try:
-            with query.read_batches() as batches:
+            with _query(session, group, since_ms, until_ms).read_batches() as batches:
                 yield from batches
-        except ValueError as unserved:  # what the SDK raises where the cluster has no query service
+        # What the SDK raises where the cluster has no query service, and where that does not answer at first.
+        except (ValueError, AttributeError) as unserved:
+            why = unserved if isinstance(unserved, ValueError) else "no answer"
             raise HopsworksError(
-                f"cannot {doing}: {unserved}; needs the query service (Arrow Flight, port 5005) "
+                f"cannot {doing}: {why}; needs the query service (Arrow Flight, port 5005) "
                 "to be enabled and within reach"
             ) from unserved
+
+
+def _query(session: Session, group: FeatureGroup, since_ms: int | None, until_ms: int | None) -> Any:
+    # The SDK filters instants by whole seconds.
+    found = session.feature_store.get_feature_group(group.name, group.version)
+    if found is None:
+        raise HopsworksError(
+            f"there is no feature group {group.name} version {group.version}, needs it: run headrace hopsworks apply"
+        )
+    query = found.select([feature.name for feature in group.features])
+    time: Any = found.get_feature(group.event_time)
+    if since_ms is not None:
+        query = query.filter(time >= EPOCH + timedelta(seconds=since_ms // 1000))
+    if until_ms is not None:
+        query = query.filter(time < EPOCH + timedelta(seconds=-(-until_ms // 1000)))
+    return query
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    # The SDK's client logs the trace of every fault, which is told as one sentence here.
+    log = logging.getLogger("hsfs.core.arrow_flight_client")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _parts(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -76,10 +76,11 @@ class Calls:
         self._state.offline.upsert(group, rows)
         return self._state.offline.count(group)
 
-    def stop_queries(self) -> None:
-        """End the query service, and tell of none."""
+    def stop_queries(self, told: bool = True) -> None:
+        """End the query service; where it is not told, the cluster still says that it has one."""
         if self._state.queries:
             self._state.queries.close()
+        if told:
             self._state.queries = None
 
     def delete(self, feature_group: str, version: int, keys: list[list[Any]]) -> None:

@@ -137,8 +137,13 @@ def test_the_frame_is_that_of_the_same_events_without_hopsworks(held, session, s
     np.testing.assert_array_equal(rows["fraud_label"], expected)
 
 
-def test_without_the_query_service(held, session, store, tmp_path):
-    """The last but one of this file that asks it: it does not come back."""
+def test_a_query_service_that_goes_away_and_one_that_is_not_there(held, session, store):
+    """The last one of this file that asks for it: it does not come back."""
+    one = replace(DECLARED, events=(PAYMENTS,))
+    pull_events(session, one, store)
+    held.call("stop_queries", told=False)
+    with pytest.raises(HopsworksError, match=r"cannot read the events of payments_fg at .*Hopsworks Query Service"):
+        pull_events(session, one, store)
     held.call("stop_queries")
     session.close()
     settings = HopsworksSettings(held.host, held.project, held.api_key, held.port, held.ca_file)
