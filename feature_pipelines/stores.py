@@ -24,8 +24,8 @@ def open_store(
     """Open the store of a job for the block.
 
     With the option `hopsworks` (true) every record is a row in Hopsworks before it is committed; see
-    feature_pipelines.hopsworks. Raises StoreUnavailable, and ValueError for a store that is, and for a job that
-    does not say that it is to be (false gives it up).
+    feature_pipelines.hopsworks. Raises StoreUnavailable, and ValueError where a store was written so before and the
+    job does not say whether it still is (false gives it up).
     """
     with closing(EmbeddedStore(job.store, durable=job.options.get("fast") != "true")) as store:
         wish = job.options.get("hopsworks", "")
@@ -65,7 +65,7 @@ def _mirror(
         from feature_pipelines.hopsworks.opening import opened_mirror
     except ModuleNotFoundError as absent:
         raise ValueError(
-            f"Hopsworks needs {absent.name}, which is not installed: headrace[hopsworks,kafka]"
+            f"Hopsworks needs {absent.name}, which is not installed: pip install 'headrace[hopsworks,kafka]'"
         ) from absent
     wait_s = float(job.options.get("wait", "60"))
     with opened_mirror(store, application, groups, wait_s=wait_s, tell=tell, stop=stop) as mirrored:
