@@ -222,6 +222,18 @@ def encode_keys(keys: np.ndarray) -> list[bytes]:
     return [_encode_text(str(key).encode()) for key in keys]
 
 
+def decode_keys(encoded: Sequence[bytes], *, whole: bool) -> np.ndarray:
+    """Return the keys that `encode_keys` made these of: int64 [n] where they are `whole` numbers, else text [n].
+
+    Raises ValueError for a text so long that its end is a digest.
+    """
+    if whole:
+        return np.frombuffer(b"".join(encoded), dtype=">i8").astype(np.int64) ^ _SIGN
+    if any(not key.endswith(b"\0") for key in encoded):
+        raise ValueError(f"a key is longer than {_LONGEST_KEY - 1} bytes, the text of one that is kept cannot be told")
+    return np.array([key[:-1].decode() for key in encoded])
+
+
 def _encode_text(key: bytes) -> bytes:
     if len(key) < _LONGEST_KEY:
         return key + b"\0"
