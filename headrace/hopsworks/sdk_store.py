@@ -85,6 +85,8 @@ class SdkStore:
         self._closing()
 
     def _vectors(self, entries: list[Entry], left: float) -> list[list[Any]]:
+        from pymysql.err import MySQLError  # comes with the SDK
+
         how = {"return_type": "list", "allow_missing": True, "timeout": left, "transform": False}
         how |= {"force_rest_client": self._client == "rest", "force_sql_client": self._client == "sql"}
         try:
@@ -92,6 +94,10 @@ class SdkStore:
                 vectors = self._asked(entries, how)
         except HopsworksError as failed:
             raise _unavailable(failed, self.view) from failed
+        except MySQLError as away:
+            raise RonDBAway(
+                "the Hopsworks SDK cannot read features: the database cannot be reached, try later"
+            ) from away
         except (LookupError, RuntimeError, TypeError, ValueError) as broken:  # what the SDK makes of an odd answer
             raise BrokenAnswer(
                 f"the SDK made nothing of the answer about {self.view}: none of it is served"

@@ -68,6 +68,7 @@ DOORS = {
     "pybase64": ("headrace/stores/rondb/answers.py",),
     "py4j": ("feature_pipelines/engines/flink_job.py",),
     "pyflink": ("feature_pipelines/engines/flink_*.py",),
+    "pymysql": ("headrace/hopsworks/sdk_store.py",),
     "pyspark": ("feature_pipelines/engines/spark.py", "feature_pipelines/engines/spark_*.py"),
     "requests": ("headrace/hopsworks/session_faults.py",),
     "rich": ("headrace/cli/*.py",),
