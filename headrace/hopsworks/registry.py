@@ -75,12 +75,17 @@ def put_model(session: Session, directory: Path, manifest: Mapping[str, Any], fr
             description=f"view {manifest['fingerprint']}, {trained.get('rows', 'unknown')} rows, ONNX",
             model_schema=_Schema(manifest["columns"], manifest["outputs"]),
         )
-        saved = model.save(str(directory.resolve()), await_registration=_REGISTERED_S, keep_original_files=True)
-        if saved is None:
-            raise HopsworksError(f"model {name} was not found in the registry {_REGISTERED_S} s after it was put there")
-        if frame is not None:
-            session.project.get_dataset_api().upload(str(frame.resolve()), f"{_MODELS}/{name}/{saved.version}")
-    return int(saved.version)
+        try:
+            version = model.save(str(directory.resolve()), _REGISTERED_S, keep_original_files=True).version
+        except AttributeError as unseen:  # the SDK prints the address of a model that it did not find
+            raise HopsworksError(
+                f"model {name} was put into the registry and not found there within {_REGISTERED_S} s: "
+                f"see whether it comes, with headrace model list {name}"
+            ) from unseen
+    if frame is not None:
+        with session.quietly(f"keep the frame of model {name} version {version}, which is registered,"):
+            session.project.get_dataset_api().upload(str(frame.resolve()), f"{_MODELS}/{name}/{version}")
+    return int(version)
 
 
 def versions_of(session: Session, name: str) -> list[Version]:

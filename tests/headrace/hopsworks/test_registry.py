@@ -129,6 +129,13 @@ def test_a_registry_that_breaks_off(put, session, cluster, tmp_path):
         cluster.faults.clear()
 
 
+def test_a_model_that_does_not_come(put, session, monkeypatch):
+    monkeypatch.setattr(registry, "_REGISTERED_S", 0)
+    manifest = json.loads((put[0] / MANIFEST).read_text())
+    with pytest.raises(HopsworksError, match="small was put into the registry and not found there within 0 s: see"):
+        put_model(session, put[0], manifest)
+
+
 def test_a_key_that_was_taken_back(put, session, cluster):
     """The last one: the cluster has another key from here on."""
     cluster.rotate_key()
