@@ -18,7 +18,7 @@ from typing import Any, Self
 from tests.hopsworks.admin import packed, unpacked
 
 _START_S = 60.0
-_STOP_S = 30.0
+_STOP_S = 60.0  # a broker on a busy machine takes its time to write its topics
 _ROOT = Path(__file__).parents[2]
 
 
@@ -78,7 +78,11 @@ class StandIn:
                 )
             yield cls(**json.loads(line)["cluster"])
         finally:
-            process.communicate(timeout=_STOP_S)
+            try:
+                process.communicate(timeout=_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
 
     @property
     def faults(self) -> Faults:

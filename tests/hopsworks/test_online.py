@@ -25,7 +25,8 @@ STEPS = st.lists(st.tuples(st.sampled_from(("upsert", "newer", "delete", "look")
 
 @given(STEPS)
 def test_a_table_does_as_a_dict_and_tells_what_is_there(steps):
-    table, model = Table(COLUMNS, ("k",), "t"), {}
+    table = Table(COLUMNS, ("k",), "t")
+    model: dict[tuple[int], dict] = {}
     for step, row in steps:
         key = (row["k"],)
         if step == "look":
