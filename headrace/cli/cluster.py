@@ -27,6 +27,8 @@ HOPSWORKS = "hopsworks://"
 _NAMED = "HOPSWORKS_HOST"
 _START_S = 60.0
 _TAKEN_IN_S = 30.0
+_STAND_IN = "tests/hopsworks/__main__.py"
+_CHECKOUT = Path(__file__).parents[2]  # where this is not what was installed
 _LOOK_S = 0.005
 
 
@@ -68,15 +70,21 @@ def _named(home: Path) -> Iterator[str]:
 @contextmanager
 def stand_in(home: Path) -> Iterator[tuple[Mapping[str, Any], Mapping[str, str]]]:
     """Run the stand-in until the block ends; give where it is, and the variables that say so. Raises StackError."""
-    if not Path("tests/hopsworks/__main__.py").is_file():
+    if (folder := _checkout()) is None:
         raise StackError(
             f"there is no Hopsworks to talk to: name a cluster by {_NAMED}, HOPSWORKS_PROJECT and HOPSWORKS_API_KEY, "
             "or run this in a checkout, which has a stand-in"
         )
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    with worker("hopsworks", ["-m", "tests.hopsworks", "--home", str(home / "hopsworks")], logs) as running:
+    told = ["-m", "tests.hopsworks", "--home", str(home / "hopsworks")]
+    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+    with worker("hopsworks", told, logs, {"PYTHONPATH": path}) as running:
         yield _announced(running)
+
+
+def _checkout() -> Path | None:
+    return next((folder for folder in (Path.cwd(), _CHECKOUT) if (folder / _STAND_IN).is_file()), None)
 
 
 def _announced(running: Worker) -> tuple[Mapping[str, Any], Mapping[str, str]]:

@@ -10,10 +10,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import click
 
@@ -114,10 +115,15 @@ def server(module: str, flags: list[str], logs: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def worker(name: str, arguments: list[str], logs: Path) -> Iterator[Worker]:
-    """Run this Python with arguments until the block ends; what it says goes to its log."""
+def worker(
+    name: str, arguments: list[str], logs: Path, variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Worker]:
+    """Run this Python with arguments until the block ends; what it says goes to its log.
+
+    Its environment is ours and `variables`, without our settings.
+    """
     log = logs / f"{name}.log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     with log.open("wb") as out:
         # A session of its own: Ctrl-C reaches this process only, which then stops the others in order.
         process = subprocess.Popen(
@@ -126,7 +132,7 @@ def worker(name: str, arguments: list[str], logs: Path) -> Iterator[Worker]:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env=environment,
+            env={**ours, **variables},
         )
     try:
         yield Worker(name, process, log)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from applications.fraud.app import APP
+from headrace.cli import cluster as cluster_module
 from headrace.cli.cluster import TakenIn, cluster, mirrored
 from headrace.cli.stack import StackError
 from headrace.stores.embedded import EmbeddedStore
@@ -19,7 +20,7 @@ CARDS, AT = [7, 0, 9], 1_767_225_600_000
 
 
 def test_what_a_mirrored_store_holds_is_waited_for_in_the_cluster(tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HOPSWORKS_HOST", raising=False)
     group = APP.groups[0]
     with closing(EmbeddedStore(tmp_path / "store", durable=False)) as store, cluster(APP, tmp_path) as url:
@@ -38,8 +39,18 @@ def test_what_a_mirrored_store_holds_is_waited_for_in_the_cluster(tmp_path, monk
     assert "HOPSWORKS_HOST" not in os.environ
 
 
+def test_the_stand_in_is_that_of_the_folder_or_of_the_checkout_that_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cluster_module._checkout() == ROOT
+    beside = tmp_path / "tests" / "hopsworks" / "__main__.py"
+    beside.parent.mkdir(parents=True)
+    beside.touch()
+    assert cluster_module._checkout() == tmp_path
+
+
 def test_without_a_cluster_or_a_checkout_it_says_what_is_needed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cluster_module, "_CHECKOUT", tmp_path)  # as where the package was installed
     monkeypatch.delenv("HOPSWORKS_HOST", raising=False)
     with (
         pytest.raises(StackError, match="there is no Hopsworks to talk to: name a cluster by HOPSWORKS_HOST"),
