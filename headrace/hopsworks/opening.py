@@ -8,6 +8,7 @@ place of what the cluster says; `?tls=false` asks it in plain HTTP.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,10 +93,18 @@ def open_hopsworks(url: str, app: Application, environment: Mapping[str, str]) -
 
 
 def opened(at: StoreURL, declared: Declared, environment: Mapping[str, str]) -> RonDBStore | SdkStore:
-    """Log in, read what the reader must know, and return it; raises HopsworksError.
+    """Log in, read what the reader must know, and return the reader; raises HopsworksError.
 
     The session of a reader of RonDB is closed again; the SDK's own reader keeps it.
     """
+    reader = _opened(at, declared, environment)
+    # The SDK stays loaded: what it consists of is not looked through again, which would hold a request up for long.
+    gc.collect()
+    gc.freeze()
+    return reader
+
+
+def _opened(at: StoreURL, declared: Declared, environment: Mapping[str, str]) -> RonDBStore | SdkStore:
     session = connect(HopsworksSettings.of(environment))
     try:
         found = found_view(session, declared)

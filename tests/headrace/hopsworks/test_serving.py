@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -143,9 +144,11 @@ def test_the_server_is_where_the_cluster_says_unless_said_otherwise(session, clu
 
 def test_a_store_is_ready_when_the_cluster_has_the_view_and_its_server_answers(session, cluster):
     store = open_hopsworks(f"hopsworks-sdk://{cluster.host}:{cluster.rdrs_port}?tls=false", APP, environment(cluster))
+    frozen = gc.get_freeze_count()
     said = opened_readiness(store)
     store.close()
     assert said == "None"
+    assert gc.get_freeze_count() > frozen
 
 
 @pytest.mark.parametrize(
