@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,11 @@ def stand_in(home: Path) -> Iterator[tuple[Mapping[str, Any], Mapping[str, str]]
         )
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    told = ["-m", "tests.hopsworks", "--home", str(home / "hopsworks")]
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
-    with worker("hopsworks", told, logs, {"PYTHONPATH": path}) as running:
+    with (
+        TemporaryDirectory(dir=home, prefix="hopsworks-", ignore_cleanup_errors=True) as own,
+        worker("hopsworks", ["-m", "tests.hopsworks", "--home", own], logs, {"PYTHONPATH": path}) as running,
+    ):
         yield _announced(running)
 
 

@@ -25,7 +25,7 @@ from headrace.stores.online import LayoutMismatch, StoreUnavailable
 EXPECTED = (SourceError, RowsError, LayoutMismatch, StoreUnavailable, HopsworksError, ValueError)
 
 Advance = Callable[[float], None]
-console = Console(highlight=False)
+console = Console(highlight=False, force_jupyter=False)  # text in a notebook too, where bars need widgets
 
 
 @contextmanager

@@ -23,9 +23,7 @@ def clicks(tmp_path, monkeypatch):
 
 
 def test_it_is_streamed_inspected_asked_and_backfilled(clicks, headrace):
-    assert "6 events" in (
-        said := headrace("pipeline", "run", clicks, "--source", "clicks.csv", "--store", "s").output
-    )
+    assert "6 events" in (said := headrace("pipeline", "run", clicks, "--source", "clicks.csv", "--store", "s").output)
     assert "1 repeated" in said
     at = ["--as-of", str(AT + 300_000)]
     shown = headrace("pipeline", "inspect", clicks, "user_clicks", "--key", "7", "--store", "s", "--at", at[1]).output
