@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ from headrace.stores.online import LayoutMismatch, StoreUnavailable
 EXPECTED = (SourceError, RowsError, LayoutMismatch, StoreUnavailable, HopsworksError, ValueError)
 
 Advance = Callable[[float], None]
-console = Console(highlight=False, force_jupyter=False)  # text in a notebook too, where bars need widgets
+#: In a notebook it writes text alone: bars would need widgets there.
+console = Console(highlight=False, force_jupyter=False, force_terminal=False if "ipykernel" in sys.modules else None)
 
 
 @contextmanager
