@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from headrace.hopsworks.descriptors import set_apart
 from headrace.hopsworks.session_faults import HopsworksError as HopsworksError
 from headrace.hopsworks.session_faults import asking, limit_requests, preflight, within
 
@@ -205,6 +206,8 @@ def _sdk() -> Any:
     logging.root.addHandler(quiet)
     try:
         import hopsworks
+
+        set_apart()
     except ModuleNotFoundError as absent:
         if absent.name != "hopsworks":
             raise

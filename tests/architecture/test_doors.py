@@ -15,7 +15,7 @@ DOORS = {
     "confluent_kafka": ("feature_pipelines/kafka/*.py", "feature_pipelines/hopsworks/producer.py"),
     "duckdb": ("headrace/stores/history.py",),
     "fastavro": ("feature_pipelines/formats.py",),
-    "google": ("headrace/open_inference/grpc_*.py",),
+    "google": ("headrace/open_inference/grpc_*.py", "headrace/hopsworks/descriptors.py"),
     "grpc": ("headrace/open_inference/grpc_*.py",),
     "hopsworks": tuple(f"headrace/hopsworks/{name}.py" for name in ("session", "session_faults", "functions", "apply")),
     "hsfs": ("feature_pipelines/hopsworks/targets.py",),
