@@ -52,6 +52,12 @@ def outputs(notebook: Any, cell: str, kind: str = "text/plain") -> list[str]:
     return [output.data[kind] for output in found.outputs if kind in output.get("data", {})]
 
 
+def printed(notebook: Any, cell: str) -> str:
+    """Return what a cell wrote to its standard output."""
+    [found] = [each for each in notebook.cells if each.id == cell]
+    return "".join(output.text for output in found.outputs if output.get("name") == "stdout")
+
+
 @pytest.fixture
 def own(tmp_path):
     """A folder to run in, which must be empty in the end, and one for temporary files, with none of ours."""
@@ -110,6 +116,8 @@ def test_in_a_cluster_that_is_named_events_become_a_model_of_the_registry(own, t
     assert ast.literal_eval(outputs(notebook, "train")[0])["average_precision"] > 0.3  # a guess has 0.1
     assert len(outputs(notebook, "look", PNG)) == 1
     assert ast.literal_eval(outputs(notebook, "registered")[0])[:2] == ("fraud", 1)
+    fetched = f"done   fetch fraud: fraud version 1, fingerprint {APP.view.fingerprint[:16]}"
+    assert printed(notebook, "fetch").strip().startswith(fetched)  # text, without a bar's control characters
     assert ast.literal_eval(outputs(notebook, "answer")[0]) == "6,000 answers of version 1 are the network's"
 
 
