@@ -24,6 +24,7 @@ from tests.hopsworks.online import NotARowError
 
 _NEEDED = ("projectId", "featureGroupId", "subjectId")
 _KNOWN = {*_NEEDED, "onlineIngestionId", "storage", "upsertIfNewer", "operation"}
+_REST_S = 0.02
 _POLL_S = 0.02
 _BATCH = 200
 _SKIPPED = (b"offline", b"0")
@@ -89,11 +90,20 @@ class Ingestion:
         while not self._ended.is_set():
             self._assign(consumer, assigned)
             messages = [one for one in consumer.consume(_BATCH, _POLL_S) if one.error() is None]
-            if messages:
+            if not messages:
+                self._rest(consumer)
+            else:
                 self._late.append((time.monotonic() + self.delay_s, messages))
             while self._late and self._late[0][0] <= time.monotonic():
                 self._loop.call_soon_threadsafe(self._apply, self._late.popleft()[1])
         consumer.close()
+
+    def _rest(self, consumer: Consumer) -> None:
+        """Ask the broker for nothing for a moment: noida-db answers at once that there is nothing, whatever the wait."""
+        assigned = consumer.assignment()
+        consumer.pause(assigned)
+        self._ended.wait(_REST_S)
+        consumer.resume(assigned)
 
     def _assign(self, consumer: Consumer, assigned: set[str]) -> None:
         topics = {
