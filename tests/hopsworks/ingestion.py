@@ -99,7 +99,7 @@ class Ingestion:
         consumer.close()
 
     def _rest(self, consumer: Consumer) -> None:
-        """Ask the broker for nothing for a moment: noida-db answers at once that there is nothing, whatever the wait."""
+        """Ask for nothing for a moment: noida-db answers at once that there is nothing, whatever the wait."""
         assigned = consumer.assignment()
         consumer.pause(assigned)
         self._ended.wait(_REST_S)
