@@ -1,7 +1,12 @@
-"""How property tests search: a fixed walk where CI is set, a new one each time on a desk."""
+"""How property tests search: a fixed walk where CI is set, a new one each time on a desk; and clients that agree.
+
+tritonclient and kserve bring messages of the same names, of which one process takes only the first. Here
+tritonclient's are in a pool of their own, so that tests of both may share a process in any order.
+"""
 
 import os
 
+from google.protobuf import descriptor_pool
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -12,3 +17,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("headrace")
+
+_default = descriptor_pool.Default
+_own = descriptor_pool.DescriptorPool()
+descriptor_pool.Default = lambda: _own
+try:
+    import tritonclient.grpc  # noqa: F401
+finally:
+    descriptor_pool.Default = _default

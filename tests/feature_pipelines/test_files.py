@@ -141,7 +141,7 @@ def test_no_line_of_text_moves_another_event(tmp_path_factory, junk, every):
         (b"", "the event is empty"),
         (b"\xff", "the event is not JSON"),
         (b"[1]", "the event is a JSON list, needs an object"),
-        (b"5", "the event is a JSON int, needs an object"),
+        (b"5", "the event is a JSON number, needs an object"),
         (b"{}", "card is missing, an event of payments needs it"),
         (b'{"card": 1, "at": 2, "amount": NaN}', "the event is not JSON"),
         (b'{"card":{"a":1},"at":[],"amount":true}', "card is not a whole number"),

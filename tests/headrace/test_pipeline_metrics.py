@@ -175,7 +175,8 @@ def test_a_taken_port_is_refused():
 
 
 def test_every_metric_is_documented_with_its_kind_and_labels():
-    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    whole = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    page = whole[whole.index("## Is it fresh") : whole.index("\n## ", whole.index("headrace_group_keys"))]
     rows = [line.strip("| ").split("|") for line in page.splitlines() if line.startswith("| `headrace_")]
     said = {name.strip(" `"): (kind.strip(), set(labels.split())) for name, kind, labels, _ in rows}
     metrics = PipelineMetrics(STREAM, GROUPS, lambda group: 1)

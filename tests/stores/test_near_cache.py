@@ -173,7 +173,8 @@ def test_a_cache_answers_as_its_store_did_at_most_so_long_ago_and_stays_within_i
             for seen in range(41):
                 (kept,), (stale,) = cache.kept(cards(seen)[0])
                 assert not kept or int(kept) > now_ms - 2_000 - 1
-                assert not kept or stale == (int(kept) <= now_ms - 500)
+                at_the_edge = bool(kept) and abs(now_ms - 500 - int(kept)) <= 1  # rows say whole milliseconds
+                assert not kept or at_the_edge or stale == (int(kept) <= now_ms - 500)
         cache.close()
         assert (cache.entries, cache.size) == (0, 0)
 

@@ -94,7 +94,7 @@ def test_a_letter_tells_where_its_event_stands_in_the_topic(cluster, tmp_path):
     assert report.reasons == {
         "the event is not JSON": 1,
         "the event is empty": 1,
-        "the event is a JSON int": 1,
+        "the event is a JSON number": 1,
     }
     assert sorted((letter.partition, letter.offset, letter.event) for letter in run.letters.read()) == [
         (f"{address.topic}/0", 0, b"x"),
