@@ -5,8 +5,8 @@ tritonclient's are in a pool of their own, so that tests of both may share a pro
 """
 
 import os
+from contextlib import suppress
 
-from google.protobuf import descriptor_pool
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -18,10 +18,12 @@ settings.register_profile(
 )
 settings.load_profile("headrace")
 
-_default = descriptor_pool.Default
-_own = descriptor_pool.DescriptorPool()
-descriptor_pool.Default = lambda: _own
-try:
-    import tritonclient.grpc  # noqa: F401
-finally:
-    descriptor_pool.Default = _default
+with suppress(ModuleNotFoundError):  # the environment of an engine has none of them
+    from google.protobuf import descriptor_pool
+
+    _default, _own = descriptor_pool.Default, descriptor_pool.DescriptorPool()
+    descriptor_pool.Default = lambda: _own
+    try:
+        import tritonclient.grpc  # noqa: F401
+    finally:
+        descriptor_pool.Default = _default

@@ -161,4 +161,7 @@ class TakenIn:
 
 
 def _equal(ours: Sequence[Block], theirs: Sequence[Block]) -> bool:
-    return all(np.array_equal(a.values, b.values, equal_nan=True) for a, b in zip(ours, theirs, strict=True))
+    return all(
+        np.array_equal(a.values, b.values, equal_nan=True) and np.array_equal(a.found, b.found)
+        for a, b in zip(ours, theirs, strict=True)
+    )
