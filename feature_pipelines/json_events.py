@@ -45,9 +45,10 @@ class JsonReader:
         self._names = tuple(names)
         kinds = [dtypes[name] if dtypes else "" for name in names]
         self._arrays = [_ARRAYS.get(kind) for kind in kinds]
-        self._strict = _decoder(self._names, [_STRICT.get(kind, _TYPES.get(kind, Any)) for kind in kinds])
-        self._loose = _decoder(self._names, [_TYPES.get(kind, Any) for kind in kinds])
-        self._untyped = _decoder(self._names, [Any] * len(self._names))
+        self._strict = self._loose = self._untyped = _decoder(self._names, [Any] * len(self._names))
+        if dtypes:
+            self._strict = _decoder(self._names, [_STRICT.get(kind, _TYPES[kind]) for kind in kinds])
+            self._loose = _decoder(self._names, [_TYPES[kind] for kind in kinds])
 
     def read(self, values: Values) -> Read:
         """Return the columns of these events, each [n], and why each unreadable one, blank in all of them, is.
@@ -65,7 +66,7 @@ class JsonReader:
 
     def _piece(self, piece: Values, start: int, unreadable: dict[int, str]) -> tuple[Iterable[Any], bool]:
         """Return the columns of a piece, and whether every value is of its column's kind."""
-        for decode in (self._strict, self._loose, self._untyped):
+        for decode in dict.fromkeys((self._strict, self._loose, self._untyped)):
             with suppress(*_UNREAD):
                 rows = [_tuple(decode(value)) for value in piece]  # type: ignore[arg-type]
                 return zip(*rows, strict=True), decode is self._strict

@@ -30,8 +30,8 @@ def add(
         order = row.argsort(kind="stable")
         starts = np.arange(0, keys.size, at_once)
         for first, part in zip(starts, np.split(order, row[order].searchsorted(starts[1:])), strict=True):
-            some = {name: values[part] for name, values in own.items()}
-            too_late[part] &= _folded(change, group, keys[first : first + at_once], row[part] - first, some)
+            batch = {name: values[part] for name, values in own.items()}
+            too_late[part] &= _folded(change, group, keys[first : first + at_once], row[part] - first, batch)
     return too_late
 
 

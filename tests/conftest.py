@@ -5,9 +5,10 @@ tritonclient's are in a pool of their own, so that tests of both may share a pro
 """
 
 import os
-from contextlib import suppress
 
 from hypothesis import HealthCheck, settings
+
+from headrace.hopsworks.descriptors import set_apart
 
 settings.register_profile(
     "headrace",
@@ -18,12 +19,4 @@ settings.register_profile(
 )
 settings.load_profile("headrace")
 
-with suppress(ModuleNotFoundError):  # the environment of an engine has none of them
-    from google.protobuf import descriptor_pool
-
-    _default, _own = descriptor_pool.Default, descriptor_pool.DescriptorPool()
-    descriptor_pool.Default = lambda: _own
-    try:
-        import tritonclient.grpc  # noqa: F401
-    finally:
-        descriptor_pool.Default = _default
+set_apart("tritonclient.grpc")

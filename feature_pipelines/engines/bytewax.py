@@ -68,10 +68,12 @@ class BytewaxEngine:
         folder = Path(job.options.get("recovery") or job.store / "bytewax" / flow.stream.name)
         epoch = timedelta(seconds=whole(job.options, "epoch_s", EPOCH_S))
         with flow.sink() as sink:
-            sink.start(f"bytewax:{identity(folder, flow.buckets)}", flow.partitions())
+            here = flow.partitions()
+            sink.start(f"bytewax:{identity(folder, flow.buckets)}", here)
             if process == 0 and not any(folder.glob("*.sqlite3")):
                 init_db_dir(folder, _STATE_FILES)
-            graph = _dataflow(flow, sink, self.clock, stop, sink.partitions())
+            partitions = _Partitions(flow, stop, tuple(here), tuple(sink.partitions()))
+            graph = _dataflow(flow, sink, self.clock, partitions)
             try:
                 recovery = RecoveryConfig(str(folder))
                 cluster_main(graph, addresses, process, epoch_interval=epoch, recovery_config=recovery)
@@ -88,7 +90,7 @@ def _cause(failed: BaseException) -> BaseException:
     return at if isinstance(at, (SourceError, StoreUnavailable, ValueError)) else failed
 
 
-def _dataflow(flow: Flow, sink: Sink, clock: Clock, stop: Stop, known: Sequence[str]) -> Dataflow:
+def _dataflow(flow: Flow, sink: Sink, clock: Clock, partitions: _Partitions) -> Dataflow:
     graph = Dataflow(f"headrace_{flow.stream.name}")
 
     def parted(batch: Batch) -> list[Any]:
@@ -98,7 +100,7 @@ def _dataflow(flow: Flow, sink: Sink, clock: Clock, stop: Stop, known: Sequence[
         sink.report.events += batch.count
         return [*((chunk.key, chunk) for chunk in chunks), *([letters] if letters else [])]
 
-    read = op.input("read", graph, _Partitions(flow, stop, tuple(known)))
+    read = op.input("read", graph, partitions)
     parts = op.branch("refused", op.flat_map("split", read, parted), lambda item: isinstance(item, list))
     op.output("letters", parts.trues, _Out(lambda items: _bury(sink, items)))
     folded = op.stateful_batch("fold", parts.falses, lambda state: _State(flow, state or b""))
@@ -110,14 +112,14 @@ def _dataflow(flow: Flow, sink: Sink, clock: Clock, stop: Stop, known: Sequence[
 class _Partitions(FixedPartitionedSource[Batch, int | None]):
     flow: Flow
     stop: Stop
+    here: tuple[str, ...]  # those of the job's source
     known: tuple[str, ...]  # all that were ever begun: bytewax asks for each that it keeps a state of
 
     def list_parts(self) -> list[str]:
         return list(self.known)
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> _Partition:
-        here = for_part in self.flow.partitions()
-        source = self.flow.open(for_part, resume_state) if here else None
+        source = self.flow.open(for_part, resume_state) if for_part in self.here else None
         return _Partition(self, for_part, resume_state, source)
 
 

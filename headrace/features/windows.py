@@ -119,6 +119,13 @@ class WindowedGroup:
             "last": list(self.last),
         }
 
+    def own(self, records: np.ndarray) -> np.ndarray:
+        """Return records [n], those of another layout made empty in place."""
+        foreign = ~self.layout.known(records)
+        if some(foreign):
+            records[foreign] = self.empty(int(np.count_nonzero(foreign)))
+        return records
+
     def empty(self, rows: int) -> np.ndarray:
         """Return `rows` records in which nothing was counted."""
         records = np.zeros(rows, dtype=self.layout.dtype)

@@ -1,4 +1,4 @@
-"""Records as rows of a feature group in Hopsworks, and rows' tiles as records again.
+"""Records as rows of a feature group in Hopsworks.
 
 A row is the key, the newest event's time, every windowed statistic as of just after that event,
 and the record itself in `tiles`, byte for byte as the embedded store keeps it. The statistics are
@@ -8,7 +8,7 @@ of its own instant. Instants are epoch milliseconds; NaN stands for a null.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -40,15 +40,6 @@ def rows_of(feature_group: FeatureGroup, keys: np.ndarray, records: np.ndarray) 
     columns |= {name: values[:, at] for at, name in enumerate(names[: names.index(TILES)])}
     columns[TILES] = list(map(bytes, packing_of(group).encode(records)))
     return columns
-
-
-def records_of(group: WindowedGroup, tiles: Sequence[bytes | memoryview | None]) -> np.ndarray:
-    """Return the records [n] of rows' tiles, writable; empty where a row is absent or of another layout."""
-    records = packing_of(group).decode([row or b"" for row in tiles])
-    foreign = ~group.layout.known(records)
-    if some(foreign):
-        records[foreign] = group.empty(int(np.count_nonzero(foreign)))
-    return records
 
 
 def windowed(feature_group: FeatureGroup) -> WindowedGroup:

@@ -17,7 +17,6 @@ from typing import Any, Protocol
 import lmdb
 import numpy as np
 
-from headrace.features.columns import some
 from headrace.features.windows import WindowedGroup
 from headrace.stores import records as rows
 from headrace.stores.online import OffsetMismatch
@@ -70,11 +69,7 @@ class Change:
 
     def records(self, group: WindowedGroup, keys: np.ndarray) -> np.ndarray:
         """Return the records of distinct keys, writable."""
-        found = rows.fetch(self.txn, self.dbs.opened(group), group, keys)
-        foreign = ~group.layout.known(found)
-        if some(foreign):
-            found[foreign] = group.empty(int(np.count_nonzero(foreign)))
-        return found
+        return group.own(rows.fetch(self.txn, self.dbs.opened(group), group, keys))
 
     def write(self, group: WindowedGroup, keys: np.ndarray, records: np.ndarray) -> None:
         """Put the records of distinct keys."""

@@ -147,9 +147,7 @@ class _Change:
         for at, key in enumerate(encode_keys(keys)):
             if key in written:
                 records[at] = group.layout.read(written[key])[0]
-        foreign = ~group.layout.known(records)
-        records[foreign] = group.empty(int(foreign.sum()))
-        return records
+        return group.own(records)
 
     def write(self, group: WindowedGroup, keys: np.ndarray, records: np.ndarray) -> None:
         rows = self.written.setdefault(group.name, {})

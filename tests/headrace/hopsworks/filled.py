@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from headrace.application import Application
+from headrace.features import fold
 from headrace.hopsworks.apply import apply
 from headrace.hopsworks.declared import Declared
 from headrace.hopsworks.rows import rows_of
@@ -45,6 +46,18 @@ def fill(cluster: StandIn, app: Application, held: Mapping[str, tuple[np.ndarray
             }
             rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
             cluster.put(group.name, group.version, [_nulled(row) for row in rows])
+
+
+def one_event_each(app: Application, keys: np.ndarray, at_ms: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return keys 0 to n and records of one event each, at an instant and of the amount of its key, by group."""
+    events = {"datetime": np.full(keys.size, at_ms), "amount": keys * 1.0, "fraud_label": keys % 2 * 1.0}
+    events |= {name: np.zeros(keys.size) for name in ("latitude", "longitude")}
+    rows = {}
+    for group in app.groups:
+        records = group.empty(keys.size)
+        fold(group, records, keys, events)
+        rows[group.name] = (keys, records)
+    return rows
 
 
 def _nulled(row: dict[str, object]) -> dict[str, object]:

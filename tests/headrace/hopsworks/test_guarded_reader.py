@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from applications.fraud.app import APP
-from headrace.features import fold
 from headrace.hopsworks.declared import Declared
 from headrace.hopsworks.opening import StoreURL, opened
 from headrace.settings import TransformerSettings
 from headrace.stores.breaker import Circuit
 from headrace.stores.online import Block, Lookup, StoreUnavailable
 from headrace.stores.resilient import Resilient
-from tests.headrace.hopsworks.filled import cluster_of, environment, fill
+from tests.headrace.hopsworks.filled import cluster_of, environment, fill, one_event_each
 from tests.hopsworks import StandIn
 from transformer.resilience import guarded
 
@@ -47,15 +46,8 @@ FAULTS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     """A cluster with eight cards and terminals of one event each, of the amount of their key."""
-    events = {"datetime": np.full(8, NOW - 1000), "amount": KEYS * 1.0, "fraud_label": KEYS % 2 * 1.0}
-    events |= {name: np.zeros(8) for name in ("latitude", "longitude")}
-    rows = {}
-    for group in APP.groups:
-        records = group.empty(8)
-        fold(group, records, KEYS, events)
-        rows[group.name] = (KEYS, records)
     with cluster_of(APP, tmp_path_factory.mktemp("cluster")) as made:
-        fill(made, APP, rows)
+        fill(made, APP, one_event_each(APP, KEYS, NOW - 1000))
         yield made
 
 

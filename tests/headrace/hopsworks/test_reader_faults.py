@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 from applications.fraud.app import APP
-from headrace.features import fold
 from headrace.hopsworks.declared import Declared
 from headrace.hopsworks.opening import StoreURL, opened
 from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, StoreUnavailable
 from headrace.stores.rondb.errors import AccessRefused, BrokenAnswer, RonDBAway, ViewAbsent
-from tests.headrace.hopsworks.filled import cluster_of, environment, fill
+from tests.headrace.hopsworks.filled import cluster_of, environment, fill, one_event_each
 from tests.hopsworks import StandIn
 
 NOW = 1_772_323_200_000
@@ -44,15 +43,8 @@ FAULTS: dict[str, tuple[dict[str, Any], type, type]] = {
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     """A cluster with six cards and terminals of one event each, of the amount of their key."""
-    rows = {}
-    events = {"datetime": np.full(6, NOW - 1000), "amount": KEYS * 1.0, "fraud_label": KEYS % 2 * 1.0}
-    events |= {name: np.zeros(6) for name in ("latitude", "longitude")}
-    for group in APP.groups:
-        records = group.empty(6)
-        fold(group, records, KEYS, events)
-        rows[group.name] = (KEYS, records)
     with cluster_of(APP, tmp_path_factory.mktemp("cluster")) as made:
-        fill(made, APP, rows)
+        fill(made, APP, one_event_each(APP, KEYS, NOW - 1000))
         yield made
 
 

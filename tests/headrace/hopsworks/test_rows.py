@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from applications.fraud.app import APP
 from headrace.features.windows import fold, merge
 from headrace.hopsworks.declared import Declared
-from headrace.hopsworks.rows import records_of, rows_of
+from headrace.hopsworks.rows import rows_of
 from headrace.stores.online import block_of
 from headrace.stores.packed import packing_of
 
@@ -27,6 +27,11 @@ def folded(group, keys: int, events: int, seed: int) -> np.ndarray:
     columns[group.time] = 1_700_000_000_000 + np.sort(chance.integers(0, 40 * DAY, row.size))
     fold(group, records, row, columns)
     return records
+
+
+def records_of(group, tiles):
+    """Return the records of rows' tiles, as readers decode them."""
+    return group.own(packing_of(group).decode([row or b"" for row in tiles]))
 
 
 @given(of=GROUPS, keys=st.integers(1, 40), events=st.integers(0, 400), seed=st.integers(0, 99))
