@@ -18,6 +18,7 @@ COMMANDS = {
     "model": "headrace.cli.model",
     "features": "headrace.cli.features",
     "hopsworks": "headrace.cli.hopsworks",
+    "manifests": "headrace.cli.manifests",
     "doctor": "headrace.cli.doctor",
 }
 

@@ -79,6 +79,7 @@ DOORS = {
     "triton_python_backend_utils": ("predictor/backends/*",),
     "uvicorn": ("headrace/open_inference/server.py", "headrace/open_inference/http_protocol.py"),
     "uvloop": ("headrace/open_inference/server.py", "transformer/__main__.py", "predictor/__main__.py"),
+    "yaml": ("headrace/manifests/documents.py",),
     "xxhash": ("feature_pipelines/duplicates.py",),
 }
 

@@ -10,6 +10,7 @@ MAY_IMPORT = {
     "headrace.features": (),
     "headrace.open_inference": (),
     "headrace.stores": ("headrace.features",),
+    "headrace.manifests": ("headrace.settings",),
     "headrace.cli": PACKAGES,
     "feature_pipelines": ("headrace",),
     "transformer": ("headrace",),
