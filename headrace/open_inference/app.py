@@ -91,6 +91,8 @@ class App:
                 case ["v1", "models", asked] if asked.endswith(":predict"):
                     model = asked.removesuffix(":predict")
                     return self.gate.observed(model, self._predict_v1(model, scope, receive))
+                case ["v2", "repository", "index"]:
+                    return self._index(scope, receive)
         return self._told(scope["method"], parts)
 
     async def _infer(self, model: str, version: str, scope: dict[str, Any], receive: Any) -> Answer:
@@ -122,13 +124,15 @@ class App:
         servable = self.gate.model(model)
         deadline = self.gate.deadline(_allowed_s(headers))
         body = await read_body(receive, headers, self.max_body_bytes)
-        try:
-            asked = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequest(f"the body is not JSON ({error.msg}), needs a JSON object") from None
-        if not isinstance(asked, dict) or not isinstance(asked.get("instances"), list):
+        asked = _object(body)
+        if not isinstance(asked.get("instances"), list):
             raise InvalidRequest("the body has no instances, needs an object with a list 'instances'")
         return answer_json(200, await self.gate.predict_v1(servable, asked, deadline))
+
+    async def _index(self, scope: dict[str, Any], receive: Any) -> Answer:
+        body = await read_body(receive, dict(scope["headers"]), self.max_body_bytes)
+        asked = _object(body) if body else {}
+        return answer_json(200, self.gate.index(ready=asked.get("ready") is True))
 
     async def _told(self, method: str, parts: list[str]) -> Answer:
         allowed, say = self._route(parts)
@@ -148,6 +152,8 @@ class App:
             case ["metrics"] if self._metrics is not None:
                 metrics = self._metrics
                 return ["GET", "HEAD"], lambda: metrics_answer(metrics())
+            case ["v2", "repository", "index"]:
+                return ["POST"], None
             case ["v2", "models"]:
                 return ["GET", "HEAD"], lambda: answer_json(200, {"models": list(self.gate.servables)})
             case ["v2", "models", model, "versions", version, *rest]:
@@ -173,6 +179,14 @@ class App:
             case ["infer"]:
                 return ["POST"], None
         raise UnknownModel(f"there is no such route of model {servable.name!r}, needs infer, ready or config")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is not JSON ({error.msg}), needs a JSON object") from None
+    return asked if isinstance(asked, dict) else {}
 
 
 def _allowed_s(headers: Headers) -> float | None:

@@ -43,7 +43,18 @@ class Gate:
         if version and version not in servable.versions:
             known = ", ".join(servable.versions) or "none: it is not versioned"
             raise UnknownModel(f"model {name!r} has no version {version[:50]!r}, needs one of {known}")
-        return servable
+        chosen = getattr(servable, "at", None)
+        return servable if chosen is None else chosen(version)
+
+    def index(self, *, ready: bool = False) -> list[dict[str, str]]:
+        """Return name, version, state and reason of every version of every model, or of those that are ready."""
+        found = []
+        for name, servable in self.servables.items():
+            reason = servable.readiness()
+            if reason is None or not ready:
+                state = {"state": "READY" if reason is None else "UNAVAILABLE", "reason": reason or ""}
+                found += [{"name": name, "version": version, **state} for version in servable.versions or ("",)]
+        return found
 
     def why_not_ready(self) -> str | None:
         """Return None when every model is ready and the process is to stay, else the first reason."""

@@ -57,6 +57,9 @@ ModelOutput: string name 1, int32 data_type 2, *int64 dims 3
 ModelConfig: string name 1, string platform 2, int32 max_batch_size 4, *ModelInput input 5, *ModelOutput output 6, \
 map ModelParameter parameters 14, string backend 17
 ModelConfigResponse: ModelConfig config 1
+RepositoryIndexRequest: string repository_name 1, bool ready 2
+ModelIndex: string name 1, string version 2, string state 3, string reason 4
+RepositoryIndexResponse: *ModelIndex models 1
 """
 _HEALTH = """
 HealthCheckRequest: string service 1

@@ -67,6 +67,7 @@ class _Service:
             "ModelMetadata": self.model_metadata,
             "ModelConfig": self.model_config,
             "ModelInfer": self.model_infer,
+            "RepositoryIndex": self.repository_index,
         }
         return (
             grpc.method_handlers_generic_handler(
@@ -109,6 +110,9 @@ class _Service:
         for key, value in found.get("parameters", {}).items():
             config.parameters[key].string_value = value["string_value"]
         return INFERENCE["ModelConfigResponse"](config=config)
+
+    async def repository_index(self, message: Any, context: Any) -> Any:
+        return INFERENCE["RepositoryIndexResponse"](models=self.gate.index(ready=message.ready))
 
     async def model_infer(self, message: Any, context: Any) -> Any:
         return await self.gate.observed(message.model_name, self._infer(message, context))

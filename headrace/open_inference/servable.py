@@ -16,7 +16,9 @@ class Servable(Protocol):
     under way when they pass is cancelled.
 
     A servable may also have `async predict_v1(body, deadline) -> dict`, which answers
-    `{"instances": [...]}` with `{"predictions": [...]}`; without it the v1 route says 404.
+    `{"instances": [...]}` with `{"predictions": [...]}`; without it the v1 route says 404. One that holds
+    several versions, or is replaced while it serves, has `at(version) -> Servable`, the one that is asked in
+    its place; an empty version means its own choice. Who was given one may ask it to the end.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 from headrace.telemetry.endpoint import serve
 from headrace.telemetry.pipelines import PipelineMetrics
+from headrace.telemetry.predictors import PredictorMetrics
 from headrace.telemetry.servers import AGES, BUCKETS, RequestMetrics, ServerMetrics
 
-__all__ = ["AGES", "BUCKETS", "PipelineMetrics", "RequestMetrics", "ServerMetrics", "serve"]
+__all__ = ["AGES", "BUCKETS", "PipelineMetrics", "PredictorMetrics", "RequestMetrics", "ServerMetrics", "serve"]

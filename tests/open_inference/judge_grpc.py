@@ -55,7 +55,7 @@ def fields(message: Any) -> dict[int, tuple[str, Any]]:
 
 def same_on_the_wire() -> None:
     """Our private messages have the numbers and types of Triton's, which lives in this same process."""
-    ours_only = {"InferTensor", "TensorMetadata", "InferRequestedOutputTensor"}
+    ours_only = {"InferTensor", "TensorMetadata", "InferRequestedOutputTensor", "ModelIndex"}
     theirs = {**vars(service_pb2), **vars(service_pb2.model__config__pb2)}
     for name, message in INFERENCE.items():
         if name in ours_only:

@@ -81,6 +81,9 @@ class Judge:
         config = config if self.http else config["config"]
         assert config["parameters"]["headrace_fingerprint"]["string_value"] == "f" * 64
         assert config["input"][0]["data_type"] == "TYPE_FP64"
+        index = await got(ask.get_model_repository_index(**plain))
+        [listed] = index if self.http else index["models"]
+        assert (listed["name"], listed["version"], listed["state"]) == ("echo", "1", "READY")
 
     def tensor(self, array: np.ndarray, datatype: str, name: str = "a", binary: bool = True) -> Any:
         tensor = self.module.InferInput(name, list(array.shape), datatype)
