@@ -7,7 +7,8 @@ allows. What lies outside the first and the last edge was never seen in training
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,3 +30,22 @@ def histograms(matrix: np.ndarray, columns: Sequence[str], bins: int = BINS) -> 
         counts, _ = np.histogram(values, edges)
         out[name] = {"edges": edges.tolist(), "counts": counts.tolist()}
     return out
+
+
+def rows_like(reference: Mapping[str, Any], columns: Sequence[str], rows: int, seed: int = 0) -> np.ndarray:
+    """Draw float32 [rows, columns] whose columns, each by itself, look as in training; the same seed, the same rows.
+
+    >>> histogram = {"amount": {"edges": [0.0, 1.0, 9.0], "counts": [2, 0]}}
+    >>> bool((rows_like(histogram, ["amount"], 5) <= 1.0).all())
+    True
+    """
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((rows, len(columns)), dtype=np.float32)
+    for at, name in enumerate(columns):
+        edges, counts = np.asarray(reference[name]["edges"]), np.asarray(reference[name]["counts"], dtype=np.float64)
+        if not counts.sum():  # one value alone has one edge and no bin
+            drawn[:, at] = edges[0]
+            continue
+        bins = rng.choice(counts.size, rows, p=counts / counts.sum())
+        drawn[:, at] = rng.uniform(edges[bins], edges[bins + 1])
+    return drawn

@@ -13,6 +13,7 @@ import orjson
 from headrace.application import Application
 from headrace.cli.console import APP, DIRECTORY, Step, console, step
 from headrace.cli.in_cluster import connected, in_cluster
+from headrace.cli.model_archive import command as archive
 from headrace.hopsworks import registry
 from headrace.hopsworks.session import Session
 from predictor.repository import MANIFEST, ModelRefused, difference, incoming, read_manifest
@@ -24,6 +25,9 @@ _VERSION = click.IntRange(1)
 @click.group("model")
 def command() -> None:
     """Put models into a registry, name them there, and fetch them to be served."""
+
+
+command.add_command(archive)
 
 
 @command.command("put")

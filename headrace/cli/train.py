@@ -33,6 +33,7 @@ from headrace.features.rows import RowsError
 )
 @click.option("--out", required=True, type=DIRECTORY, help="The model repository.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same model.")
+@click.option("--torchscript", type=FILE, help="Of --frame: write the model here as TorchScript too, for an archive.")
 @in_cluster
 def command(
     app: Application,
@@ -43,6 +44,7 @@ def command(
     register: bool,
     out: Path,
     seed: int,
+    torchscript: Path | None,
     **cluster: Any,
 ) -> None:
     """Train APP's model on a frame, export it to ONNX and prove that both answer alike.
@@ -53,13 +55,15 @@ def command(
     if (frame is None) == (origin is None):
         raise click.UsageError("needs a frame or where events come from, one of them: --frame FILE or --from hopsworks")
     if frame is None:
+        if torchscript is not None:
+            raise click.UsageError("--torchscript needs a frame: --frame FILE")
         from headrace.cli.train_from import train_from_hopsworks
 
         train_from_hopsworks(app, out, seed, since, until, register, cluster)
         return
     with refusals(), step(f"train {app.name}") as doing:
         rows = training_rows(app, read_table(frame))
-        directory, _ = train_and_publish(app, *rows, out, doing, seed)
+        directory, _ = train_and_publish(app, *rows, out, doing, seed, torchscript=torchscript)
     console.print(f"       {directory}, fingerprint {app.view.fingerprint[:16]}", soft_wrap=True)
 
 
@@ -73,8 +77,9 @@ def train_and_publish(
     doing: Step,
     seed: int = 0,
     origin: Mapping[str, Any] | None = None,
+    torchscript: Path | None = None,
 ) -> tuple[Path, float]:
-    """Train on rows in order of time and write the model to the repository `out`.
+    """Train on rows in order of time and write the model to the repository `out`, to `torchscript` too where given.
 
     `origin` is said in its manifest, beside what it was trained on. Returns the model's directory and
     how far torch and ONNX lie apart.
@@ -92,6 +97,10 @@ def train_and_publish(
         metrics=trained.held_out,
         trained_on={**trained.trained_on, **(origin or {})},
     )
+    if torchscript is not None:
+        from predictor.torchscript import save_torchscript
+
+        save_torchscript(trained.module, app.view, app.model_outputs, torchscript)
     doing.result = f"{len(labels):,} rows, {int(labels.sum()):,} positive; torch and ONNX within {apart:.0e}"
     return directory, apart
 

@@ -17,7 +17,11 @@ LONGEST_FUNCTION = 60
 #: The outermost loop of each process, and how many broad excepts it has.
 BROAD = {"headrace/open_inference/shield.py": 1}
 #: Where tests of what is not installed here are left out, each with the command that runs them.
-SKIPS = {"tests/feature_pipelines/engines/conftest.py", "tests/hopsworks/conftest.py"}
+SKIPS = {
+    "tests/feature_pipelines/engines/conftest.py",
+    "tests/hopsworks/conftest.py",
+    "tests/predictor/torchserve/conftest.py",
+}
 #: What a pure function cannot read: the clock, the environment, chance and files.
 IMPURE = {"os", "time", "random", "secrets", "pathlib", "io", "socket", "subprocess", "threading", "asyncio"}
 

@@ -56,6 +56,17 @@ def payments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def frame(tmp_path_factory: pytest.TempPathFactory, payments: Path) -> Path:
+    """A training frame of the payments, as `headrace backfill` writes it."""
+    out = tmp_path_factory.mktemp("frame") / "frame.parquet"
+    made = CliRunner().invoke(
+        main, ["backfill", "fraud", "--events", str(payments), "--spine", str(payments), "--out", str(out)]
+    )
+    assert made.exit_code == 0, made.output
+    return out
+
+
 @pytest.fixture
 def store(headrace: Headrace, payments: Path, tmp_path: Path) -> Path:
     """A store into which payments and labels were streamed."""

@@ -49,19 +49,6 @@ def test_the_command_tells_its_version_and_refuses_what_it_does_not_know(headrac
     assert set(COMMANDS) >= {"demo", "up", "pipeline", "backfill", "train", "features", "doctor"}
 
 
-@pytest.fixture(scope="session")
-def frame(tmp_path_factory, payments):
-    """A training frame of the payments, as `headrace backfill` writes it."""
-    from click.testing import CliRunner
-
-    out = tmp_path_factory.mktemp("frame") / "frame.parquet"
-    made = CliRunner().invoke(
-        main, ["backfill", "fraud", "--events", str(payments), "--spine", str(payments), "--out", str(out)]
-    )
-    assert made.exit_code == 0, made.output
-    return out
-
-
 def test_a_model_is_trained_from_a_frame_and_answers_by_its_fingerprint(headrace, frame, tmp_path):
     output = headrace("train", "fraud", "--frame", frame, "--out", tmp_path / "m", "--seed", 3).output
     positive = sum(pq.read_table(frame).column("fraud_label").to_pylist())
