@@ -20,6 +20,10 @@ class RuntimeRefused(Exception):
     """The file is not a model this runtime can run; the text says why."""
 
 
+class RunFailed(Exception):
+    """The model could be loaded and not be run; the text says why, without the features."""
+
+
 class Runtime:
     """A model with one float32 input `features` [rows, width] and named outputs [rows]."""
 
@@ -45,6 +49,8 @@ class Runtime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # Threads that turn in circles between runs use up a container's quota, and its other threads' time.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
             return cls(onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
@@ -57,16 +63,20 @@ class Runtime:
         return self.properties.get("headrace_fingerprint", "")
 
     def run(self, features: np.ndarray, outputs: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
-        """Return the outputs of float32 [rows, width] by name; ValueError for another width.
+        """Return the outputs of float32 [rows, width] by name; ValueError for another width, RunFailed.
 
         `outputs` names those wanted; all of them unless it is given.
         """
         if features.ndim != 2 or features.shape[1] != self.width:
             raise ValueError(f"features have shape {list(features.shape)}, needs [rows, {self.width}]")
         wanted = outputs or self.outputs
-        given: list[Any] = self._session.run(wanted, {INPUT: np.ascontiguousarray(features, dtype=np.float32)})
+        try:
+            given: list[Any] = self._session.run(wanted, {INPUT: np.ascontiguousarray(features, dtype=np.float32)})
+        except _FAILURES as failed:
+            raise RunFailed(f"ONNX Runtime failed with {type(failed).__name__} on {len(features)} rows") from failed
         return dict(zip(wanted, given, strict=True))
 
 
 _state = onnxruntime.capi.onnxruntime_pybind11_state
 _REFUSALS = (_state.InvalidProtobuf, _state.InvalidGraph, _state.Fail, _state.InvalidArgument, _state.NotImplemented)
+_FAILURES = (_state.Fail, _state.InvalidArgument, _state.RuntimeException, _state.EPFail)

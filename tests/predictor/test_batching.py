@@ -1,0 +1,221 @@
+"""Rows of requests that wait at the same time are joined into one run, and nobody can tell from an answer."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.open_inference import Overloaded
+from headrace.runtime import Runtime
+from predictor.batching import Batches, Limits, Threads
+
+SAME = 1e-6  # float32 arithmetic whose order may differ with the number of rows
+
+
+def total(features, wanted):
+    return {name: features.sum(axis=1) for name in wanted or ("p", "q")}
+
+
+def rows_of(count, value=1.0):
+    return np.full((count, 2), value, dtype=np.float32)
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+class Held:
+    """A run that begins and waits to be let go."""
+
+    def __init__(self):
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, features, wanted):
+        self.begun.set()
+        assert self.go.wait(20)
+        return total(features, wanted)
+
+
+async def until(event):
+    assert await asyncio.to_thread(event.wait, 20)
+
+
+def test_what_comes_in_one_turn_of_the_loop_is_one_run(pool):
+    seen = []
+    batches = Batches(total, Threads(pool, 1), inline_rows=100, observe=lambda *told: seen.append(told))
+
+    async def ask():
+        return await asyncio.gather(*(batches.score(rows_of(n, n), ("p",)) for n in (1, 2, 3)))
+
+    answers = asyncio.run(ask())
+    assert seen == [(3, 6)]
+    assert [answer["p"].tolist() for answer in answers] == [[2], [4, 4], [6, 6, 6]]
+
+
+def test_one_that_is_alone_waits_for_nobody(pool):
+    seen = []
+    batches = Batches(total, Threads(pool, 1), inline_rows=100, observe=lambda *told: seen.append(told))
+    for _ in range(2):
+        asyncio.run(batches.score(rows_of(4), ("p",)))
+    assert seen == [(1, 4), (1, 4)]
+
+
+def test_what_comes_while_a_run_is_under_way_is_the_next_run(pool):
+    seen, held = [], Held()
+    batches = Batches(held, Threads(pool, 1), observe=lambda *told: seen.append(told))
+
+    async def ask():
+        first = asyncio.create_task(batches.score(rows_of(1), ("p",)))
+        await until(held.begun)
+        others = [asyncio.create_task(batches.score(rows_of(n), ("p",))) for n in (2, 3, 4)]
+        await asyncio.sleep(0)
+        assert (seen, batches.waiting_rows) == ([(1, 1)], 9)
+        held.go.set()
+        return await asyncio.gather(first, *others)
+
+    assert [len(answer["p"]) for answer in asyncio.run(ask())] == [1, 2, 3, 4]
+    assert seen == [(1, 1), (3, 9)]
+    assert batches.waiting_rows == 0
+
+
+def test_no_run_is_joined_beyond_its_limit_and_a_large_request_is_a_run_by_itself(pool):
+    seen = []
+    limits = Limits(batch_rows=10)
+    batches = Batches(total, Threads(pool, 1), limits, observe=lambda *told: seen.append(told))
+
+    async def ask():
+        return await asyncio.gather(*(batches.score(rows_of(n), ("p",)) for n in (4, 6, 1, 50, 2)))
+
+    assert [len(answer["p"]) for answer in asyncio.run(ask())] == [4, 6, 1, 50, 2]
+    assert seen == [(2, 10), (1, 1), (1, 50), (1, 2)]
+
+
+def test_a_small_request_does_not_wait_for_a_large_one(pool):
+    held = Held()
+    batches = Batches(
+        lambda features, wanted: held(features, wanted) if len(features) > 10 else total(features, wanted),
+        Threads(pool, 1),
+        inline_rows=10,
+    )
+
+    async def ask():
+        large = asyncio.create_task(batches.score(rows_of(11), ("p",)))
+        await until(held.begun)
+        small = await batches.score(rows_of(1), ("p",))
+        assert not large.done()
+        held.go.set()
+        return small, await large
+
+    small, large = asyncio.run(ask())
+    assert (len(small["p"]), len(large["p"])) == (1, 11)
+
+
+def test_joining_can_be_turned_off(pool):
+    seen = []
+    batches = Batches(total, Threads(pool, 1), Limits(1), inline_rows=9, observe=lambda *told: seen.append(told))
+
+    async def ask():
+        await asyncio.gather(*(batches.score(rows_of(n), ("p",)) for n in (1, 2, 20, 21)))
+
+    asyncio.run(ask())
+    assert seen == [(1, 1), (1, 2), (1, 20), (1, 21)]
+
+
+def test_a_full_queue_refuses_and_says_how_full(pool):
+    held = Held()
+    batches = Batches(held, Threads(pool, 1), Limits(queue_rows=10))
+
+    async def ask():
+        first = asyncio.create_task(batches.score(rows_of(50), ("p",)))  # larger than the queue: nothing waits
+        await until(held.begun)
+        second = asyncio.create_task(batches.score(rows_of(8), ("p",)))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded) as refused:
+            await batches.score(rows_of(3), ("p",))
+        third = asyncio.create_task(batches.score(rows_of(2), ("p",)))
+        await asyncio.sleep(0)
+        held.go.set()
+        return refused.value, await asyncio.gather(first, second, third)
+
+    refused, answers = asyncio.run(ask())
+    assert refused.message == "8 rows wait for a run and 3 more were asked for, needs at most 10: try later"
+    assert refused.http_status == 429
+    assert [len(answer["p"]) for answer in answers] == [50, 8, 2]
+
+
+def test_who_hung_up_is_not_run_for(pool):
+    seen, held = [], Held()
+    batches = Batches(held, Threads(pool, 1), observe=lambda *told: seen.append(told))
+
+    async def ask():
+        first = asyncio.create_task(batches.score(rows_of(1), ("p",)))
+        await until(held.begun)
+        gone, stays = (asyncio.create_task(batches.score(rows_of(n), ("p",))) for n in (7, 2))
+        await asyncio.sleep(0)
+        gone.cancel()
+        held.go.set()
+        await asyncio.gather(first, stays)
+        assert gone.cancelled()
+
+    asyncio.run(ask())
+    assert seen == [(1, 1), (1, 2)]
+
+
+def test_a_run_that_fails_fails_for_all_in_it_and_for_nobody_after(pool):
+    def run(features, wanted):
+        if len(features) > 3:
+            raise ArithmeticError("too many")
+        return total(features, wanted)
+
+    batches = Batches(run, Threads(pool, 1), inline_rows=100)
+
+    async def ask():
+        both = await asyncio.gather(*(batches.score(rows_of(2), ("p",)) for _ in range(2)), return_exceptions=True)
+        return both, await batches.score(rows_of(2), ("p",))
+
+    failed, answer = asyncio.run(ask())
+    assert [str(one) for one in failed] == ["too many"] * 2
+    assert answer["p"].tolist() == [2, 2]
+
+
+def test_each_gets_the_outputs_it_wants(pool):
+    batches = Batches(total, Threads(pool, 1), inline_rows=100)
+
+    async def ask():
+        return await asyncio.gather(batches.score(rows_of(1), ("p",)), batches.score(rows_of(1), ("q",)))
+
+    one, other = asyncio.run(ask())
+    assert "p" in one
+    assert "q" in other
+
+
+@pytest.fixture(scope="module")
+def runtime(published):
+    return Runtime.open(published / "small" / "1" / "model.onnx")
+
+
+requests = st.lists(st.integers(0, 40), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes=requests, inline_rows=st.integers(0, 50), batch_rows=st.integers(1, 60), seed=st.integers(0, 2**32 - 1))
+def test_a_joined_answer_is_that_of_a_run_alone(runtime, sizes, inline_rows, batch_rows, seed):
+    rng = np.random.default_rng(seed)
+    asked = [rng.normal(20, 30, (size, runtime.width)).astype(np.float32) for size in sizes]
+    alone = [runtime.run(features)["p"] for features in asked]
+    with ThreadPoolExecutor(2) as pool:
+        batches = Batches(runtime.run, Threads(pool, 2), Limits(batch_rows), inline_rows=inline_rows)
+
+        async def ask():
+            return await asyncio.gather(*(batches.score(features, ("p",)) for features in asked))
+
+        joined = [answer["p"] for answer in asyncio.run(ask())]
+    for one, other in zip(joined, alone, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=SAME)
+    assert batches.waiting_rows == 0
