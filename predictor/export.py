@@ -22,6 +22,7 @@ from headrace.features import FeatureView
 from headrace.runtime import INPUT, Runtime
 from predictor.reference import histograms
 from predictor.repository import ModelRefused, write_model
+from predictor.triton import Serving
 
 OPSET = 20
 PARITY = 1e-5  # float32 arithmetic in another order; probabilities differ by about 1e-7
@@ -79,15 +80,18 @@ def publish(
     *,
     outputs: Sequence[str],
     name: str = "",
-    version: str = "1",
+    version: int | None = None,
+    promote: bool = False,
+    labels: Mapping[str, Sequence[str]] | None = None,
+    serving: Serving | None = None,
     metrics: Mapping[str, Any] | None = None,
     trained_on: Mapping[str, Any] | None = None,
 ) -> tuple[Path, float]:
     """Export, prove parity on `sample`, and write the model to the repository, under the view's name or another.
 
     `sample` is the training matrix or a part of it; the reference histograms are made of
-    it. Returns the model's directory and the parity. Raises ModelRefused where the exported
-    file answers otherwise than the module.
+    it. The rest is `write_model`'s. Returns the model's directory and the parity. Raises ModelRefused where
+    the exported file answers otherwise than the module.
     """
     repository = Path(repository)
     repository.mkdir(parents=True, exist_ok=True)
@@ -107,6 +111,9 @@ def publish(
         columns=view.describe(),
         outputs=outputs,
         version=version,
+        promote=promote,
+        labels=labels,
+        serving=serving,
         metrics={**(metrics or {}), "parity": apart},
         reference=histograms(sample, view.names),
         trained_on=trained_on or {},

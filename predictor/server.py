@@ -21,10 +21,9 @@ import numpy as np
 from headrace.open_inference import InferRequest, InferResponse, InvalidRequest, PredictorFailed, Tensor
 from headrace.runtime import INPUT, Runtime, RuntimeRefused
 from predictor.repository import Manifest, ModelRefused, read_model
-from predictor.triton import model_config_json
+from predictor.triton import model_metadata
 
 INLINE_ROWS = 512
-PLATFORM = "onnxruntime_onnx"
 
 
 class OnnxServable:
@@ -32,18 +31,11 @@ class OnnxServable:
 
     def __init__(self, manifest: Manifest, runtime: Runtime, pool: ThreadPoolExecutor) -> None:
         self.name = manifest.name
-        self.versions: tuple[str, ...] = (manifest.version,)
+        self.versions: tuple[str, ...] = (str(manifest.version),)
         self.fingerprint = manifest.fingerprint
         self._runtime, self._pool = runtime, pool
-        outputs = [output["name"] for output in manifest.outputs]
-        self._config = model_config_json(self.name, manifest.columns, outputs, manifest.fingerprint)
-        self._metadata = {
-            "name": self.name,
-            "versions": list(self.versions),
-            "platform": PLATFORM,
-            "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, runtime.width]}],
-            "outputs": [{"name": output, "datatype": "FP32", "shape": [-1]} for output in outputs],
-        }
+        self._config = manifest.config
+        self._metadata = model_metadata(manifest.config) | {"versions": list(self.versions)}
 
     def readiness(self) -> str | None:
         """A model that could be loaded is ready."""
@@ -62,7 +54,8 @@ class OnnxServable:
         features = _features(request.inputs, self._runtime.width)
         wanted = tuple(name for name in self._runtime.outputs if not request.outputs or request.wants(name))
         given = await self._run(features, wanted or self._runtime.outputs)
-        outputs = [Tensor(name, "FP32", array) for name, array in given.items()]
+        # As Triton answers for a model that batches: [rows, 1].
+        outputs = [Tensor(name, "FP32", array.reshape(-1, 1)) for name, array in given.items()]
         return InferResponse(self.name, self.versions[0], request.id, outputs)
 
     async def predict_v1(self, body: dict[str, Any], deadline: float) -> dict[str, Any]:

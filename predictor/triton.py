@@ -1,72 +1,166 @@
-"""Triton's words for a model: config.pbtxt, and the same as the JSON its server answers.
+"""Triton's words for a model: its configuration and its metadata, in the JSON that its server answers.
 
-`max_batch_size` is 0: the first dimension is the model's own, so that outputs stay [rows]
-instead of [rows, 1]. Requests for ranking come as batches already.
+Requests of several callers are joined into batches (`max_batch_size` above 0), so the first
+dimension is not in `dims`. A model answers [rows]; Triton cannot say so of a model that batches,
+and gives [rows, 1], by the reshape that its documents name for this case. What is not batched by
+a server, ours or Triton's, waits at most the queue delay and is turned away past the queue's size.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Columns = Sequence[Mapping[str, Any]]
 COMPARED = ("name", "dtype", "missing", "source")
+INPUT, BACKEND, PLATFORM = "features", "onnxruntime", "onnxruntime_onnx"
+PRODUCTION, FINGERPRINT, COLUMNS = "headrace_production", "headrace_fingerprint", "headrace_columns"
 
-_TEMPLATE = """\
-name: {name}
-platform: "onnxruntime_onnx"
-backend: "onnxruntime"
-max_batch_size: 0
-input [
-  {{
-    name: "features"
-    data_type: TYPE_FP32
-    dims: [ -1, {width} ]
-  }}
-]
-output [
-{outputs}
-]
-parameters {{
-  key: "headrace_fingerprint"
-  value {{ string_value: {fingerprint} }}
-}}
-parameters {{
-  key: "headrace_columns"
-  value {{ string_value: {columns} }}
-}}
-"""
+#: Execution accelerators by the name they are asked for with; on a machine without a GPU they are without effect.
+ACCELERATORS: Mapping[str, list[dict[str, Any]]] = {
+    "tensorrt-fp16": [{"name": "tensorrt", "parameters": {"precision_mode": "FP16"}}],
+    "tensorrt-fp32": [{"name": "tensorrt", "parameters": {"precision_mode": "FP32"}}],
+}
+_FIELDS = frozenset(
+    {
+        *("name", "platform", "backend", "max_batch_size", "version_policy", "input", "output", "instance_group"),
+        *("dynamic_batching", "optimization", "model_warmup", "parameters"),
+    }
+)
 
 
-def model_config(name: str, columns: Columns, outputs: Sequence[str], fingerprint: str) -> str:
-    """Return config.pbtxt of an ONNX model `features` FP32 [-1, columns] -> outputs FP32 [-1]."""
-    rows = ",\n".join(
-        f"  {{\n    name: {_text(output)}\n    data_type: TYPE_FP32\n    dims: [ -1 ]\n  }}" for output in outputs
-    )
-    return _TEMPLATE.format(
-        name=_text(name),
-        width=len(columns),
-        outputs=rows,
-        fingerprint=_text(fingerprint),
-        columns=_text(told(columns)),
-    )
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How a model is served: batches in rows, the queue in requests, times in microseconds.
+
+    `max_batch_size` also bounds a single request. Batches of other requests are joined up to the largest
+    of `preferred_batch_size`; one below them waits `max_queue_delay_us` for more. `instances` is per device.
+    Raises ValueError for what Triton would not take.
+    """
+
+    max_batch_size: int = 16_384
+    preferred_batch_size: tuple[int, ...] = (64, 256)
+    max_queue_delay_us: int = 100
+    max_queue_size: int = 1024
+    queue_timeout_us: int = 1_000_000
+    instances: int = 1
+    accelerator: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "preferred_batch_size", tuple(sorted(set(self.preferred_batch_size))))
+        least = {"max_batch_size": 1, "max_queue_delay_us": 0, "max_queue_size": 1, "queue_timeout_us": 1}
+        for name, least_of in (least | {"instances": 1}).items():
+            if (found := getattr(self, name)) < least_of:
+                raise ValueError(f"{name} is {found}, needs at least {least_of}")
+        if outside := [size for size in self.preferred_batch_size if not 1 <= size <= self.max_batch_size]:
+            raise ValueError(f"preferred_batch_size has {outside[0]}, needs 1 to max_batch_size {self.max_batch_size}")
+        if self.accelerator and self.accelerator not in ACCELERATORS:
+            raise ValueError(f"accelerator is {self.accelerator!r}, needs one of {', '.join(ACCELERATORS)}")
 
 
-def model_config_json(name: str, columns: Columns, outputs: Sequence[str], fingerprint: str) -> dict[str, Any]:
-    """Return the same configuration as Triton's HTTP server would give it."""
+def model_config(
+    name: str,
+    columns: Columns,
+    outputs: Iterable[str],
+    fingerprint: str,
+    *,
+    production: int = 1,
+    versions: Collection[int] = (1,),
+    serving: Serving = Serving(),
+    labelled: Collection[str] = (),
+) -> dict[str, Any]:
+    """Return the configuration of an ONNX model `features` FP32 [rows, columns] -> outputs FP32 [rows].
+
+    `versions` are those that are loaded, `production` the one whose fingerprint and columns are told;
+    `labelled` names the outputs that have a file of labels.
+    """
+    accelerator = ACCELERATORS.get(serving.accelerator)
+    warm = {1, *serving.preferred_batch_size[-1:]}
     return {
         "name": name,
-        "platform": "onnxruntime_onnx",
-        "backend": "onnxruntime",
-        "max_batch_size": 0,
-        "input": [{"name": "features", "data_type": "TYPE_FP32", "dims": [-1, len(columns)]}],
-        "output": [{"name": output, "data_type": "TYPE_FP32", "dims": [-1]} for output in outputs],
+        "platform": PLATFORM,
+        "backend": BACKEND,
+        "max_batch_size": serving.max_batch_size,
+        "version_policy": {"specific": {"versions": sorted(versions)}},
+        "input": [{"name": INPUT, "data_type": "TYPE_FP32", "dims": [len(columns)]}],
+        "output": [_output(output, output in labelled) for output in outputs],
+        "instance_group": [{"count": serving.instances, "kind": "KIND_AUTO"}],
+        "dynamic_batching": {
+            "preferred_batch_size": list(serving.preferred_batch_size),
+            "max_queue_delay_microseconds": serving.max_queue_delay_us,
+            "default_queue_policy": {
+                "timeout_action": "REJECT",
+                "default_timeout_microseconds": serving.queue_timeout_us,
+                "allow_timeout_override": True,
+                "max_queue_size": serving.max_queue_size,
+            },
+        },
+        **(
+            {"optimization": {"execution_accelerators": {"gpu_execution_accelerator": accelerator}}}
+            if accelerator
+            else {}
+        ),
+        "model_warmup": [_warmup(rows, len(columns)) for rows in sorted(warm)],
         "parameters": {
-            "headrace_fingerprint": {"string_value": fingerprint},
-            "headrace_columns": {"string_value": told(columns)},
+            PRODUCTION: {"string_value": str(production)},
+            FINGERPRINT: {"string_value": fingerprint},
+            COLUMNS: {"string_value": told(columns)},
         },
     }
+
+
+def model_metadata(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Triton's server tells of a model with this configuration."""
+    batched = config["max_batch_size"] > 0
+
+    def tensors(side: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": tensor["name"],
+                "datatype": tensor["data_type"].removeprefix("TYPE_"),
+                "shape": [-1, *tensor["dims"]] if batched else list(tensor["dims"]),
+            }
+            for tensor in config[side]
+        ]
+
+    return {
+        "name": config["name"],
+        "versions": [str(version) for version in served_by(config)],
+        "platform": config["platform"],
+        "inputs": tensors("input"),
+        "outputs": tensors("output"),
+    }
+
+
+def served_by(config: Mapping[str, Any]) -> list[int]:
+    """Return the versions that a configuration has loaded."""
+    policy = config.get("version_policy", {})
+    specific = policy.get("specific", {}) if isinstance(policy, Mapping) else {}
+    return list(specific.get("versions", [])) if isinstance(specific, Mapping) else []
+
+
+def unfit(config: Mapping[str, Any], name: str, fingerprint: str, production: int, versions: Collection[int]) -> str:
+    """Say what a configuration has that one of ours cannot have; nothing where it is one of ours.
+
+    Another backend would run another file, further fields can name libraries and files to load.
+    """
+    if further := sorted(set(config) - _FIELDS):
+        return f"has {', '.join(further)}, needs the fields that headrace model config writes"
+    parameters = config.get("parameters")
+    if not isinstance(parameters, Mapping) or set(parameters) - {PRODUCTION, FINGERPRINT, COLUMNS}:
+        return "has other parameters than ours, needs ours alone"
+    told = {key: value.get("string_value") for key, value in parameters.items() if isinstance(value, Mapping)}
+    wanted = {
+        "name": (config.get("name"), name),
+        "backend": (config.get("backend"), BACKEND),
+        "platform": (config.get("platform"), PLATFORM),
+        "versions": (served_by(config), sorted(versions)),
+        PRODUCTION: (told.get(PRODUCTION), str(production)),
+        FINGERPRINT: (told.get(FINGERPRINT), fingerprint),
+    }
+    return "; ".join(f"has {what} {found!r}, needs {need!r}" for what, (found, need) in wanted.items() if found != need)
 
 
 def told(columns: Columns) -> str:
@@ -78,6 +172,16 @@ def told(columns: Columns) -> str:
     return json.dumps([{key: column[key] for key in COMPARED if key in column} for column in columns])
 
 
-def _text(value: str) -> str:
-    """Quote a string as the text format of protocol buffers does."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+def labels_file(output: str) -> str:
+    """Return the name of an output's file of labels, beside the configuration."""
+    return f"{output}_labels.txt"
+
+
+def _output(name: str, labelled: bool) -> dict[str, Any]:
+    output = {"name": name, "data_type": "TYPE_FP32", "dims": [1], "reshape": {"shape": []}}
+    return output | {"label_filename": labels_file(name)} if labelled else output
+
+
+def _warmup(rows: int, width: int) -> dict[str, Any]:
+    zeros = {"data_type": "TYPE_FP32", "dims": [width], "zero_data": True}
+    return {"name": f"rows-{rows}", "batch_size": rows, "inputs": {INPUT: zeros}}

@@ -1,9 +1,7 @@
-"""`headrace model`: models between a registry and the repositories that predictors serve."""
+"""`headrace model`: the versions of a model, and models between a registry and the repositories that are served."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,12 @@ from headrace.application import Application
 from headrace.cli.console import APP, DIRECTORY, Step, console, step
 from headrace.cli.in_cluster import connected, in_cluster
 from headrace.cli.model_archive import command as archive
+from headrace.cli.model_signing import COMMANDS as SIGNING
+from headrace.cli.model_versions import COMMANDS as VERSIONS
+from headrace.cli.model_versions import refused as refused
 from headrace.hopsworks import registry
 from headrace.hopsworks.session import Session
-from predictor.repository import MANIFEST, ModelRefused, difference, incoming, read_manifest
+from predictor.repository import MANIFEST, ModelRefused, Which, alone, difference, incoming, read_manifest
 
 _REGISTRIES = click.Choice(["hopsworks"])
 _VERSION = click.IntRange(1)
@@ -24,10 +25,11 @@ _VERSION = click.IntRange(1)
 
 @click.group("model")
 def command() -> None:
-    """Put models into a registry, name them there, and fetch them to be served."""
+    """Choose which version of a model is served, sign models, put them into a registry and fetch them."""
 
 
-command.add_command(archive)
+for further in (*VERSIONS, *SIGNING, archive):
+    command.add_command(further)
 
 
 @command.command("put")
@@ -35,7 +37,7 @@ command.add_command(archive)
 @click.option("--to", type=_REGISTRIES, default="hopsworks", show_default=True, help="The registry.")
 @in_cluster
 def put(model: Path, to: str, **cluster: Any) -> None:
-    """Register the MODEL directory of a repository under a new version."""
+    """Register what is production in the MODEL directory of a repository under a new version there."""
     with refused(), connected(**cluster) as session, step("register the model") as doing:
         register(session, model, doing)
 
@@ -82,11 +84,15 @@ def pull(
         fetch(session, found, into, app, doing)
 
 
-def register(session: Session, model: Path, doing: Step, frame: Path | None = None) -> int:
-    """Register a model that proves whole; returns its version. Raises ModelRefused and HopsworksError."""
-    _proved(model, None)
-    manifest = orjson.loads((model / MANIFEST).read_bytes())
-    version = registry.put_model(session, model, manifest, frame)
+def register(session: Session, model: Path, doing: Step, frame: Path | None = None, which: Which = None) -> int:
+    """Register a version of a model that proves whole; returns its version there, which has none of the others.
+
+    Raises ModelRefused and HopsworksError.
+    """
+    with alone(model, which) as one:
+        _proved(one, None)
+        manifest = orjson.loads((one / MANIFEST).read_bytes())
+        version = registry.put_model(session, one, manifest, frame)
     doing.result = f"model {manifest['name']} version {version} in project {session.settings.project}"
     return version
 
@@ -97,15 +103,6 @@ def fetch(session: Session, found: registry.Version, into: Path, app: Applicatio
         registry.download(session, found, fresh)
         fingerprint = _proved(fresh, app)
     doing.result = f"{found.name} version {found}, fingerprint {fingerprint[:16]}, in {into / found.name}"
-
-
-@contextmanager
-def refused() -> Iterator[None]:
-    """Turn the refusal of a model into one line and exit code 1."""
-    try:
-        yield
-    except ModelRefused as said:
-        raise click.ClickException(str(said)) from said
 
 
 def _proved(model: Path, app: Application | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from feature_pipelines.spines import read_table
 from headrace.application import Application
 from headrace.cli.console import APP, DIRECTORY, FILE, INSTANT, Step, console, refusals, step
 from headrace.cli.in_cluster import in_cluster
+from headrace.cli.model_versions import refused
 from headrace.features import Plan
 from headrace.features.instants import epochs_ms
 from headrace.features.rows import RowsError
+from predictor.triton import ACCELERATORS, Serving
+from predictor.verified import verified
 
 
 @click.command("train")
@@ -34,6 +38,8 @@ from headrace.features.rows import RowsError
 @click.option("--out", required=True, type=DIRECTORY, help="The model repository.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same model.")
 @click.option("--torchscript", type=FILE, help="Of --frame: write the model here as TorchScript too, for an archive.")
+@click.option("--promote", is_flag=True, help="Make it production at once; a model's first version is so anyway.")
+@click.option("--accelerator", type=click.Choice([*ACCELERATORS]), help="What runs the model on a GPU.")
 @in_cluster
 def command(
     app: Application,
@@ -45,10 +51,13 @@ def command(
     out: Path,
     seed: int,
     torchscript: Path | None,
+    promote: bool,
+    accelerator: str | None,
     **cluster: Any,
 ) -> None:
     """Train APP's model on a frame, export it to ONNX and prove that both answer alike.
 
+    It becomes the next version in the repository: production where it is the first, else the candidate.
     With --from the frame is made of the events that a feature store has, point-in-time correct, and
     the model is registered there.
     """
@@ -59,12 +68,31 @@ def command(
             raise click.UsageError("--torchscript needs a frame: --frame FILE")
         from headrace.cli.train_from import train_from_hopsworks
 
-        train_from_hopsworks(app, out, seed, since, until, register, cluster)
+        train_from_hopsworks(app, out, seed, since, until, register, cluster, Served(promote, accelerator))
         return
-    with refusals(), step(f"train {app.name}") as doing:
+    with refusals(), refused(), step(f"train {app.name}") as doing:
         rows = training_rows(app, read_table(frame))
-        directory, _ = train_and_publish(app, *rows, out, doing, seed, torchscript=torchscript)
-    console.print(f"       {directory}, fingerprint {app.view.fingerprint[:16]}", soft_wrap=True)
+        served = Served(promote, accelerator)
+        directory, _ = train_and_publish(app, *rows, out, doing, seed, torchscript=torchscript, served=served)
+    print_trained(app, directory)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """How a trained model is to be served; without an accelerator that of the versions before it stays."""
+
+    promote: bool = False
+    accelerator: str | None = None
+
+    def serving(self, directory: Path) -> Serving | None:
+        """Return the settings of a model's directory with this accelerator, None where none is named; ModelRefused."""
+        if self.accelerator is None:
+            return None
+        before = verified(directory).manifest.serving if directory.exists() else Serving()
+        return replace(before, accelerator=self.accelerator)
+
+
+AS_BEFORE = Served()
 
 
 def train_and_publish(
@@ -78,14 +106,17 @@ def train_and_publish(
     seed: int = 0,
     origin: Mapping[str, Any] | None = None,
     torchscript: Path | None = None,
+    served: Served = AS_BEFORE,
 ) -> tuple[Path, float]:
     """Train on rows in order of time and write the model to the repository `out`, to `torchscript` too where given.
 
     `origin` is said in its manifest, beside what it was trained on. Returns the model's directory and
-    how far torch and ONNX lie apart.
+    how far torch and ONNX lie apart. Raises ModelRefused, before it trains, where the model there is not whole.
     """
     from predictor.export import publish
 
+    if (out / app.name).exists():
+        verified(out / app.name)
     trained = app.load("train")(app.view, matrix, labels, times, entities, seed=seed, progress=doing.share)
     directory, apart = publish(
         out,
@@ -96,6 +127,8 @@ def train_and_publish(
         name=app.name,
         metrics=trained.held_out,
         trained_on={**trained.trained_on, **(origin or {})},
+        promote=served.promote,
+        serving=served.serving(out / app.name),
     )
     if torchscript is not None:
         from predictor.torchscript import save_torchscript
@@ -103,6 +136,16 @@ def train_and_publish(
         save_torchscript(trained.module, app.view, app.model_outputs, torchscript)
     doing.result = f"{len(labels):,} rows, {int(labels.sum()):,} positive; torch and ONNX within {apart:.0e}"
     return directory, apart
+
+
+def print_trained(app: Application, directory: Path) -> int:
+    """Print where the newest version of a model lies and what it is called; return its number."""
+    model = verified(directory)
+    number = max(model.manifest.versions)
+    (alias,) = [alias for alias, at in model.aliases.items() if at == number]
+    said = f"{directory}, version {number}, {alias}, fingerprint {app.view.fingerprint[:16]}"
+    console.print(f"       {said}", soft_wrap=True)
+    return number
 
 
 def training_rows(app: Application, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

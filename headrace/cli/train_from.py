@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 from feature_pipelines.duplicates import counted_once
 from feature_pipelines.spines import with_features
 from headrace.application import Application
-from headrace.cli.console import console, step
+from headrace.cli.console import step
 from headrace.cli.in_cluster import connected
 from headrace.cli.model import refused, register
-from headrace.cli.train import train_and_publish, training_rows
+from headrace.cli.train import Served, print_trained, train_and_publish, training_rows
 from headrace.hopsworks.declared import Declared
 from headrace.hopsworks.registry import FRAME
 from headrace.hopsworks.session import Session
@@ -39,6 +39,7 @@ def train_from_hopsworks(
     until_ms: int | None,
     registered: bool,
     cluster: Mapping[str, Any],
+    served: Served,
 ) -> None:
     """Train on the events that Hopsworks has, write the model to the repository `out`, and register it."""
     out.mkdir(parents=True, exist_ok=True)
@@ -56,11 +57,11 @@ def train_from_hopsworks(
         }
         with step(f"train {app.name}") as doing:
             rows = training_rows(app, pq.read_table(frame))
-            directory, _ = train_and_publish(app, *rows, out, doing, seed, origin)
+            directory, _ = train_and_publish(app, *rows, out, doing, seed, origin, served=served)
+        number = print_trained(app, directory)
         if registered:
             with step("register the model") as doing:
-                register(session, directory, doing, frame)
-    console.print(f"       {directory}, fingerprint {app.view.fingerprint[:16]}", soft_wrap=True)
+                register(session, directory, doing, frame, number)
 
 
 def _read_events(

@@ -1,11 +1,12 @@
 """Models in Hopsworks' model registry: put there under a new version, found by version or alias, fetched.
 
-A model is the directory that predictors serve (`config.pbtxt`, `headrace.json`, `1/model.onnx`), kept
-as it is, so what is fetched is checked against the manifest that was written when it was trained. The
-registry also gets its input and output schema, its metrics, and beside its files the frame it was
-trained on. There is no default version: which model is meant is always said, by number or by alias.
-An alias is the value of the tag `headrace_alias` of a version; the tag's schema, a string, is made
-once by an administrator of the cluster. Nothing here runs code that a registry holds.
+A model is a directory that predictors serve, with one version in it (`config.pbtxt`, `headrace.json`,
+`aliases.json`, `1/model.onnx`), kept as it is, so what is fetched is checked against the manifest that
+was written when it was trained. The registry also gets its input and output schema, its metrics, and
+beside its files the frame it was trained on. There is no default version: which model is meant is
+always said, by number or by alias. An alias is the value of the tag `headrace_alias` of a version; the
+tag's schema, a string, is made once by an administrator of the cluster. Nothing here runs code that a
+registry holds.
 """
 
 from __future__ import annotations
@@ -64,16 +65,21 @@ def put_model(session: Session, directory: Path, manifest: Mapping[str, Any], fr
     """Register a model's directory under a new version and return the version.
 
     `manifest` is the content of its `headrace.json`. `frame`, a file, is kept beside the model's
-    files, not among them. Raises HopsworksError; what was begun is then removed by the SDK.
+    files, not among them. Raises HopsworksError, for a directory of several versions too; what was begun
+    is then removed by the SDK.
     """
     name = _checked(manifest["name"])
-    trained = manifest["trained_on"]
+    numbers = list(manifest["versions"])
+    if len(numbers) != 1:
+        raise HopsworksError(f"the directory of model {name!r} has versions {', '.join(numbers)}, needs one alone")
+    one = manifest["versions"][numbers[0]]
+    trained = one["trained_on"]
     with session.quietly(f"register model {name}"):
         model = _registry(session).python.create_model(
             name,
-            metrics={key: value for key, value in manifest["metrics"].items() if _is_number(value)},
-            description=f"view {manifest['fingerprint']}, {trained.get('rows', 'unknown')} rows, ONNX",
-            model_schema=_Schema(manifest["columns"], manifest["outputs"]),
+            metrics={key: value for key, value in one["metrics"].items() if _is_number(value)},
+            description=f"view {one['fingerprint']}, {trained.get('rows', 'unknown')} rows, ONNX",
+            model_schema=_Schema(one["columns"], one["outputs"]),
         )
         try:
             version = model.save(str(directory.resolve()), _REGISTERED_S, keep_original_files=True).version

@@ -13,6 +13,7 @@ DOORS = {
     "bytewax": ("feature_pipelines/engines/bytewax.py",),
     "click": ("headrace/cli/*.py",),
     "confluent_kafka": ("feature_pipelines/kafka/*.py", "feature_pipelines/hopsworks/producer.py"),
+    "cryptography": ("predictor/signing.py",),
     "duckdb": ("headrace/stores/history.py",),
     "fastavro": ("feature_pipelines/formats.py",),
     "google": ("headrace/open_inference/grpc_*.py", "headrace/hopsworks/descriptors.py"),
@@ -31,6 +32,7 @@ DOORS = {
         f"headrace/stores/{name}.py" for name in ("embedded", "environment", "group_commit", "change", "records")
     ),
     "matplotlib": ("headrace/pictures.py",),
+    "model_signing": ("predictor/signing.py",),
     "msgspec": ("feature_pipelines/json_events.py",),
     "numpy": ("*",),
     "onnx": ("predictor/export.py",),
@@ -45,7 +47,6 @@ DOORS = {
         "feature_pipelines/files.py",
         "feature_pipelines/json_events.py",
         "feature_pipelines/messages.py",
-        "predictor/repository.py",
         "transformer/readiness.py",
     ),
     "pandas": ("feature_pipelines/engines/spark.py",),
@@ -92,7 +93,7 @@ UNLOADED = {
     "headrace.hopsworks.session": ("hopsworks", "requests", "pandas"),
     "applications.fraud": ("torch", "sklearn", "pyarrow", "lmdb", "synccfd"),
     "feature_pipelines.runner": ("torch", "kserve", "onnxruntime", "aiohttp"),
-    "predictor.server": ("torch", "kserve", "sklearn", "pyarrow", "lmdb"),
+    "predictor.server": ("torch", "kserve", "sklearn", "pyarrow", "lmdb", "model_signing", "cryptography"),
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 from headrace.features import Column
 from predictor.repository import ModelRefused, incoming, read_manifest, read_model, write_model
 from predictor.server import load
+from predictor.versions import remove
 from tests.predictor.conftest import COLUMNS, view_of
 
 
@@ -20,12 +21,12 @@ def refusal(repository, view=None):
 
 def test_what_was_written_is_read(repository, view):
     manifest, model = read_model(repository / "small", view)
-    assert (manifest.name, manifest.version, manifest.fingerprint) == ("small", "1", view.fingerprint)
+    assert (manifest.name, manifest.version, manifest.fingerprint) == ("small", 1, view.fingerprint)
     assert manifest.columns == view.describe()
     assert manifest.outputs == [{"name": "p", "datatype": "FP32"}]
     assert manifest.metrics["roc_auc"] == 0.5
     assert manifest.metrics["parity"] < 1e-6
-    assert set(manifest.files) == {"1/model.onnx", "config.pbtxt"}
+    assert set(manifest.files) == {"1/model.onnx", "aliases.json", "config.pbtxt"}
     assert set(manifest.reference) == {"amount", "age", "visits"}
     assert model == (repository / "small" / "1" / "model.onnx").read_bytes()
 
@@ -48,9 +49,9 @@ def test_half_a_manifest(repository):
 def test_a_manifest_without_all_fields(repository):
     path = repository / "small" / "headrace.json"
     written = json.loads(path.read_text())
-    del written["fingerprint"], written["files"]
+    del written["serving"], written["files"]
     path.write_text(json.dumps(written))
-    assert "without files, fingerprint, needs all of its fields" in refusal(repository)
+    assert "without files, serving, needs all of its fields" in refusal(repository)
 
 
 @pytest.mark.parametrize("content", ["[]", '"text"', "null"])
@@ -59,13 +60,13 @@ def test_a_manifest_that_is_no_object(repository, content):
     assert "needs all of its fields" in refusal(repository)
 
 
-@pytest.mark.parametrize("name", ["1/model.onnx", "config.pbtxt"])
+@pytest.mark.parametrize("name", ["1/model.onnx", "aliases.json", "config.pbtxt"])
 def test_a_listed_file_is_missing(repository, name):
     (repository / "small" / name).unlink()
     assert f"lacks {name}, which its headrace.json lists: it is half written" in refusal(repository)
 
 
-@pytest.mark.parametrize("name", ["1/model.onnx", "config.pbtxt"])
+@pytest.mark.parametrize("name", ["1/model.onnx", "aliases.json", "config.pbtxt"])
 def test_one_changed_byte(repository, name):
     path = repository / "small" / name
     content = bytearray(path.read_bytes())
@@ -95,7 +96,8 @@ def test_a_pickle_under_another_name(repository):
 def test_a_model_that_lists_no_model(repository, rewrite):
     files = json.loads((repository / "small" / "headrace.json").read_text())["files"]
     (repository / "small" / "1" / "model.onnx").unlink()
-    rewrite(files={"config.pbtxt": files["config.pbtxt"]})
+    del files["1/model.onnx"]
+    rewrite(files=files)
     assert "does not list 1/model.onnx, needs it" in refusal(repository)
 
 
@@ -116,10 +118,11 @@ def test_the_same_columns_in_another_order(repository):
 
 
 def test_a_manifest_that_claims_another_fingerprint_than_the_file(repository, rewrite, view):
-    rewrite(fingerprint="f" * 64)
-    with pytest.raises(ModelRefused) as refused:
-        load(repository, "small")
-    assert f"fingerprint '{view.fingerprint}' in its file and '{'f' * 64}' in its manifest" in str(refused.value)
+    versions = json.loads((repository / "small" / "headrace.json").read_text())["versions"]
+    versions["1"]["fingerprint"] = "f" * 64
+    rewrite(versions=versions)
+    said = refusal(repository)
+    assert f"config.pbtxt of model 'small' has headrace_fingerprint '{view.fingerprint}', needs '{'f' * 64}'" in said
 
 
 @pytest.mark.parametrize("name", ["", "..", "../small", "small/1"])
@@ -129,23 +132,39 @@ def test_a_name_that_is_a_path(repository, name):
 
 
 def test_what_is_not_onnx(tmp_path):
-    write_model(tmp_path, "small", b"not a model", fingerprint="0", columns=[{"name": "a"}], outputs=["p"])
+    with pytest.raises(ModelRefused, match=r"1/model.onnx of model 'small' is no ONNX file"):
+        write_model(tmp_path, "small", b"not a model", fingerprint="0", columns=[{"name": "a"}], outputs=["p"])
+    write(tmp_path, b"a message, and no model")
     with pytest.raises(ModelRefused, match=r"cannot be run: the file is not an ONNX model"):
         load(tmp_path, "small")
 
 
-def write(repository, content, version="1"):
+def onnx_of(producer):
+    """An ONNX file that says by whom it was made, and nothing else."""
+    return b"\x12" + bytes([len(producer)]) + producer
+
+
+def write(repository, producer, version=None, promote=False):
     columns = [{"name": "a"}]
     return write_model(
-        repository, "small", content, fingerprint=version, columns=columns, outputs=["p"], version=version
+        repository,
+        "small",
+        onnx_of(producer),
+        fingerprint="0",
+        columns=columns,
+        outputs=["p"],
+        version=version,
+        promote=promote,
     )
 
 
-def test_a_model_replaces_its_former_self_and_leaves_nothing_behind(tmp_path):
-    write(tmp_path, b"one", "1")
-    write(tmp_path, b"two", "2")
+def test_a_further_version_waits_as_candidate_and_leaves_nothing_behind(tmp_path):
+    write(tmp_path, b"one")
+    write(tmp_path, b"two")
     manifest, model = read_model(tmp_path / "small")
-    assert (manifest.version, model) == ("2", b"two")
+    assert (manifest.version, model) == (1, onnx_of(b"one"))
+    manifest, model = read_model(tmp_path / "small", version="candidate")
+    assert (manifest.version, model) == (2, onnx_of(b"two"))
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
 
@@ -156,21 +175,22 @@ def test_what_a_killed_writer_left_is_swept(tmp_path):
 
 
 def test_a_reader_never_sees_half_a_replacement(tmp_path):
-    write(tmp_path, b"0" * 1000, "0")
-    last = 60
+    write(tmp_path, b"1")
+    last = 30
 
     def replace():
-        for number in range(1, last + 1):
-            write(tmp_path, str(number % 10).encode() * 1000, str(number))
+        for number in range(2, last + 1):
+            write(tmp_path, str(number).encode(), promote=True)
+            remove(tmp_path / "small", number - 1)
 
     writer = threading.Thread(target=replace)
     writer.start()
-    seen = -1
+    seen = 0
     while seen < last:
         manifest, model = read_model(tmp_path / "small")
-        assert model == str(int(manifest.version) % 10).encode() * 1000
-        assert int(manifest.version) >= seen
-        seen = int(manifest.version)
+        assert model == onnx_of(str(manifest.version).encode())
+        assert manifest.version >= seen
+        seen = manifest.version
     writer.join()
 
 
@@ -178,7 +198,7 @@ def test_triton_reads_the_same_columns_and_fingerprint(repository, view):
     text = (repository / "small" / "config.pbtxt").read_text()
     assert f'string_value: "{view.fingerprint}"' in text
     assert all(rf"\"name\": \"{name}\"" in text for name in ("amount", "age", "visits"))
-    assert "dims: [ -1, 3 ]" in text
+    assert "dims: [ 3 ]" in text
 
 
 def test_a_model_from_elsewhere_replaces_one_or_nothing(repository, tmp_path):

@@ -64,7 +64,7 @@ def test_the_configuration_carries_fingerprint_and_columns(seen, view):
     assert parameters["headrace_fingerprint"]["string_value"] == view.fingerprint
     assert [column["name"] for column in json.loads(parameters["headrace_columns"]["string_value"])] == list(view.names)
     assert seen["metadata"]["inputs"] == [{"name": "features", "datatype": "FP32", "shape": [-1, 3]}]
-    assert seen["metadata"]["outputs"] == [{"name": "p", "datatype": "FP32", "shape": [-1]}]
+    assert seen["metadata"]["outputs"] == [{"name": "p", "datatype": "FP32", "shape": [-1, 1]}]
 
 
 def test_the_file_for_triton_says_what_the_server_says(seen):
