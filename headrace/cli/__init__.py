@@ -16,6 +16,7 @@ COMMANDS = {
     "backfill": "headrace.cli.backfill",
     "train": "headrace.cli.train",
     "model": "headrace.cli.model",
+    "triton": "headrace.cli.triton",
     "features": "headrace.cli.features",
     "hopsworks": "headrace.cli.hopsworks",
     "manifests": "headrace.cli.manifests",

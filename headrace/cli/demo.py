@@ -27,8 +27,9 @@ from headrace.cli.cluster import TakenIn, cluster, mirrored
 from headrace.cli.console import APP, DIRECTORY, FILE, console, now_ms, refusals, step, target
 from headrace.cli.report import Report, curl, print_report
 from headrace.cli.split import Split
-from headrace.cli.stack import Server, stack, terminated
+from headrace.cli.stack import PREDICTORS, Server, stack, terminated
 from headrace.cli.train import train_and_publish
+from headrace.cli.triton import prepare
 from headrace.features.columns import DAY
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.offline import TrainingFrame, training_frame
@@ -53,9 +54,22 @@ Events = dict[str, dict[str, np.ndarray]]
     show_default=True,
     help="Where features are read: hopsworks is the cluster that HOPSWORKS_HOST names, or a stand-in.",
 )
+@click.option(
+    "--predictor",
+    type=click.Choice(list(PREDICTORS)),
+    default="onnxruntime",
+    show_default=True,
+    help="What runs the model: triton is fetched once, and for laptops and CI only.",
+)
 @click.option("--keep", is_flag=True, help="Leave the servers running and print a line to ask them.")
 def command(
-    app: Application, data: Path | None, home: Path | None, json_file: Path | None, store: str, keep: bool
+    app: Application,
+    data: Path | None,
+    home: Path | None,
+    json_file: Path | None,
+    store: str,
+    predictor: str,
+    keep: bool,
 ) -> None:
     """Run APP's whole channel: payments, store, training, servers, replay; then one table.
 
@@ -64,7 +78,8 @@ def command(
     home = home or default_home(app)
     if json_file and not json_file.parent.is_dir():
         raise click.ClickException(f"there is no folder {str(json_file.parent)!r} to write {json_file.name!r} to")
-    with refusals(), terminated(), Demo(app, home, data, store == "hopsworks").running(keep) as report:
+    demo = Demo(app, home, data, store == "hopsworks", predictor)
+    with refusals(), terminated(), demo.running(keep) as report:
         print_report(report)
         if json_file:
             json_file.write_bytes(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))
@@ -79,6 +94,7 @@ class Demo:
     home: Path
     data: Path | None
     in_hopsworks: bool = False
+    predictor: str = "onnxruntime"
     url: str = ""  # of the store in Hopsworks
     table: pa.Table = field(init=False)
     rows: dict[str, np.ndarray] = field(init=False)
@@ -93,6 +109,8 @@ class Demo:
     @contextmanager
     def running(self, keep: bool) -> Iterator[Report]:
         """Run every step; give the report while the servers still run, and wait for Ctrl-C if `keep`."""
+        prepare(self.predictor)
+        self.report.predictor = self.predictor
         self._clean()
         self.get_payments()
         with ExitStack() as kept:
@@ -183,7 +201,8 @@ class Demo:
         """Run predictor and transformer as processes of their own."""
         with step("start predictor and transformer") as doing:
             store = self.url or str(self.home / "store")
-            running = stack(target(), self.app.name, self.home / "models", store, self.home / "logs")
+            models, logs = self.home / "models", self.home / "logs"
+            running = stack(target(), self.app.name, models, store, logs, predictor=self.predictor)
             predictor, transformer = running.__enter__()
             doing.result = f"http {transformer.http}, grpc {transformer.grpc}"
         try:

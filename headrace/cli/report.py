@@ -34,6 +34,7 @@ class ParityFailed(ValueError):
 class Report:
     """The figures of one demo."""
 
+    predictor: str = ""
     rows: int = 0
     positive_share: float = 0.0
     events_per_second: float = 0.0
@@ -76,6 +77,7 @@ class Report:
         machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
         return {
             "machine": machine,
+            "predictor": self.predictor,
             "held_out": {"rows": self.rows, "positive_share": self.positive_share},
             "scores": self.scores,
             "latency_ms": self.latency_ms,

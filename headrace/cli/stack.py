@@ -18,9 +18,13 @@ from types import MappingProxyType
 
 import click
 
+from predictor.local_triton.cache import cache_folder
+
 START_S = 60.0
 STOP_S = 10.0
 _LISTENING = "listening "
+#: The module that serves models under each name of `--predictor`.
+PREDICTORS = {"onnxruntime": "predictor", "triton": "predictor.local_triton"}
 #: A proxy in the environment knows nothing of this machine's loopback.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -62,26 +66,25 @@ def stack(
     grpc_port: int = 0,
     *,
     ready: bool = True,
+    predictor: str = "onnxruntime",
 ) -> Iterator[tuple[Server, Server]]:
     """Run predictor and transformer until the block ends, however it ends.
 
-    `store` is what a transformer takes for its store, a directory or a URL. Gives both once the transformer is
-    ready, or, where that is not waited for, once it listens. Raises StackError with the reason otherwise.
+    `store` is what a transformer takes for its store, a directory or a URL; `predictor` one of PREDICTORS. Gives
+    both once the transformer is ready, or, where that is not waited for, once it listens. Raises StackError with
+    the reason otherwise.
     """
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as running:
-        predictor = running.enter_context(
-            server(
-                "predictor",
-                ["--repository", str(models), "--model", name, "--http-port", "0", "--grpc-port", "0"],
-                logs,
-            )
-        )
+        flags = ["--repository", str(models), "--model", name, "--http-port", "0", "--grpc-port", "0"]
+        if predictor == "triton":  # whose process is given none of our variables
+            flags += ["--cache", str(cache_folder(os.environ))]
+        asked = running.enter_context(server(PREDICTORS[predictor], flags, logs, "predictor"))
         transformer = running.enter_context(
             server(
                 "transformer",
                 [
-                    *("--application", app, "--store", str(store), "--predictor_host", predictor.http),
+                    *("--application", app, "--store", str(store), "--predictor_host", asked.http),
                     *("--http_port", str(http_port), "--grpc_port", str(grpc_port)),
                 ],
                 logs,
@@ -89,7 +92,7 @@ def stack(
         )
         if ready:
             wait_ready(transformer)
-        yield predictor, transformer
+        yield asked, transformer
 
 
 @contextmanager
@@ -107,11 +110,12 @@ def terminated() -> Iterator[None]:
 
 
 @contextmanager
-def server(module: str, flags: list[str], logs: Path) -> Iterator[Server]:
-    """Run `python -m module` until the block ends; give it once it listens."""
-    with worker(module, ["-m", module, "--host", "127.0.0.1", *flags], logs) as started:
-        http, grpc = _addresses(module, started.process, started.log)
-        yield Server(module, started.process, started.log, http, grpc)
+def server(module: str, flags: list[str], logs: Path, name: str = "") -> Iterator[Server]:
+    """Run `python -m module` until the block ends; give it once it listens. It is called by its module unless named."""
+    name = name or module
+    with worker(name, ["-m", module, "--host", "127.0.0.1", *flags], logs) as started:
+        http, grpc = _addresses(name, started.process, started.log)
+        yield Server(name, started.process, started.log, http, grpc)
 
 
 @contextmanager
@@ -172,7 +176,7 @@ def last_words(log: Path) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def _addresses(module: str, process: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:
+def _addresses(name: str, process: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:
     until = time.monotonic() + START_S
     while time.monotonic() < until:
         for line in log.read_text("utf-8", "replace").splitlines():
@@ -180,10 +184,10 @@ def _addresses(module: str, process: subprocess.Popen[bytes], log: Path) -> tupl
                 said = dict(part.split("=", 1) for part in line.removeprefix(_LISTENING).split())
                 return said["http"], said["grpc"]
         if process.poll() is not None:
-            refusal = f"the {module} did not start: "  # which a module of ours says itself
+            refusal = f"the {name} did not start: "  # which a module of ours says itself
             raise StackError(refusal + last_words(log).removeprefix(refusal))
         time.sleep(0.05)
-    raise StackError(f"the {module} did not listen within {START_S:.0f} s: {last_words(log)}")
+    raise StackError(f"the {name} did not listen within {START_S:.0f} s: {last_words(log)}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

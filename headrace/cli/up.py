@@ -13,7 +13,8 @@ from headrace.application import Application
 from headrace.cli.broker import local_broker
 from headrace.cli.console import APP as APPLICATION
 from headrace.cli.console import DIRECTORY, console, refusals, target
-from headrace.cli.stack import Worker, not_ready, stack, terminated, worker
+from headrace.cli.stack import PREDICTORS, Worker, not_ready, stack, terminated, worker
+from headrace.cli.triton import prepare
 
 
 @click.command("up")
@@ -23,12 +24,25 @@ from headrace.cli.stack import Worker, not_ready, stack, terminated, worker
 @click.option("--http-port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 is any free port.")
 @click.option("--grpc-port", default=8081, show_default=True, type=click.IntRange(0, 65535), help="0 is any free port.")
 @click.option(
+    "--predictor",
+    type=click.Choice(list(PREDICTORS)),
+    default="onnxruntime",
+    show_default=True,
+    help="What runs the model: triton is fetched once, and for laptops and CI only.",
+)
+@click.option(
     "--stream",
     metavar="local|HOST:PORT",
     help="Also run the pipelines, from the topics of a broker; local starts one here (noida-db).",
 )
 def command(
-    app: Application, store: Path | None, models: Path | None, http_port: int, grpc_port: int, stream: str | None
+    app: Application,
+    store: Path | None,
+    models: Path | None,
+    http_port: int,
+    grpc_port: int,
+    predictor: str,
+    stream: str | None,
 ) -> None:
     """Serve APP on loopback: a predictor, and a transformer in front of it; with --stream pipelines behind it."""
     home = Path(".headrace") / app.name
@@ -40,17 +54,19 @@ def command(
             )
     try:
         with terminated(), refusals(), ExitStack() as running:
+            prepare(predictor)
             # The pipelines first: they make the groups of a store that is read.
             workers = running.enter_context(pipelines(app, stream, store, home)) if stream else []
-            predictor, transformer = running.enter_context(
-                stack(target(), app.name, models, store, home / "logs", http_port, grpc_port, ready=not stream)
+            ports, ready = (http_port, grpc_port), not stream
+            asked, transformer = running.enter_context(
+                stack(target(), app.name, models, store, home / "logs", *ports, ready=ready, predictor=predictor)
             )
             console.print(f"transformer  http {transformer.http}  grpc {transformer.grpc}")
-            console.print(f"predictor    http {predictor.http}  grpc {predictor.grpc}")
+            console.print(f"predictor    http {asked.http}  grpc {asked.grpc}")
             console.print(f"logs         {home / 'logs'}; Ctrl-C stops all")
             said = ""
             while True:
-                for worker in (transformer, predictor, *workers):
+                for worker in (transformer, asked, *workers):
                     worker.check()
                 if stream and said != (now := not_ready(transformer) or "ready"):
                     console.print(f"transformer  {now if now == 'ready' else f'not ready yet: {now}'}", soft_wrap=True)

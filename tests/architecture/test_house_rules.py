@@ -21,6 +21,7 @@ SKIPS = {
     "tests/feature_pipelines/engines/conftest.py",
     "tests/hopsworks/conftest.py",
     "tests/predictor/torchserve/conftest.py",
+    "tests/predictor/triton/conftest.py",
 }
 #: What a pure function cannot read: the clock, the environment, chance and files.
 IMPURE = {"os", "time", "random", "secrets", "pathlib", "io", "socket", "subprocess", "threading", "asyncio"}

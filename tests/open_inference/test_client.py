@@ -89,6 +89,12 @@ def test_a_refusal_becomes_ours_with_its_reason(status: int, kind: type[OpenInfe
     assert said.message == f"the predictor of 'm' said {status}: no such thing"
 
 
+def test_tritons_full_queue_is_an_overload() -> None:
+    said = outcome(answering(http(503, b'{"error": "[request id: <id_unknown>] Exceeds maximum queue size"}')))
+    assert type(said) is Overloaded
+    assert said.retry_after_s >= 1
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"error": 3}', b""])
 def test_a_refusal_without_a_reason_says_so(body: bytes) -> None:
     assert outcome(answering(http(500, body))).message == "the predictor of 'm' said 500: no reason given"

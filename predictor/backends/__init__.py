@@ -1,0 +1,1 @@
+"""Triton backends for machines without NVIDIA's image, each a folder of the name that a model's configuration gives."""

@@ -1,0 +1,1 @@
+"""The backend `pytorch`, on the processor."""

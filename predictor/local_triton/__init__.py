@@ -1,0 +1,1 @@
+"""Triton on a laptop: the server of the nvidia-pytriton wheel, on loopback, for development and CI only."""

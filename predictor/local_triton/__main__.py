@@ -1,0 +1,123 @@
+"""`python -m predictor.local_triton`: models of the repository on Triton, for a laptop or CI.
+
+Takes the models as `python -m predictor` does: whole, listed and unaltered, and serves a copy
+of what it checked. Says `listening ...` once Triton is ready and has given known answers. It
+ends with SIGTERM, with the process that started it, and with Triton. Exit code 2 means that
+a model was refused, that Triton cannot be had here, or that it would answer wrongly; the
+reason is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from predictor.local_triton.cache import cache_folder
+from predictor.local_triton.getting import AGE, Installed, TritonMissing, get
+from predictor.local_triton.known_answer import check
+from predictor.local_triton.launching import HOST, Ports, Triton, TritonFailed, launched
+from predictor.local_triton.runs import Run, run_in
+from predictor.repository import ModelRefused, read_model
+
+_TRIES = 3
+_LOOK_S = 0.5
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class _Stopped(BaseException):
+    """A signal asked for the end."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal, or until who started it ends; return the exit code."""
+    parent = os.getppid()
+    given = _parser().parse_args(arguments)
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
+    cache = Path(given.cache) if given.cache else cache_folder(os.environ)
+    try:
+        installed = get(cache, lambda what: print(f"fetching {what}", flush=True))
+        with run_in(cache) as run:
+            models = _copied(Path(given.repository), given.model, run)
+            with _serving(installed, models, run, given) as triton:
+                return _watch(triton, parent)
+    except (ModelRefused, TritonMissing, TritonFailed) as refused:
+        sys.stderr.write(f"predictor: {refused}\n")
+        return 2
+    except _Stopped:
+        return 0
+
+
+@contextmanager
+def _serving(installed: Installed, models: Path, run: Run, given: argparse.Namespace) -> Iterator[Triton]:
+    """Start Triton until it got its ports: whoever was told a free one may find it taken."""
+    asked = (given.http_port, given.grpc_port, given.metrics_port)
+    for left in reversed(range(_TRIES)):
+        ports = Ports.free(*asked)
+        with launched(installed, models, run, ports) as triton:
+            try:
+                triton.wait_ready()
+            except TritonFailed:
+                if left and not all(asked) and "in use" in triton.reason():
+                    continue
+                raise
+            for name in given.model:
+                check(models / name, ports.http)
+            print(AGE, flush=True)
+            print(
+                f"listening http={HOST}:{ports.http} grpc={HOST}:{ports.grpc} metrics={HOST}:{ports.metrics}",
+                flush=True,
+            )
+            yield triton
+            return
+
+
+def _copied(repository: Path, names: Sequence[str], run: Run) -> Path:
+    """Copy models and check the copies: what is served is then what was checked, whatever becomes of the originals."""
+    models = run.folder / "models"
+    for name in names:
+        if not name or name in (".", "..") or "/" in name:
+            raise ModelRefused(f"model {name!r} is no name of a model, needs one without slashes")
+        if not (repository / name).is_dir():
+            raise ModelRefused(f"model {name!r} is not in the repository: train one first")
+        shutil.copytree(repository / name, models / name)
+        read_model(models / name)
+    return models
+
+
+def _watch(triton: Triton, parent: int) -> int:
+    while os.getppid() == parent:
+        with suppress(subprocess.TimeoutExpired):
+            raise TritonFailed(f"Triton ended with code {triton.process.wait(_LOOK_S)}: {triton.reason()}")
+    return 0
+
+
+def _stop(number: int, frame: object) -> None:
+    for further in _SIGNALS:  # one is enough: what follows is not to be interrupted
+        signal.signal(further, signal.SIG_IGN)
+    raise _Stopped
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m predictor.local_triton", description=AGE)
+    parser.add_argument("--repository", required=True, help="the model repository's directory")
+    parser.add_argument("--model", required=True, action="append", help="a model of it; may be given several times")
+    parser.add_argument("--host", default=HOST, choices=[HOST], help="the loopback; there is no other choice")
+    parser.add_argument("--http-port", type=int, default=8000, help="REST port, 0 for any free one (%(default)s)")
+    parser.add_argument("--grpc-port", type=int, default=8001, help="gRPC port, 0 for any free one (%(default)s)")
+    parser.add_argument("--metrics-port", type=int, default=0, help="metrics port, 0 for any free one (%(default)s)")
+    parser.add_argument(
+        "--cache", default="", help="the folder Triton is kept in (HEADRACE_CACHE, or the user's cache)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
