@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from predictor.repository import MANIFEST, MODEL, read_manifest
+from predictor.repository import MANIFEST, read_manifest, write_model
 from predictor.server import load
 from tests.headrace.hopsworks.filled import environment
 from tests.headrace.hopsworks.registered import small_model
@@ -90,10 +90,11 @@ def test_which_version_must_be_said(headrace, registered, tmp_path):
 
 def damaged(files, how):
     manifest = json.loads((files / MANIFEST).read_text())
+    version = manifest["versions"]["1"]
     if how == "byte":
-        content = bytearray((files / MODEL).read_bytes())
+        content = bytearray((files / "1" / "model.onnx").read_bytes())
         content[100] ^= 1
-        (files / MODEL).write_bytes(content)
+        (files / "1" / "model.onnx").write_bytes(content)
     elif how == "pickle":
         (files / "1" / "weights.pkl").write_bytes(b"\x80\x04.")
     elif how == "more":
@@ -103,11 +104,11 @@ def damaged(files, how):
     elif how == "none":
         (files / MANIFEST).unlink()
     elif how == "field":
-        del manifest["fingerprint"]
+        del version["fingerprint"]
     elif how == "empty":
-        manifest["fingerprint"] = ""
+        version["fingerprint"] = ""
     elif how == "other":
-        manifest["fingerprint"] = "0" * 64
+        version["fingerprint"] = "0" * 64
     elif how == "name":
         manifest["name"] = "../small"
     if how in ("field", "empty", "other", "name"):
@@ -122,10 +123,10 @@ def damaged(files, how):
         ("more", "holds 1/notes.txt, which its headrace.json does not list"),
         ("less", "lacks config.pbtxt, which its headrace.json lists: it is half written"),
         ("none", "has no headrace.json: it is half written, or not one of ours"),
-        ("field", "without fingerprint, needs all of its fields"),
-        ("empty", "model 'small' has no fingerprint, needs that of the view it was trained on"),
-        ("other", "in its file and '0000"),
-        ("name", "has name 'small' in its file and '../small' in its manifest"),
+        ("field", "without fingerprint for version 1, needs all of its fields"),
+        ("empty", "', needs ''"),
+        ("other", "config.pbtxt of model 'small' has headrace_fingerprint"),
+        ("name", "config.pbtxt of model 'small' has name 'small', needs '../small'"),
     ],
 )
 def test_what_is_not_a_whole_model_is_not_served(headrace, registered, former, how, said):
@@ -148,6 +149,13 @@ def test_what_does_not_prove_whole_is_not_put(headrace, trained, tmp_path, clust
     before = len(cluster.requests)
     assert "has SHA-256" in headrace("model", "put", tmp_path / "small", code=1).output
     assert not [path for method, path in cluster.requests[before:] if method in ("PUT", "POST")]
+
+
+def test_a_model_without_a_fingerprint_is_not_put(headrace, trained, tmp_path):
+    content = (trained / "1" / "model.onnx").read_bytes()
+    model = write_model(tmp_path, "small", content, fingerprint="", columns=[{"name": "a"}] * 2, outputs=["p"])
+    output = headrace("model", "put", model, code=1).output
+    assert "model 'small' has no fingerprint, needs that of the view it was trained on" in output
 
 
 def test_a_cluster_that_is_not_named(headrace, monkeypatch):
