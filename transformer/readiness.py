@@ -12,7 +12,7 @@ from headrace.open_inference.client import PredictorClient
 from headrace.open_inference.errors import OpenInferenceError
 from headrace.stores.online import OnlineStore
 
-FINGERPRINT, COLUMNS = "headrace_fingerprint", "headrace_columns"
+FINGERPRINT, COLUMNS, PRODUCTION = "headrace_fingerprint", "headrace_columns", "headrace_production"
 
 
 async def reason_not_ready(
@@ -20,7 +20,8 @@ async def reason_not_ready(
 ) -> str | None:
     """Return None when a request can be answered, else the reason why not.
 
-    `unproved` accepts a predictor that cannot tell its fingerprint; then the width of its
+    The version that the predictor calls production is asked from then on: one that is newer may be loaded
+    beside it. `unproved` accepts a predictor that cannot tell its fingerprint; then the width of its
     input must agree at least.
     """
     if why := store.readiness(view.groups):
@@ -31,12 +32,21 @@ async def reason_not_ready(
         config = await predictor.config()
         parameters = config.get("parameters") or {}
         if _text(parameters, FINGERPRINT):
-            return disagreement(view, parameters)
+            return disagreement(view, parameters) or await _choose(predictor, _text(parameters, PRODUCTION))
         if not unproved:
             return "the predictor tells no fingerprint of its model, needs one: set unproved_predictor to do without"
         return _unlike_shape(view, await predictor.metadata())
     except OpenInferenceError as failed:
         return f"the predictor cannot be asked: {failed}"
+
+
+async def _choose(predictor: PredictorClient, version: str) -> str | None:
+    if version and not (version.isascii() and version.isdecimal()):
+        return f"the predictor tells {version[:20]!r} as the version that is production, needs a number"
+    if version and not await predictor.ready(version):
+        return f"the predictor has not loaded version {version[:20]} of its model, which is production"
+    predictor.ask_version(version)
+    return None
 
 
 def disagreement(view: FeatureView, parameters: Mapping[str, Any]) -> str | None:

@@ -42,9 +42,8 @@ class PredictorClient:
     def __init__(self, url: str, model: str, *, version: str = "", connections: int = 0) -> None:
         """`url` is the server's, such as http://127.0.0.1:8080; 0 connections means no bound."""
         self.model = model
-        self.version = version
-        self._url = url.rstrip("/")
-        self._path = f"{self._url}/v2/models/{model}" + (f"/versions/{version}" if version else "")
+        self._model = f"{url.rstrip('/')}/v2/models/{model}"
+        self.ask_version(version)
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 
@@ -58,6 +57,11 @@ class PredictorClient:
         """Close the connections."""
         await self.close()
 
+    def ask_version(self, version: str) -> None:
+        """Ask this version of the model from now on; an empty one is the server's own choice."""
+        self.version = version
+        self._path = self._path_of(version)
+
     async def infer(
         self, inputs: Sequence[Tensor], outputs: Sequence[str] = (), deadline: float | None = None, request_id: str = ""
     ) -> InferResponse:
@@ -66,24 +70,24 @@ class PredictorClient:
         request = InferRequest(self.model, self.version, request_id, {tensor.name: tensor for tensor in inputs}, asked)
         body, length = encode_request(request)
         headers = {"Content-Type": "application/octet-stream", _LENGTH: str(length)}
-        answer, answer_length = await self._call("POST", "/infer", body, headers, deadline)
+        answer, answer_length = await self._call("POST", self._path + "/infer", body, headers, deadline)
         try:
             return decode_response(answer, answer_length)
         except InvalidRequest as wrong:
             raise PredictorFailed(f"the predictor of {self.model!r} gave no answer: {wrong.message}") from wrong
 
     async def metadata(self) -> dict[str, Any]:
-        """Return the model's metadata."""
-        return await self._ask("")
+        """Return the metadata of the version that is asked."""
+        return await self._ask(self._path)
 
     async def config(self) -> dict[str, Any]:
-        """Return the model's configuration, in the shape of Triton's."""
-        return await self._ask("/config")
+        """Return the model's configuration, in the shape of Triton's: one for all of its versions."""
+        return await self._ask(self._model + "/config")
 
-    async def ready(self) -> bool:
-        """Tell whether the model is ready; False also when its server cannot be reached."""
+    async def ready(self, version: str = "") -> bool:
+        """Tell whether a version, or that of the server's choice, is ready; False where the server is not reached."""
         try:
-            await self._call("GET", "/ready", None, {}, None)
+            await self._call("GET", self._path_of(version) + "/ready", None, {}, None)
         except OpenInferenceError:
             return False
         return True
@@ -103,6 +107,9 @@ class PredictorClient:
         if not isinstance(found, dict):
             raise PredictorFailed(f"the predictor of {self.model!r} answered no JSON object about its model")
         return found
+
+    def _path_of(self, version: str) -> str:
+        return f"{self._model}/versions/{version}" if version else self._model
 
     async def _call(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float | None
@@ -139,7 +146,7 @@ class PredictorClient:
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[bytes, int | None]:
         session = self._session or self._opened()
-        async with session.request(method, self._path + path, data=body, headers=headers) as answer:
+        async with session.request(method, path, data=body, headers=headers) as answer:
             content = await answer.read()
             if answer.status != 200:
                 raise self._refused(answer.status, content)

@@ -8,10 +8,12 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
 from headrace.features import FeatureView
+from headrace.open_inference import Tensor
 from headrace.open_inference.client import PredictorClient
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.memory import MemoryStore
@@ -83,6 +85,33 @@ def test_a_fingerprint_that_differs_is_a_reason_whatever_is_allowed() -> None:
             f"view 'small' has fingerprint {VIEW.fingerprint[:16]}, the model was trained on "
             f"{other.fingerprint[:16]}: amount only in the view; train and export the model again"
         )
+
+
+def production(version: str) -> dict[str, Any]:
+    return parameters(VIEW) | {"headrace_production": {"string_value": version}}
+
+
+def test_production_is_asked_by_its_number_and_followed() -> None:
+    model = Tiny(versions=("3", "4"), parameters=production("3"))
+
+    async def scene() -> list[str]:
+        async with served(model) as url, PredictorClient(url, "small") as predictor:
+            asked = []
+            for version in ("3", "4", ""):
+                model.parameters = production(version)
+                assert await reason_not_ready(VIEW, FILLED, predictor, unproved=False) is None
+                await predictor.infer([Tensor.of("features", np.zeros((1, WIDTH), np.float32))])
+                asked.append(predictor.version)
+            return asked
+
+    assert asyncio.run(scene()) == ["3", "4", ""]
+
+
+def test_production_that_is_not_loaded() -> None:
+    said = reason(Tiny(versions=("4",), parameters=production("3")))
+    assert said == "the predictor has not loaded version 3 of its model, which is production"
+    said = reason(Tiny(parameters=production("../3")))
+    assert said == "the predictor tells '../3' as the version that is production, needs a number"
 
 
 @pytest.mark.parametrize("columns", [None, VIEW.describe()])
