@@ -26,7 +26,7 @@ def files_in(directory: Path, name: str) -> dict[str, Path]:
     for path, is_folder in _walk(directory):
         inside = path.relative_to(directory).as_posix()
         if path.is_symlink():
-            raise ModelRefused(f"model {name!r} holds {inside}, a link to elsewhere, needs the file itself")
+            raise ModelRefused(f"model {name!r} holds {inside}, a link to elsewhere, needs the file itself", "unlisted")
         if is_folder:
             continue
         if not path.is_file() and path.exists():
@@ -41,16 +41,22 @@ def check_kinds(found: Mapping[str, Path], name: str) -> None:
         with path.open("rb") as file:
             beginning = file.read(4)
         if path.suffix.lower() in CODE or beginning.startswith(_CODE_BYTES):
-            raise ModelRefused(f"model {name!r} holds {inside}, a file that can run code when loaded, needs ONNX")
+            raise ModelRefused(
+                f"model {name!r} holds {inside}, a file that can run code when loaded, needs ONNX", "code"
+            )
 
 
 def check_names(found: Collection[str], listed: Collection[str], name: str) -> None:
     """Raise ModelRefused where other files are there than are listed; the manifest and a signature list themselves."""
     found = set(found) - {MANIFEST, SIGNATURE}
     if unlisted := sorted(found - set(listed)):
-        raise ModelRefused(f"model {name!r} holds {', '.join(unlisted)}, which its {MANIFEST} does not list")
+        raise ModelRefused(
+            f"model {name!r} holds {', '.join(unlisted)}, which its {MANIFEST} does not list", "unlisted"
+        )
     if absent := sorted(set(listed) - found):
-        raise ModelRefused(f"model {name!r} lacks {', '.join(absent)}, which its {MANIFEST} lists: it is half written")
+        raise ModelRefused(
+            f"model {name!r} lacks {', '.join(absent)}, which its {MANIFEST} lists: it is half written", "incomplete"
+        )
 
 
 def read_checked(path: Path, inside: str, wanted: str, name: str) -> bytes:
@@ -58,7 +64,7 @@ def read_checked(path: Path, inside: str, wanted: str, name: str) -> bytes:
     content = path.read_bytes()
     got = hashlib.sha256(content).hexdigest()
     if got != wanted:
-        raise ModelRefused(f"{inside} of model {name!r} has SHA-256 {got}, needs {wanted}: it was altered")
+        raise ModelRefused(f"{inside} of model {name!r} has SHA-256 {got}, needs {wanted}: it was altered", "altered")
     if inside.endswith(".onnx"):
         check_onnx(content, inside, name)
     return content

@@ -18,7 +18,14 @@ PRODUCTION, CANDIDATE, PREVIOUS = "production", "candidate", "previous"
 
 
 class ModelRefused(Exception):
-    """The model must not be served; the text says what was found and what was needed."""
+    """The model must not be served; the text says what was found and what was needed.
+
+    `reason` is a word for metrics: code, unlisted, incomplete, altered, unsigned, absent, unreadable, unfit.
+    """
+
+    def __init__(self, text: str, reason: str = "unfit") -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,7 @@ def _object(content: bytes, name: str, file: str) -> dict[str, Any]:
     try:
         said = json.loads(content)
     except ValueError as wrong:
-        raise ModelRefused(f"model {name!r} has a {file} that is not JSON: it is half written") from wrong
+        raise ModelRefused(f"model {name!r} has a {file} that is not JSON: it is half written", "incomplete") from wrong
     if not isinstance(said, dict):
         raise ModelRefused(f"model {name!r} has a {file} that is no object, needs all of its fields")
     return said

@@ -1,41 +1,48 @@
-"""The embedded predictor: a model of the repository behind REST and gRPC, run by ONNX Runtime.
+"""One version of a model as the embedded predictor asks it: run by ONNX Runtime, its rows joined with others'.
 
 A model is taken only as it was written: its checksums, its width, its outputs and the
-fingerprint in its file must agree with its manifest. A batch of up to INLINE_ROWS rows is
-run on the event loop: handing it to a thread and back was measured at 0.2 ms and more, a
-run of one row at 0.02 ms, of a hundred at 0.1 ms, of five hundred at 0.5 ms.
-Larger batches go to a thread, so that nobody waits for them; ONNX Runtime lets go of the
-interpreter while it computes.
+fingerprint in its file must agree with its manifest. How many rows are run on the event loop
+itself is measured when a model is loaded: as many as take INLINE_S. Handing a batch to a
+thread and back was measured at 0.2 ms and more, which a small run is not worth; a larger one is,
+so that nobody waits for it: ONNX Runtime lets go of the interpreter while it computes.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headrace.open_inference import InferRequest, InferResponse, InvalidRequest, PredictorFailed, Tensor
-from headrace.runtime import INPUT, Runtime, RuntimeRefused
+from headrace.runtime import INPUT, RunFailed, Runtime, RuntimeRefused
+from predictor.batching import Batches, Limits, Threads
 from predictor.repository import Manifest, ModelRefused, read_model
-from predictor.triton import model_metadata
+from predictor.triton import COLUMNS, FINGERPRINT, model_metadata, told
 
-INLINE_ROWS = 512
+INLINE_S = 0.0005
+LARGE_S = 0.01  # a model whose run of a sample takes longer gets every core for each run
+_MOST_INLINE, _SAMPLE, _TIMES = 4096, 256, 3
+_LIMITS = Limits()
 
 
 class OnnxServable:
-    """A model as the servers of `headrace.open_inference` ask it; see `Servable`."""
+    """A version of a model as the servers of `headrace.open_inference` ask it; see `Servable`.
 
-    def __init__(self, manifest: Manifest, runtime: Runtime, pool: ThreadPoolExecutor) -> None:
-        self.name = manifest.name
-        self.versions: tuple[str, ...] = (str(manifest.version),)
+    `versions` are all that the model has, for those who ask what it is.
+    """
+
+    def __init__(self, manifest: Manifest, runtime: Runtime, batches: Batches) -> None:
+        self.name, self.version = manifest.name, str(manifest.version)
+        self.versions: tuple[str, ...] = (self.version,)
         self.fingerprint = manifest.fingerprint
-        self._runtime, self._pool = runtime, pool
-        self._config = manifest.config
-        self._metadata = model_metadata(manifest.config) | {"versions": list(self.versions)}
+        self.batches = batches
+        self._width, self._outputs, self._config = runtime.width, runtime.outputs, _own_config(manifest)
+        self._metadata = model_metadata(manifest.config)
 
     def readiness(self) -> str | None:
         """A model that could be loaded is ready."""
@@ -46,17 +53,17 @@ class OnnxServable:
         return self._metadata
 
     def config(self) -> dict[str, Any]:
-        """Return the configuration as Triton gives it, the view's fingerprint and columns among its parameters."""
+        """Return the configuration as Triton gives it, the fingerprint and columns of this very version in it."""
         return self._config
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Score the rows of `features`; refuses NaN and infinity, another datatype and another width."""
-        features = _features(request.inputs, self._runtime.width)
-        wanted = tuple(name for name in self._runtime.outputs if not request.outputs or request.wants(name))
-        given = await self._run(features, wanted or self._runtime.outputs)
+        features = _features(request.inputs, self._width)
+        wanted = tuple(name for name in self._outputs if not request.outputs or request.wants(name))
+        given = await self._score(features, wanted or self._outputs)
         # As Triton answers for a model that batches: [rows, 1].
         outputs = [Tensor(name, "FP32", array.reshape(-1, 1)) for name, array in given.items()]
-        return InferResponse(self.name, self.versions[0], request.id, outputs)
+        return InferResponse(self.name, self.version, request.id, outputs)
 
     async def predict_v1(self, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Score `{"instances": [[...], ...]}`: one list of features per row."""
@@ -64,34 +71,97 @@ class OnnxServable:
             features = np.asarray(body.get("instances"), dtype=np.float32)
         except (TypeError, ValueError):
             raise InvalidRequest("instances are not lists of numbers of equal length, needs one per row") from None
-        features = _checked(features, self._runtime.width)
-        given = await self._run(features, self._runtime.outputs[:1])
+        features = _checked(features, self._width)
+        given = await self._score(features, self._outputs[:1])
         return {"predictions": next(iter(given.values())).tolist()}
 
-    async def _run(self, features: np.ndarray, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
-        if len(features) <= INLINE_ROWS:
-            given = self._runtime.run(features, wanted)
-        else:
-            loop = asyncio.get_running_loop()
-            given = await loop.run_in_executor(self._pool, self._runtime.run, features, wanted)
-        for name, array in given.items():
+    async def _score(self, features: np.ndarray, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
+        try:
+            given = await self.batches.score(features, wanted)
+        except RunFailed as failed:
+            raise PredictorFailed(f"model {self.name!r} could not be run: {failed}") from failed
+        answer = {name: given[name] for name in wanted}
+        for name, array in answer.items():
             if not np.isfinite(array).all():
                 raise PredictorFailed(f"model {self.name!r} answered NaN or infinity in {name!r}: the score is unknown")
-        return given
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """How models are run: at most on `cores` cores, `threads` of them for one run, joined within limits.
+
+    Without a number of threads a small model gets one, so that runs are made side by side, and a large one gets
+    all cores, one run after another. Where a run is made, on the event loop or in the pool, is measured.
+    """
+
+    pool: Executor
+    cores: int = 1
+    threads: int | None = 1
+    limits: Limits = _LIMITS
+    clock: Callable[[], float] = time.thread_time  # not of a busy neighbour
+
+    def open(
+        self, manifest: Manifest, model: bytes, name: str, observe: Callable[[int, int], None] | None = None
+    ) -> OnnxServable:
+        """Return a version that agrees with its manifest and has run; raises ModelRefused."""
+        threads = self.threads or 1
+        runtime = _opened(manifest, model, name, threads)
+        inline_rows, large = self._measured(runtime)
+        if self.threads is None and large and self.cores > 1:
+            threads = self.cores
+            runtime = _opened(manifest, model, name, threads)
+            inline_rows, _ = self._measured(runtime)
+        aside = Threads(self.pool, max(1, self.cores // threads))
+        batches = Batches(runtime.run, aside, self.limits, inline_rows=inline_rows, observe=observe)
+        return OnnxServable(manifest, runtime, batches)
+
+    def _measured(self, runtime: Runtime) -> tuple[int, bool]:
+        one = self._fastest(runtime, 1)
+        if one > INLINE_S:
+            return 0, self._fastest(runtime, _SAMPLE, 1) > LARGE_S
+        many = self._fastest(runtime, _SAMPLE)
+        row = max((many - one) / (_SAMPLE - 1), INLINE_S / _MOST_INLINE)
+        return min(_MOST_INLINE, 1 + int((INLINE_S - one) / row)), many > LARGE_S
+
+    def _fastest(self, runtime: Runtime, rows: int, times: int = _TIMES) -> float:
+        features, taken = np.zeros((rows, runtime.width), dtype=np.float32), []
+        for _ in range(times):
+            began = self.clock()
+            runtime.run(features)
+            taken.append(self.clock() - began)
+        return min(taken)
 
 
 def load(repository: Path | str, name: str, *, threads: int = 1) -> OnnxServable:
-    """Load a model of the repository and try it; raises ModelRefused."""
+    """Load the production version of a model of the repository and try it; raises ModelRefused."""
+    manifest, model = read_model(directory_of(repository, name))
+    return Runs(ThreadPoolExecutor(2, thread_name_prefix="run"), 2, threads).open(manifest, model, name)
+
+
+def directory_of(repository: Path | str, name: str) -> Path:
+    """Return where a model of the repository lies; ModelRefused for what is no name of one."""
     if not name or name in (".", "..") or "/" in name or "\\" in name:
         raise ModelRefused(f"model {name!r} is no name of a model, needs one without slashes")
-    manifest, model = read_model(Path(repository) / name)
+    return Path(repository) / name
+
+
+def _opened(manifest: Manifest, model: bytes, name: str, threads: int) -> Runtime:
     try:
         runtime = Runtime.of(model, threads)
-    except RuntimeRefused as wrong:
+        _agree(manifest, runtime, name)
+        runtime.run(np.zeros((1, runtime.width), dtype=np.float32))  # the first run of a session is its slowest
+    except (RuntimeRefused, RunFailed) as wrong:
         raise ModelRefused(f"model {name!r} cannot be run: {wrong}") from wrong
-    _agree(manifest, runtime, name)
-    runtime.run(np.zeros((1, runtime.width), dtype=np.float32))  # the first run of a session is its slowest
-    return OnnxServable(manifest, runtime, ThreadPoolExecutor(max_workers=2, thread_name_prefix="run"))
+    return runtime
+
+
+def _own_config(manifest: Manifest) -> dict[str, Any]:
+    parameters = manifest.config["parameters"] | {
+        FINGERPRINT: {"string_value": manifest.fingerprint},
+        COLUMNS: {"string_value": told(manifest.columns)},
+    }
+    return manifest.config | {"parameters": parameters}
 
 
 def _agree(manifest: Manifest, runtime: Runtime, name: str) -> None:

@@ -44,7 +44,9 @@ def check_signature(directory: Path, name: str, digests: Mapping[str, str], publ
     cover every file there is.
     """
     if not (directory / SIGNATURE).is_file():
-        raise ModelRefused(f"model {name!r} has no signature, needs one by the key of {Path(public_key).name!r}")
+        raise ModelRefused(
+            f"model {name!r} has no signature, needs one by the key of {Path(public_key).name!r}", "unsigned"
+        )
     content = (directory / SIGNATURE).read_bytes()
     _check_key(public_key)
     wrong = _found_wrong(directory, content, public_key)
@@ -55,7 +57,7 @@ def check_signature(directory: Path, name: str, digests: Mapping[str, str], publ
             return
         wrong = f"it is not of {', '.join(unlike)} as found" if unlike else "it is of other files"
     by = Path(public_key).name
-    raise ModelRefused(f"the signature of model {name!r} does not hold under the key of {by!r}: {wrong}")
+    raise ModelRefused(f"the signature of model {name!r} does not hold under the key of {by!r}: {wrong}", "unsigned")
 
 
 def _found_wrong(directory: Path, content: bytes, public_key: Path | str) -> str:

@@ -116,15 +116,17 @@ def _read_whole(directory: Path, public_key: Path | str | None, kept: Callable[[
                     continue
                 if isinstance(refused, ModelRefused):
                     raise
-                raise ModelRefused(f"model {directory.name!r} cannot be read: {refused.strerror}") from refused
+                raise ModelRefused(
+                    f"model {directory.name!r} cannot be read: {refused.strerror}", "unreadable"
+                ) from refused
 
 
 def _read(directory: Path, public_key: Path | str | None, kept: Callable[[Model], Collection[int]]) -> Model:
     name = directory.name
     if not directory.is_dir():
-        raise ModelRefused(f"model {name!r} is not in the repository: train one first")
+        raise ModelRefused(f"model {name!r} is not in the repository: train one first", "absent")
     if not (directory / MANIFEST).is_file():
-        raise ModelRefused(f"model {name!r} has no {MANIFEST}: it is half written, or not one of ours")
+        raise ModelRefused(f"model {name!r} has no {MANIFEST}: it is half written, or not one of ours", "incomplete")
     found = files_in(directory, name)
     check_kinds(found, name)
     written = found[MANIFEST].read_bytes()
