@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from headrace.cli import manifests_cluster, manifests_status
 from headrace.cli.console import FILE, console, refusals
 from headrace.manifests.kubectl import fetch_kubectl
 from headrace.manifests.rendering import render_text
@@ -14,6 +15,10 @@ from headrace.manifests.rendering import render_text
 @click.group("manifests")
 def command() -> None:
     """Render, check and apply Kubernetes manifests."""
+
+
+for _command in (manifests_cluster.diff, manifests_cluster.apply, manifests_status.status, manifests_cluster.rollback):
+    command.add_command(_command)
 
 
 @command.command("render")

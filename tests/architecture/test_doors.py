@@ -28,6 +28,7 @@ DOORS = {
         "headrace/stores/rondb/connection.py",
     ),
     "kserve": ("transformer/model.py", "transformer/server.py"),
+    "kubernetes": ("headrace/manifests/cluster_faults.py", "headrace/manifests/connecting.py"),
     "lmdb": tuple(
         f"headrace/stores/{name}.py" for name in ("embedded", "environment", "group_commit", "change", "records")
     ),
@@ -78,6 +79,7 @@ DOORS = {
     "torch": ("predictor/*.py", "applications/*/model.py"),
     "tritonclient": ("headrace/cli/replay.py",),
     "triton_python_backend_utils": ("predictor/backends/*",),
+    "urllib3": ("headrace/manifests/cluster_faults.py",),
     "uvicorn": ("headrace/open_inference/server.py", "headrace/open_inference/http_protocol.py"),
     "uvloop": ("headrace/open_inference/server.py", "transformer/__main__.py", "predictor/__main__.py"),
     "yaml": ("headrace/manifests/documents.py",),
