@@ -17,6 +17,7 @@ Columns = Sequence[Mapping[str, Any]]
 COMPARED = ("name", "dtype", "missing", "source")
 INPUT, BACKEND, PLATFORM = "features", "onnxruntime", "onnxruntime_onnx"
 PRODUCTION, FINGERPRINT, COLUMNS = "headrace_production", "headrace_fingerprint", "headrace_columns"
+THREADS = "intra_op_thread_count"  # ONNX Runtime's own word, in Triton's backend and in ours
 
 #: Execution accelerators by the name they are asked for with; on a machine without a GPU they are without effect.
 ACCELERATORS: Mapping[str, list[dict[str, Any]]] = {
@@ -36,8 +37,9 @@ class Serving:
     """How a model is served: batches in rows, the queue in requests, times in microseconds.
 
     `max_batch_size` also bounds a single request. Batches of other requests are joined up to the largest
-    of `preferred_batch_size`; one below them waits `max_queue_delay_us` for more. `instances` is per device.
-    Raises ValueError for what Triton would not take.
+    of `preferred_batch_size`; one below them waits `max_queue_delay_us` for more. `instances` is per device,
+    `threads` those of one run on the processor: requests run side by side, and a small network gains nothing
+    from more. Raises ValueError for what Triton would not take.
     """
 
     max_batch_size: int = 16_384
@@ -46,14 +48,22 @@ class Serving:
     max_queue_size: int = 1024
     queue_timeout_us: int = 1_000_000
     instances: int = 1
+    threads: int = 1
     accelerator: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "preferred_batch_size", tuple(sorted(set(self.preferred_batch_size))))
-        least = {"max_batch_size": 1, "max_queue_delay_us": 0, "max_queue_size": 1, "queue_timeout_us": 1}
-        for name, least_of in (least | {"instances": 1}).items():
-            if (found := getattr(self, name)) < least_of:
-                raise ValueError(f"{name} is {found}, needs at least {least_of}")
+        for name in (
+            "max_batch_size",
+            "max_queue_delay_us",
+            "max_queue_size",
+            "queue_timeout_us",
+            "instances",
+            "threads",
+        ):
+            least = 0 if name == "max_queue_delay_us" else 1
+            if (found := getattr(self, name)) < least:
+                raise ValueError(f"{name} is {found}, needs at least {least}")
         if outside := [size for size in self.preferred_batch_size if not 1 <= size <= self.max_batch_size]:
             raise ValueError(f"preferred_batch_size has {outside[0]}, needs 1 to max_batch_size {self.max_batch_size}")
         if self.accelerator and self.accelerator not in ACCELERATORS:
@@ -107,6 +117,7 @@ def model_config(
             PRODUCTION: {"string_value": str(production)},
             FINGERPRINT: {"string_value": fingerprint},
             COLUMNS: {"string_value": told(columns)},
+            THREADS: {"string_value": str(serving.threads)},
         },
     }
 
@@ -149,7 +160,7 @@ def unfit(config: Mapping[str, Any], name: str, fingerprint: str, production: in
     if further := sorted(set(config) - _FIELDS):
         return f"has {', '.join(further)}, needs the fields that headrace model config writes"
     parameters = config.get("parameters")
-    if not isinstance(parameters, Mapping) or set(parameters) - {PRODUCTION, FINGERPRINT, COLUMNS}:
+    if not isinstance(parameters, Mapping) or set(parameters) - {PRODUCTION, FINGERPRINT, COLUMNS, THREADS}:
         return "has other parameters than ours, needs ours alone"
     told = {key: value.get("string_value") for key, value in parameters.items() if isinstance(value, Mapping)}
     wanted = {

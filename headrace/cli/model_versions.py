@@ -106,6 +106,7 @@ def remove(model: Path, version: str, key: Path | None) -> None:
 @click.argument("model", type=DIRECTORY)
 @click.option("--accelerator", type=click.Choice(["none", *ACCELERATORS]), help="What runs the model on a GPU.")
 @click.option("--instances", type=int, help="Instances of the model per device.")
+@click.option("--threads", type=int, help="Threads of one run on the processor.")
 @click.option("--max-batch-size", type=int, help="The most rows of a batch, and of a request.")
 @click.option("--preferred-batch-size", type=int, multiple=True, help="Rows to join requests to; may be given again.")
 @click.option("--queue-delay-us", "max_queue_delay_us", type=int, help="How long a batch waits for more, microseconds.")
