@@ -161,9 +161,9 @@ def _object(content: bytes, name: str, file: str) -> dict[str, Any]:
     try:
         said = json.loads(content)
     except ValueError as wrong:
-        raise ModelRefused(f"model {name!r} has a {file} that is not JSON: it is half written", "incomplete") from wrong
+        raise ModelRefused(f"{file} of model {name!r} is not JSON: it is half written", "incomplete") from wrong
     if not isinstance(said, dict):
-        raise ModelRefused(f"model {name!r} has a {file} that is no object, needs all of its fields")
+        raise ModelRefused(f"{file} of model {name!r} is no object, needs all of its fields")
     return said
 
 

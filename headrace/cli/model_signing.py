@@ -26,7 +26,9 @@ def sign(model: Path, key: Path) -> None:
     with refused():
         found = verified(model)
         versions.sign(model, key, os.environ.get(PASSWORD, ""))
-    console.print(f"model {found.name} is signed, versions {', '.join(map(str, sorted(found.manifest.versions)))}")
+    console.print(
+        f"model {found.name} is signed, versions {', '.join(map(str, sorted(found.manifest.versions)))}", soft_wrap=True
+    )
 
 
 @click.command("verify")
@@ -46,7 +48,9 @@ def verify(model: Path, public_key: Path | None) -> None:
         if found.signed
         else ""
     )
-    console.print(f"model {found.name} is whole: {files} files, production is version {found.production}{by}")
+    console.print(
+        f"model {found.name} is whole: {files} files, production is version {found.production}{by}", soft_wrap=True
+    )
 
 
 COMMANDS = (sign, verify)

@@ -142,7 +142,7 @@ def print_trained(app: Application, directory: Path) -> int:
     """Print where the newest version of a model lies and what it is called; return its number."""
     model = verified(directory)
     number = max(model.manifest.versions)
-    (alias,) = [alias for alias, at in model.aliases.items() if at == number]
+    alias = ", ".join(alias for alias, at in model.aliases.items() if at == number)
     said = f"{directory}, version {number}, {alias}, fingerprint {app.view.fingerprint[:16]}"
     console.print(f"       {said}", soft_wrap=True)
     return number
