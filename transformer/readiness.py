@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import orjson
 
 from headrace.features import FeatureView
 from headrace.open_inference.client import PredictorClient
 from headrace.open_inference.errors import OpenInferenceError
+from headrace.open_inference.tensors import Tensor
 from headrace.stores.online import OnlineStore
 
 FINGERPRINT, COLUMNS, PRODUCTION = "headrace_fingerprint", "headrace_columns", "headrace_production"
@@ -22,13 +24,14 @@ async def reason_not_ready(
 
     The version that the predictor calls production is asked from then on: one that is newer may be loaded
     beside it. `unproved` accepts a predictor that cannot tell its fingerprint; then the width of its
-    input must agree at least.
+    input must agree at least. A server that tells nothing of its models, such as TorchServe, must then
+    answer a row, and the fingerprint in its answer must agree if there is one.
     """
     if why := store.readiness(view.groups):
         return why
     try:
         if not await predictor.ready():
-            return "the predictor is not ready"
+            return await _by_answer(view, predictor) if unproved else "the predictor is not ready"
         config = await predictor.config()
         parameters = config.get("parameters") or {}
         if _text(parameters, FINGERPRINT):
@@ -38,6 +41,13 @@ async def reason_not_ready(
         return _unlike_shape(view, await predictor.metadata())
     except OpenInferenceError as failed:
         return f"the predictor cannot be asked: {failed}"
+
+
+async def _by_answer(view: FeatureView, predictor: PredictorClient) -> str | None:
+    row = np.nan_to_num(view.missing)[np.newaxis]
+    answer = await predictor.infer([Tensor("features", "FP32", row)])
+    theirs = str(answer.parameters.get(FINGERPRINT, ""))
+    return disagreement(view, {FINGERPRINT: {"string_value": theirs}}) if theirs else None
 
 
 async def _choose(predictor: PredictorClient, version: str) -> str | None:

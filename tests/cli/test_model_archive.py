@@ -18,8 +18,9 @@ def test_a_trained_model_is_archived(headrace, frame, tmp_path):
     )
     assert not list((tmp_path / "models").rglob("*.pt")), "a repository holds no code"
 
-    headrace("train", "fraud", "--frame", frame, "--out", "others", "--seed", 5)
-    refused = headrace("model", "archive", "others/fraud", *asked, code=1).output
+    headrace("train", "fraud", "--frame", frame, "--out", "models", "--seed", 5)
+    assert headrace("model", "archive", "models/fraud", "1", *asked).output
+    refused = headrace("model", "archive", "models/fraud", "candidate", *asked, code=1).output
     assert "needs at most 1e-05: it is of another training" in refused
 
     shutil.rmtree("models")

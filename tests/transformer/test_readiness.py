@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import orjson
@@ -85,6 +87,56 @@ def test_a_fingerprint_that_differs_is_a_reason_whatever_is_allowed() -> None:
             f"view 'small' has fingerprint {VIEW.fingerprint[:16]}, the model was trained on "
             f"{other.fingerprint[:16]}: amount only in the view; train and export the model again"
         )
+
+
+class Mute(BaseHTTPRequestHandler):
+    """A server with an answer for every row, and no route about its models: TorchServe is one."""
+
+    told: ClassVar[dict[str, Any]] = {}
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def do_POST(self) -> None:
+        output = {"name": "score", "datatype": "FP32", "shape": [1], "data": [0.5]}
+        body = orjson.dumps({"model_name": "small", "outputs": [output], "parameters": self.told})
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *said: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    ("told", "unproved", "said"),
+    [
+        ({}, False, "the predictor is not ready"),
+        ({}, True, None),
+        ({"headrace_fingerprint": VIEW.fingerprint}, True, None),
+        (
+            {"headrace_fingerprint": "0" * 64},
+            True,
+            f"the model was trained on {'0' * 16}: it does not tell its columns",
+        ),
+    ],
+)
+def test_a_server_that_tells_nothing_of_its_models_is_known_by_its_answer(
+    told: dict[str, Any], unproved: bool, said: str | None
+) -> None:
+    handler = type("Told", (Mute,), {"told": told})
+
+    async def scene(url: str) -> str | None:
+        async with PredictorClient(url, "small") as predictor:
+            return await reason_not_ready(VIEW, FILLED, predictor, unproved=unproved)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = asyncio.run(scene(f"http://127.0.0.1:{server.server_port}"))
+        server.shutdown()
+    assert found == said if said is None else said in (found or "")
 
 
 def production(version: str) -> dict[str, Any]:
