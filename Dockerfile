@@ -1,21 +1,29 @@
 # syntax=docker/dockerfile:1
 # One image for every deployable: `python -m transformer`, `python -m predictor`, `headrace pipeline run`.
-# The base is named by its exact tag; a registry that mirrors it should be pinned by digest through BASE.
+# BASE needs Python 3.11 or newer with its venv module; a cluster should name it by digest.
 ARG BASE=python:3.11.14-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /source
-COPY pyproject.toml constraints.txt LICENSE README.md ./
+RUN python3 -m venv /opt/headrace
+COPY requirements requirements
+# What is installed beyond serving, by the names of the files in requirements, such as "kafka hopsworks".
+ARG EXTRAS=
+# Every package by its version and hash; one that has no wheel is built with the setuptools of build.txt.
+RUN set -f; for name in build serving ${EXTRAS}; do set -- "$@" --requirement "requirements/${name}.txt"; done \
+ && /opt/headrace/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+    --requirement requirements/build.txt \
+ && /opt/headrace/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-build-isolation "$@"
+COPY pyproject.toml LICENSE README.md ./
 COPY headrace headrace
 COPY feature_pipelines feature_pipelines
 COPY transformer transformer
 COPY predictor predictor
 COPY applications applications
-# Further extras, such as "hopsworks" or "train"; serving needs none.
-ARG EXTRAS=
-RUN python -m venv /opt/headrace \
- && /opt/headrace/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt ".${EXTRAS:+[${EXTRAS}]}" \
- && /opt/headrace/bin/pip uninstall --yes pip
+# The installers stay behind: a running container can fetch and install nothing.
+RUN /opt/headrace/bin/pip install --no-cache-dir --disable-pip-version-check --no-index --no-deps --no-build-isolation . \
+ && /opt/headrace/bin/pip check \
+ && /opt/headrace/bin/pip uninstall --yes --quiet setuptools pip
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="headrace" org.opencontainers.image.licenses="Apache-2.0"

@@ -3,11 +3,13 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+IMAGE ?= localhost/headrace:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' headrace/__init__.py)
+BASE ?= localhost/debian-python:bookworm
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CODE := $(wildcard headrace feature_pipelines transformer predictor monitoring applications benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines check bench clean
+.PHONY: help demo test test-engines test-torchserve check bench image lock sbom clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +24,9 @@ test-engines: $(VENV)/.dev .venv-spark/.ready .venv-flink/.ready ## Run the test
 	$(BIN)/python -m pytest tests/feature_pipelines/engines $(ARGS)
 	.venv-spark/bin/python -m pytest -m engine tests/feature_pipelines/engines/test_spark.py tests/feature_pipelines/engines/test_example.py $(ARGS)
 
+test-torchserve: $(VENV)/.dev .venv-torchserve/.ready ## Run the tests of archives against a real TorchServe (Java 17)
+	$(BIN)/python -m pytest tests/predictor/torchserve $(ARGS)
+
 check: $(VENV)/.dev ## Lint, formatting, types and architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,8 +36,18 @@ check: $(VENV)/.dev ## Lint, formatting, types and architecture
 bench: $(VENV)/.dev ## Run the benchmarks; they print what they measured
 	$(BIN)/python -m benchmarks $(ARGS)
 
+image: $(VENV)/.dev ## Build the image and run its processes, as root and without Docker; EXTRAS="kafka hopsworks", BASE=an image that is here
+	image/build $(IMAGE) $(BASE) "$(EXTRAS)"
+	HEADRACE_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/image $(ARGS)
+
+lock: .venv-images/.ready ## Write requirements/*.txt anew, after pyproject.toml or constraints.txt has changed
+	.venv-images/bin/python image/lock.py
+
+sbom: .venv-images/.ready ## List what the built image holds as CycloneDX, in build/headrace.cdx.json
+	image/sbom $(IMAGE) build/headrace.cdx.json .venv-images/bin/python
+
 clean: ## Remove the virtual environments, caches and built files
-	rm -rf $(VENV) .venv-spark .venv-flink build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-spark .venv-flink .venv-torchserve .venv-images build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is filled again only when what it is filled from has changed.
@@ -53,11 +68,22 @@ $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	cd $(@D)/jars && ../bin/python -m zipfile -e *.whl whole && mv whole/pyflink/lib/*kafka*.jar . && rm -r whole *.whl
 	@touch $@
 
+# TorchServe asks for little; our handler adds torch and numpy.
+.venv-torchserve/.ready: constraints.txt | $(BIN)/python java
+	"$(PYTHON)" -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt torchserve==0.12.0 torch numpy pyyaml
+	@touch $@
+
+.venv-images/.ready: image/tools.txt | $(BIN)/python
+	"$(PYTHON)" -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --requirement image/tools.txt
+	@touch $@
+
 flink: .venv-flink/.ready ## Make the environment that the Flink engine runs in
 
 .PHONY: java flink
 java:
-	@command -v java >/dev/null || { echo "java was not found, Spark and Flink need Java 17: apt-get install openjdk-17-jre-headless"; exit 1; }
+	@command -v java >/dev/null || { echo "java was not found, Spark, Flink and TorchServe need Java 17: apt-get install openjdk-17-jre-headless"; exit 1; }
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "python3 was not found, Python 3.11 or newer is needed: apt-get install python3 python3-venv"; exit 1; }
