@@ -37,7 +37,7 @@ bench: $(VENV)/.dev ## Run the benchmarks; they print what they measured
 	$(BIN)/python -m benchmarks $(ARGS)
 
 image: $(VENV)/.dev ## Build the image and run its processes, as root and without Docker; EXTRAS="kafka hopsworks", BASE=an image that is here
-	image/build $(IMAGE) $(BASE) "$(EXTRAS)"
+	image/build $(IMAGE) $(BASE) "$(EXTRAS)" "$(PACKAGES)"
 	HEADRACE_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/image $(ARGS)
 
 lock: .venv-images/.ready ## Write requirements/*.txt anew, after pyproject.toml or constraints.txt has changed
