@@ -23,7 +23,10 @@ Answer = dict[str, Any] | bytes
 
 
 class OpenInferenceHandler:
-    """One worker's model. Refusals are 400 with `{"error": ...}`, as of any v2 server."""
+    """One worker's model. Refusals are 400 with `{"error": ...}`, as of any v2 server.
+
+    Over gRPC TorchServe passes on outputs alone, and OK whatever the status: a refusal is an output `error` there.
+    """
 
     def initialize(self, context: Any) -> None:
         """Load the archive's model and try it; TorchServe keeps restarting a worker whose model raises here."""
@@ -50,7 +53,7 @@ class OpenInferenceHandler:
             except ValueError as refused:
                 matrices[at] = None
                 context.set_response_status(400, "Bad Request", at)
-                answers[at] = {**self._head(heads[at]), "outputs": [], "error": str(refused)}
+                answers[at] = self._refusal(heads[at], str(refused))
         asked = [matrix for matrix in matrices if matrix is not None]
         outputs = self._run(np.concatenate(asked)) if asked else {}
         begin = 0
@@ -89,6 +92,10 @@ class OpenInferenceHandler:
         if bad.any():
             raise ValueError(f"{int(bad.sum())} of {shape[0]} rows hold NaN or infinity, needs numbers")
         return features.reshape(shape)
+
+    def _refusal(self, head: dict[str, Any], said: str) -> dict[str, Any]:
+        output = {"name": "error", "datatype": "BYTES", "shape": [1], "data": [said]}
+        return {**self._head(head), "outputs": [output], "error": said}
 
     def _head(self, head: dict[str, Any]) -> dict[str, Any]:
         found = head.get("id")

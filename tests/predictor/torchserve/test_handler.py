@@ -64,7 +64,8 @@ def refusal(worker, request, headers=()):
     context = Context(worker.folder, headers)
     (answer,) = worker.handler.handle([request], context)
     assert context.status == {0: 400}
-    assert {"id", "model_name", "model_version", "outputs"} < set(answer)  # without them TorchServe's gRPC worker dies
+    assert {"id", "model_name", "model_version"} < set(answer)  # without them TorchServe's worker dies over gRPC
+    assert answer["outputs"] == [{"name": "error", "datatype": "BYTES", "shape": [1], "data": [answer["error"]]}]
     return answer["error"]
 
 
