@@ -15,6 +15,8 @@ from predictor.triton import Serving, model_config
 
 MANIFEST, CONFIG, ALIASES, SIGNATURE = "headrace.json", "config.pbtxt", "aliases.json", "model.sig"
 PRODUCTION, CANDIDATE, PREVIOUS = "production", "candidate", "previous"
+#: A version's number, an alias of one, or None for production.
+Which = int | str | None
 
 
 class ModelRefused(Exception):
@@ -146,6 +148,16 @@ def parse_aliases(content: bytes, name: str, versions: Mapping[int, Version]) ->
         if number not in versions:
             raise ModelRefused(f"model {name!r} has {alias} {number}, needs one of its versions {listed(versions)}")
     return aliases
+
+
+def number_of(which: Which, name: str, versions: Mapping[int, Version], aliases: Mapping[str, int]) -> int:
+    """Return the number of a version, production's for None; ModelRefused where there is none, with those there are."""
+    number = which if isinstance(which, int) else aliases.get(which or PRODUCTION)
+    if number is None or number not in versions:
+        aliased = ", ".join(f"{alias} {at}" for alias, at in aliases.items())
+        said = f"version {which}" if isinstance(which, int) else f"alias {which!r}"
+        raise ModelRefused(f"model {name!r} has no {said}, needs one of {listed(versions)} ({aliased})")
+    return number
 
 
 def listed(versions: Mapping[int, Any]) -> str:

@@ -26,9 +26,9 @@ from predictor.manifest import ALIASES as ALIASES
 from predictor.manifest import CONFIG as CONFIG
 from predictor.manifest import MANIFEST as MANIFEST
 from predictor.manifest import PRODUCTION, Manifest, ModelRefused, Version, onnx_file
+from predictor.manifest import Which as Which
 from predictor.triton import Serving
 from predictor.verified import Model as Model
-from predictor.verified import Which as Which
 from predictor.verified import read_version
 from predictor.verified import verified as verified
 from predictor.versions import Draft, changing
@@ -98,7 +98,7 @@ def alone(directory: Path | str, which: Which = None) -> Iterator[Path]:
     It is the model's own where that holds no other, with its signature; else a copy that is removed
     at the end, unsigned.
     """
-    directory = Path(directory)
+    directory = Path(directory).absolute()
     model = read_version(directory, which)
     number = model.number(which)
     if set(model.manifest.versions) == {number}:

@@ -24,7 +24,8 @@ from predictor.manifest import (
     Manifest,
     ModelManifest,
     ModelRefused,
-    listed,
+    Which,
+    number_of,
     onnx_file,
     parse_aliases,
     parse_manifest,
@@ -32,9 +33,6 @@ from predictor.manifest import (
 from predictor.pbtxt import read
 from predictor.signing import check_signature
 from predictor.triton import unfit
-
-#: A version's number, an alias of one, or None for production.
-Which = int | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +62,7 @@ class Model:
 
     def number(self, which: Which = None) -> int:
         """Return the number of a version; ModelRefused where there is none, with those there are."""
-        number = which if isinstance(which, int) else self.aliases.get(which or PRODUCTION)
-        if number is None or number not in self.manifest.versions:
-            aliased = ", ".join(f"{alias} {at}" for alias, at in self.aliases.items())
-            said = f"version {which}" if isinstance(which, int) else f"alias {which!r}"
-            raise ModelRefused(
-                f"model {self.name!r} has no {said}, needs one of {listed(self.manifest.versions)} ({aliased})"
-            )
-        return number
+        return number_of(which, self.name, self.manifest.versions, self.aliases)
 
     def of(self, which: Which = None) -> Manifest:
         """Return what is said of a version; ModelRefused where there is none."""
@@ -98,12 +89,12 @@ def verified(directory: Path | str, public_key: Path | str | None = None) -> Mod
     reason, for a directory that is not there, half written, altered, not signed as it must be, or
     that holds files which are not listed, run code, or lead elsewhere.
     """
-    return _read_whole(Path(directory), public_key, lambda model: model.served)
+    return _read_whole(Path(directory).absolute(), public_key, lambda model: model.served)
 
 
 def read_version(directory: Path | str, which: Which = None, public_key: Path | str | None = None) -> Model:
     """Return a model with the bytes of one version alone; raises ModelRefused as `verified` does."""
-    return _read_whole(Path(directory), public_key, lambda model: [model.number(which)])
+    return _read_whole(Path(directory).absolute(), public_key, lambda model: [model.number(which)])
 
 
 def _read_whole(directory: Path, public_key: Path | str | None, kept: Callable[[Model], Collection[int]]) -> Model:

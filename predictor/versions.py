@@ -30,13 +30,15 @@ from predictor.manifest import (
     ModelManifest,
     ModelRefused,
     Version,
+    Which,
     listed,
+    number_of,
     onnx_file,
 )
 from predictor.pbtxt import written
 from predictor.signing import write_signature
 from predictor.triton import Serving, labels_file
-from predictor.verified import Model, Which, verified
+from predictor.verified import Model, verified
 
 
 @dataclass(slots=True)
@@ -68,6 +70,10 @@ class Draft:
     def next(self) -> int:
         """The number after the highest there is."""
         return max(self.versions, default=0) + 1
+
+    def number(self, which: Which) -> int:
+        """Return the number of a version; ModelRefused where there is none."""
+        return number_of(which, self.name, self.versions, self.aliases)
 
     def add(self, number: int, version: Version, model: bytes, promoted: bool) -> None:
         """Add a version; the first is production, a later one candidate unless it is promoted."""
@@ -131,6 +137,7 @@ def changing(
 
     Raises ModelRefused where there is no model, unless it is to be created, or one that is not whole.
     """
+    directory = directory.resolve()  # a link to it stays one
     with replacing(directory.parent, directory.name) as fresh:
         empty = create and not directory.exists()
         draft = Draft(directory.name) if empty else Draft.of(verified(directory))
@@ -142,16 +149,16 @@ def changing(
 
 def promote(directory: Path, which: Which, key: Path | str | None = None) -> int:
     """Make a version production and return its number; ModelRefused."""
-    number = verified(directory).number(which)
     with changing(directory, key) as draft:
+        number = draft.number(which)
         draft.promote(number)
     return number
 
 
 def nominate(directory: Path, which: Which, key: Path | str | None = None) -> int:
     """Make a version the candidate and return its number; ModelRefused."""
-    number = verified(directory).number(which)
     with changing(directory, key) as draft:
+        number = draft.number(which)
         if draft.aliases[PRODUCTION] == number:
             raise ModelRefused(
                 f"version {number} of model {draft.name!r} is {PRODUCTION}, needs another as {CANDIDATE}"
@@ -175,8 +182,8 @@ def roll_back(directory: Path, key: Path | str | None = None) -> tuple[int, int]
 
 def remove(directory: Path, which: Which, key: Path | str | None = None) -> int:
     """Remove a version that is not production and return its number; ModelRefused."""
-    number = verified(directory).number(which)
     with changing(directory, key) as draft:
+        number = draft.number(which)
         draft.remove(number)
     return number
 

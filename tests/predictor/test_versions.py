@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,3 +164,18 @@ def test_changing_a_model_that_is_not_there(tmp_path):
     with pytest.raises(ModelRefused, match="model 'small' is not in the repository: train one first"):
         promote(tmp_path / "small", 1)
     assert read_manifest(write(tmp_path)).version == 1
+
+
+def test_a_model_that_is_reached_by_a_link_is_changed_where_it_lies(model, tmp_path):
+    (tmp_path / "link").symlink_to(model)
+    assert promote(tmp_path / "link", 2) == 2
+    assert (tmp_path / "link").is_symlink()
+    assert verified(model).production == 2
+
+
+def test_a_model_is_named_from_within_it(model, monkeypatch):
+    monkeypatch.chdir(model)
+    with pytest.raises(ModelRefused, match="version 1 of model 'small' is production already"):
+        promote(Path(), 1)
+    with pytest.raises(ModelRefused, match="model 'small' has no version 9"):
+        read_model(".", version=9)
