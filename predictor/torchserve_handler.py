@@ -42,27 +42,29 @@ class OpenInferenceHandler:
 
     def handle(self, requests: list[dict[str, Any]], context: Any) -> list[Answer]:
         """Answer every request of a batch, in order."""
-        heads: list[dict[str, Any]] = [{} for _ in requests]
-        matrices: list[np.ndarray | None] = [None] * len(requests)
-        answers: list[Answer] = [b""] * len(requests)
-        for at, request in enumerate(requests):
-            try:
-                heads[at], raw = _split(request, context, at)
-                matrices[at] = self._features(heads[at], raw)
-                _wanted(heads[at], self._said["outputs"])
-            except ValueError as refused:
-                matrices[at] = None
-                context.set_response_status(400, "Bad Request", at)
-                answers[at] = self._refusal(heads[at], str(refused))
-        asked = [matrix for matrix in matrices if matrix is not None]
-        outputs = self._run(np.concatenate(asked)) if asked else {}
+        read = [self._read(request, context, at) for at, request in enumerate(requests)]
+        matrices = [features for _, features in read if not isinstance(features, str)]
+        outputs = self._run(np.concatenate(matrices)) if matrices else {}
+        answers: list[Answer] = []
         begin = 0
-        for at, matrix in enumerate(matrices):
-            if matrix is not None:
-                rows = {name: array[begin : begin + len(matrix)] for name, array in outputs.items()}
-                begin += len(matrix)
-                answers[at] = self._answer(heads[at], rows, context, at)
+        for at, (head, features) in enumerate(read):
+            if isinstance(features, str):
+                context.set_response_status(400, "Bad Request", at)
+                answers.append(self._refusal(head, features))
+                continue
+            rows = {name: array[begin : begin + len(features)] for name, array in outputs.items()}
+            begin += len(features)
+            answers.append(self._answer(head, rows, context, at))
         return answers
+
+    def _read(self, request: dict[str, Any], context: Any, at: int) -> tuple[dict[str, Any], np.ndarray | str]:
+        head: dict[str, Any] = {}
+        try:
+            head, raw = _split(request, context, at)
+            _wanted(head, self._said["outputs"])
+            return head, self._features(head, raw)
+        except ValueError as refused:
+            return head, str(refused)
 
     def _run(self, features: np.ndarray) -> dict[str, np.ndarray]:
         with torch.inference_mode():
