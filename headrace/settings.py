@@ -21,6 +21,8 @@ from headrace.features.rows import nearest
 PREFIX = "HEADRACE_"
 #: Variables that set the pipelines' Kafka client, which often shares an environment with the servers.
 KAFKA_PREFIX = "HEADRACE_KAFKA_"
+#: Variables of the command and of the tests, which start servers in their own environment.
+OF_OTHERS = ("HEADRACE_KUBECTL", "HEADRACE_SPECS", "HEADRACE_CI_ENGINES")
 #: What Kubernetes puts into every container for a Service whose name begins with `headrace`.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 FILE = "HEADRACE_SETTINGS"
@@ -120,7 +122,7 @@ def _of_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name.removeprefix(PREFIX).lower(): environment[name]
         for name in names
-        if not (name.startswith(KAFKA_PREFIX) or is_service_link(name, environment[name]))
+        if not (name in OF_OTHERS or name.startswith(KAFKA_PREFIX) or is_service_link(name, environment[name]))
     }
 
 

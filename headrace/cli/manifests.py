@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headrace.cli import manifests_cluster, manifests_status
+from headrace.cli import manifests_cluster, manifests_lint, manifests_status
 from headrace.cli.console import FILE, console, refusals
 from headrace.manifests.kubectl import fetch_kubectl
 from headrace.manifests.rendering import render_text
@@ -17,7 +17,15 @@ def command() -> None:
     """Render, check and apply Kubernetes manifests."""
 
 
-for _command in (manifests_cluster.diff, manifests_cluster.apply, manifests_status.status, manifests_cluster.rollback):
+for _command in (
+    manifests_lint.lint,
+    manifests_lint.rules,
+    manifests_cluster.diff,
+    manifests_cluster.apply,
+    manifests_status.status,
+    manifests_cluster.rollback,
+    manifests_status.history,
+):
     command.add_command(_command)
 
 

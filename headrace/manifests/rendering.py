@@ -5,13 +5,16 @@ The same folder gives the same objects in the same order. Nothing is fetched and
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from headrace.manifests.documents import Object, objects_of
+from headrace.manifests.documents import Object, objects_of, read_yaml
 from headrace.manifests.kubectl import find_kubectl
 
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_ORIGIN = "config.kubernetes.io/origin"
 _RENDER_S = 60
 
 
@@ -43,6 +46,40 @@ def render_text(path: Path) -> str:
     return ended.stdout
 
 
+def render_with_origins(path: Path) -> list[tuple[Object, str]]:
+    """Return the objects of a kustomization's folder, each with the file that it was written down in.
+
+    Raises RenderFailed and KubectlAbsent.
+    """
+    if not is_kustomization(path):
+        raise RenderFailed(f"{path} has no kustomization.yaml, needs one to be rendered")
+    with TemporaryDirectory() as folder:
+        around = Path(folder).resolve()
+        base = os.path.relpath(path.resolve(), around)  # kustomize takes no absolute path for a base
+        (around / KUSTOMIZATIONS[0]).write_text(f"resources: ['{base}']\nbuildMetadata: [originAnnotations]\n", "utf-8")
+        try:
+            objects = render(around)
+        except RenderFailed as failed:
+            raise RenderFailed(str(failed).replace(str(around), str(path))) from failed
+        return [(each, _origin(each, around)) for each in objects]
+
+
+def _origin(rendered: Object, around: Path) -> str:
+    annotations = rendered["metadata"]["annotations"]
+    told = read_yaml(annotations.pop(_ORIGIN, "{}"), _ORIGIN)[0]
+    if not annotations:
+        del rendered["metadata"]["annotations"]
+    named = told.get("path") or told.get("configuredIn")
+    return os.path.relpath((around / named).resolve()) if named else ""
+
+
 def is_kustomization(path: Path) -> bool:
     """Tell whether a folder is one that kustomize renders."""
     return any((path / name).is_file() for name in KUSTOMIZATIONS)
+
+
+def is_component(path: Path) -> bool:
+    """Tell whether a folder is a kustomize component: a difference to others, which is no set of objects alone."""
+    found = next((path / name for name in KUSTOMIZATIONS if (path / name).is_file()), None)
+    documents = read_yaml(found.read_text("utf-8"), str(found)) if found else []
+    return any(isinstance(each, dict) and each.get("kind") == "Component" for each in documents)

@@ -27,8 +27,10 @@ DOORS = {
         "headrace/open_inference/server.py",
         "headrace/stores/rondb/connection.py",
     ),
+    "jsonschema": ("headrace/manifests/schemas.py", "headrace/manifests/core_kinds.py"),
     "kserve": ("transformer/model.py", "transformer/server.py"),
     "kubernetes": ("headrace/manifests/cluster_faults.py", "headrace/manifests/connecting.py"),
+    "kubernetes_validate": ("headrace/manifests/core_kinds.py",),
     "lmdb": tuple(
         f"headrace/stores/{name}.py" for name in ("embedded", "environment", "group_commit", "change", "records")
     ),
@@ -72,6 +74,7 @@ DOORS = {
     "pyflink": ("feature_pipelines/engines/flink_*.py",),
     "pymysql": ("headrace/hopsworks/sdk_store.py",),
     "pyspark": ("feature_pipelines/engines/spark.py", "feature_pipelines/engines/spark_*.py"),
+    "referencing": ("headrace/manifests/core_kinds.py",),
     "requests": ("headrace/hopsworks/session_faults.py",),
     "rich": ("headrace/cli/*.py",),
     "sklearn": ("predictor/train.py", "applications/*/model.py", "applications/*/metrics.py"),

@@ -1,0 +1,231 @@
+"""Predictors: which runtime serves, Triton's image and flags, where the model comes from, and of which view it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from headrace.manifests.findings import Rule, Spot
+from headrace.manifests.objects import annotation, look, mapping, mappings
+from headrace.manifests.workloads import RUNTIMES, Manifests, mode_of
+
+FINGERPRINT = "headrace.dev/fingerprint"
+_OLDEST_TRITON = (26, 4)
+_KSERVE_TRITON = "kserve-tritonserver"
+_LEGACY = ("triton", "pytorch", "sklearn", "xgboost", "tensorflow", "onnx", "pmml", "lightgbm", "paddle", "huggingface")
+_SCHEMES = ("gs", "s3", "pvc", "file", "https", "http", "hdfs", "webhdfs", "oci", "hf")
+_HEX = re.compile(r"[0-9a-f]{64}")
+_OPEN = {"model-control-mode": ("explicit", "poll")}
+_LENIENT = {"strict-readiness": ("false", "0"), "exit-on-error": ("false", "0")}
+
+
+def _format(predictor: dict[str, Any]) -> str:
+    legacy = next((name for name in _LEGACY if isinstance(predictor.get(name), dict)), "")
+    return str(look(predictor, "model.modelFormat.name") or legacy)
+
+
+def _torchserve(manifests: Manifests) -> Iterator[Spot]:
+    for service, path, predictor in manifests.predictors():
+        if _format(predictor) == "pytorch" and not look(predictor, "model.runtime"):
+            yield service, f"{path}.model.runtime", "a model of format pytorch names no runtime"
+
+
+def _implicit(manifests: Manifests) -> Iterator[Spot]:
+    for service, path, predictor in manifests.predictors():
+        kind = _format(predictor)
+        if kind and kind != "pytorch" and not look(predictor, "model.runtime"):
+            yield service, f"{path}.model.runtime", f"a model of format {kind} names no runtime"
+
+
+def _cluster_runtime(manifests: Manifests) -> Iterator[Spot]:
+    for service, path, predictor in manifests.predictors():
+        if look(predictor, "model.runtime") == _KSERVE_TRITON and manifests.runtime_of(service, predictor) is None:
+            yield service, f"{path}.model.runtime", f"the runtime is {_KSERVE_TRITON}, KServe's own"
+
+
+def _triton_version(manifests: Manifests) -> Iterator[Spot]:
+    for container in manifests.containers:
+        image = str(container.spec.get("image") or "")
+        tag = re.search(r"tritonserver:(\d\d)\.(\d\d)\b", image)
+        if tag and (int(tag[1]), int(tag[2])) < _OLDEST_TRITON:
+            yield container.owner, f"{container.path}.image", f"the image is Triton {tag[1]}.{tag[2]}"
+    for service, path, predictor in manifests.predictors():
+        said = re.match(r"(\d\d)\.(\d\d)\b", str(look(predictor, "model.runtimeVersion") or ""))
+        if said and (int(said[1]), int(said[2])) < _OLDEST_TRITON:
+            yield service, f"{path}.model.runtimeVersion", f"the version is {said[0]}"
+
+
+def _triton_flags(manifests: Manifests, refused: Mapping[str, tuple[str, ...]]) -> Iterator[Spot]:
+    for _, container in manifests.running("triton"):
+        for flag, values in refused.items():
+            if (said := container.flag(flag)) is not None and said.lower() in values:
+                yield container.owner, f"{container.path}.args", f"--{flag} is {said}"
+
+
+def _control(manifests: Manifests) -> Iterator[Spot]:
+    return _triton_flags(manifests, _OPEN)
+
+
+def _readiness(manifests: Manifests) -> Iterator[Spot]:
+    return _triton_flags(manifests, _LENIENT)
+
+
+def _runtime_ports(manifests: Manifests) -> Iterator[Spot]:
+    for pod in manifests.pods:
+        # Of a pod's containers Knative lets one have ports, which may be the transformer's.
+        elsewhere = mode_of(pod.owner) == "Knative" and any(each.ports for each in pod.main)
+        for container in pod.main:
+            if container.owner.get("kind") in RUNTIMES and not container.ports and not elsewhere:
+                yield container.owner, f"{container.path}.ports", f"container {container.name} lists no port"
+
+
+def _storage(manifests: Manifests) -> Iterator[Spot]:
+    for service, path, predictor in manifests.predictors():
+        given = [
+            name
+            for name, value in (
+                ("model.storageUri", look(predictor, "model.storageUri")),
+                ("model.storage", look(predictor, "model.storage")),
+                ("storageUris", predictor.get("storageUris")),
+            )
+            if value
+        ]
+        if len(given) > 1:
+            yield service, f"{path}.{given[1]}", f"{' and '.join(given)} are both there"
+
+
+def _scheme(manifests: Manifests) -> Iterator[Spot]:
+    for service, path, predictor in manifests.predictors():
+        uris = [(f"{path}.model.storageUri", look(predictor, "model.storageUri"))]
+        uris += [
+            (f"{path}.storageUris[{n}].uri", each.get("uri")) for n, each in mappings(predictor.get("storageUris"))
+        ]
+        for place, uri in uris:
+            scheme, sign, rest = str(uri or "").partition("://")
+            if uri and (scheme not in _SCHEMES or not sign or not rest):
+                yield service, place, f"the URI begins with {scheme if sign else 'no scheme'!r}"
+
+
+def _transformer_storage(manifests: Manifests) -> Iterator[Spot]:
+    for service in manifests.services:
+        if look(service, "spec.transformer.storageUris"):
+            yield service, "spec.transformer.storageUris", "the transformer has storageUris"
+    for pod in manifests.pods:
+        for container in pod.main:
+            if pod.component == "transformer" or container.name == "transformer-container":
+                for at, variable in container.env:
+                    if variable.get("name") == "STORAGE_URI":
+                        yield container.owner, f"{container.path}.env[{at}]", "the transformer has STORAGE_URI"
+
+
+def _fingerprints(manifests: Manifests) -> Iterator[tuple[Any, str, str]]:
+    for service in manifests.services:
+        yield service, f"metadata.annotations.{FINGERPRINT}", annotation(service, FINGERPRINT)
+    for service, path, predictor in manifests.predictors():
+        said = mapping(predictor.get("annotations")).get(FINGERPRINT, "")
+        yield service, f"{path}.annotations.{FINGERPRINT}", str(said)
+
+
+def _untold(manifests: Manifests) -> Iterator[Spot]:
+    for service, path, said in _fingerprints(manifests):
+        if not said:
+            yield service, path, "the fingerprint is absent"
+
+
+def _malformed(manifests: Manifests) -> Iterator[Spot]:
+    for service, path, said in _fingerprints(manifests):
+        if said and not _HEX.fullmatch(said):
+            yield service, path, f"the fingerprint is {said[:16]!r}..., {len(said)} characters"
+
+
+def _differs(manifests: Manifests) -> Iterator[Spot]:
+    for service in manifests.services:
+        told = [(path, said) for owner, path, said in _fingerprints(manifests) if owner is service and said]
+        own = mapping(look(service, "spec.transformer.annotations")).get(FINGERPRINT)
+        if own:
+            told.append((f"spec.transformer.annotations.{FINGERPRINT}", str(own)))
+        for path, said in told[1:]:
+            if said != told[0][1]:
+                yield (
+                    service,
+                    path,
+                    f"the fingerprint is {said[:16]}, that of {told[0][0].rpartition('.')[0]} {told[0][1][:16]}",
+                )
+
+
+RULES = (
+    Rule(
+        "implicit-torchserve",
+        _torchserve,
+        "KServe chooses TorchServe, which upstream has ended and gives no more security patches",
+        "name the runtime: headrace-triton serves ONNX and TorchScript",
+    ),
+    Rule(
+        "implicit-runtime",
+        _implicit,
+        "KServe chooses a runtime of the cluster, and another one the day that the cluster has another",
+        "name the runtime in spec.predictor.model.runtime",
+    ),
+    Rule(
+        "cluster-runtime",
+        _cluster_runtime,
+        "it declares neither ports nor probes, and its image is the cluster's to choose",
+        "ship a ServingRuntime of your own, such as headrace-triton, and name that",
+    ),
+    Rule(
+        "triton-version",
+        _triton_version,
+        "older images have known vulnerabilities, and other semantics than these manifests were made for",
+        "use nvcr.io/nvidia/tritonserver 26.04 or newer, by its exact tag or digest",
+    ),
+    Rule(
+        "triton-control-mode",
+        _control,
+        "whoever reaches the port can load and unload models, or a half-written model is loaded",
+        "start Triton with --model-control-mode=none",
+    ),
+    Rule(
+        "triton-readiness",
+        _readiness,
+        "Triton calls itself ready with a model that did not load, and is sent requests",
+        "leave the flag away: readiness is strict, and a failed model ends the start",
+    ),
+    Rule(
+        "runtime-ports",
+        _runtime_ports,
+        "KServe maps the Service to the first port listed; without one it guesses 8080, where nothing listens",
+        "list the ports, first the one that the transformer calls",
+    ),
+    Rule("storage-twice", _storage, "KServe's webhook refuses both together", "keep one way to name the model"),
+    Rule(
+        "storage-scheme",
+        _scheme,
+        "no storage initialiser knows the scheme, and the pod never starts",
+        f"use one of {', '.join(each + '://' for each in _SCHEMES)}",
+    ),
+    Rule(
+        "storage-in-transformer",
+        _transformer_storage,
+        "KServe's webhook refuses storage for a transformer: the model belongs to the predictor",
+        "name the model in spec.predictor.model.storageUri",
+    ),
+    Rule(
+        "fingerprint-missing",
+        _untold,
+        "nobody can tell which feature view the model was trained on, nor restore the two together",
+        f"annotate the InferenceService and spec.predictor with {FINGERPRINT} from the model's headrace.json",
+    ),
+    Rule(
+        "fingerprint-malformed",
+        _malformed,
+        "it is no fingerprint, so it equals that of no view",
+        "copy the 64 hexadecimal digits from the model's headrace.json",
+    ),
+    Rule(
+        "fingerprint-differs",
+        _differs,
+        "the transformer refuses to be ready before a model of another view",
+        "deploy a transformer and a model of one view, and say its fingerprint everywhere",
+    ),
+)

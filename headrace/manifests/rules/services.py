@@ -1,0 +1,212 @@
+"""InferenceServices: their names, how they are deployed and scaled, and what a canary is made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from headrace.manifests.documents import Object
+from headrace.manifests.findings import Rule, Spot
+from headrace.manifests.objects import annotation, identity, look, mapping, mappings, misspelt, name_of, whole
+from headrace.manifests.workloads import COMPONENTS, MODE, MODES, Manifests, mode_of
+
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_LONGEST = 63
+_CLASS = "serving.kserve.io/autoscalerClass"
+_CLASSES = ("hpa", "keda", "external", "none")
+_KNATIVE_CLASS = "autoscaling.knative.dev/class"
+_METRICS = {"Standard": ("cpu", "memory"), "Knative": ("concurrency", "rps")}
+_KNOWN = (
+    MODE,
+    _CLASS,
+    "serving.kserve.io/metrics",
+    "serving.kserve.io/targetUtilizationPercentage",
+    "serving.kserve.io/enable-prometheus-scraping",
+    "serving.kserve.io/enable-metric-aggregation",
+    "headrace.dev/fingerprint",
+    "headrace.dev/model-version",
+    "headrace.dev/functions",
+    "headrace.dev/partitions",
+)
+
+
+def _name(manifests: Manifests) -> Iterator[Spot]:
+    for owner in manifests.of_kind("InferenceService", "InferenceGraph"):
+        host = f"{name_of(owner)}-transformer"
+        if not _NAME.fullmatch(name_of(owner)):
+            yield owner, "metadata.name", f"the name is {name_of(owner)!r}"
+        elif len(host) > _LONGEST:
+            yield owner, "metadata.name", f"{host} has {len(host)} characters"
+
+
+def _mode(manifests: Manifests) -> Iterator[Spot]:
+    for service in manifests.services:
+        if (said := annotation(service, MODE)) not in MODES:
+            meant = misspelt(said, MODES)
+            shown = f"{said!r}{f', probably {meant}' if meant else ''}" if said else "absent"
+            yield service, f"metadata.annotations.{MODE}", f"the mode is {shown}"
+
+
+def _old_mode(manifests: Manifests) -> Iterator[Spot]:
+    for service in manifests.services:
+        said = annotation(service, MODE)
+        if said in MODES and MODES[said] != said:
+            yield service, f"metadata.annotations.{MODE}", f"{said} is the old name of {MODES[said]}"
+
+
+def _annotations(manifests: Manifests) -> Iterator[Spot]:
+    for owner in manifests.objects:
+        places = [("metadata", owner), *((f"spec.{each}", look(owner, f"spec.{each}")) for each in COMPONENTS)]
+        for path, value in places:
+            held = mapping(look(value, "metadata.annotations" if path == "metadata" else "annotations"))
+            for name in held:
+                if meant := misspelt(name, _KNOWN):
+                    yield owner, f"{path}.annotations.{name}", f"{name} is unknown, probably {meant}"
+
+
+def _class(manifests: Manifests) -> Iterator[Spot]:
+    for service in manifests.services:
+        said = annotation(service, _CLASS)
+        if said and said not in _CLASSES:
+            yield service, f"metadata.annotations.{_CLASS}", f"the class is {said!r}"
+
+
+def _components(service: Object) -> Iterator[tuple[str, dict[str, object]]]:
+    for component in COMPONENTS:
+        if spec := mapping(look(service, f"spec.{component}")):
+            yield f"spec.{component}", spec
+
+
+def _metric(manifests: Manifests) -> Iterator[Spot]:
+    for service in manifests.services:
+        mode = mode_of(service)
+        if mode == "Knative" and annotation(service, _KNATIVE_CLASS).startswith("hpa"):
+            mode = "Standard"
+        for path, spec in _components(service):
+            said = spec.get("scaleMetric")
+            if said and mode and said not in _METRICS[mode]:
+                yield service, f"{path}.scaleMetric", f"the metric is {said!r}, {mode} scales by {_either(mode)}"
+
+
+def _either(mode: str) -> str:
+    return " or ".join(_METRICS[mode])
+
+
+def _bounds(manifests: Manifests) -> Iterator[Spot]:
+    for service in manifests.services:
+        for path, spec in _components(service):
+            low, high = whole(spec.get("minReplicas"), 1), whole(spec.get("maxReplicas"), 0)
+            if 0 < high < low:
+                yield service, f"{path}.maxReplicas", f"maxReplicas is {high}, minReplicas {low}"
+
+
+def _to_zero(manifests: Manifests) -> Iterator[Spot]:
+    for service in manifests.services:
+        if mode_of(service) == "Standard" and annotation(service, _CLASS) not in ("keda", "external"):
+            for path, spec in _components(service):
+                if whole(spec.get("minReplicas"), 1) == 0:
+                    yield service, f"{path}.minReplicas", "minReplicas is 0 and nothing scales from zero in this mode"
+
+
+def _canary_mode(manifests: Manifests) -> Iterator[Spot]:
+    for service in manifests.services:
+        if mode_of(service) == "Standard":
+            for path, spec in _components(service):
+                if "canaryTrafficPercent" in spec:
+                    yield (
+                        service,
+                        f"{path}.canaryTrafficPercent",
+                        "canaryTrafficPercent is for Knative, this is Standard",
+                    )
+        elif mode_of(service) == "Knative" and look(service, "spec.canary"):
+            yield service, "spec.canary", "spec.canary is for Standard, this is Knative"
+
+
+def _canary(manifests: Manifests) -> Iterator[Spot]:
+    for service in manifests.services:
+        canaries = mappings(look(service, "spec.canary"))
+        taken = [str(look(service, "spec.predictor.name") or "")]
+        for at, canary in canaries:
+            predictor = mapping(canary.get("predictor"))
+            name = str(predictor.get("name") or "")
+            if not name or name in taken:
+                yield (
+                    service,
+                    f"spec.canary[{at}].predictor.name",
+                    f"the name is {name or 'absent'!r}, not one of its own",
+                )
+            taken.append(name)
+            for field in ("maxReplicas", "autoScaling", "scaleMetric", "scaleTarget"):
+                if field in predictor and predictor[field] != predictor.get("minReplicas"):
+                    yield service, f"spec.canary[{at}].predictor.{field}", f"{field} is set, a canary is not scaled"
+        if (total := sum(whole(canary.get("trafficPercent"), 0) for _, canary in canaries)) > 100:
+            yield service, "spec.canary", f"the canaries take {total} % of the traffic"
+
+
+def _twins(manifests: Manifests) -> Iterator[Spot]:
+    seen: set[tuple[object, str]] = set()
+    for owner in manifests.objects:
+        own = (owner.get("apiVersion"), identity(owner))
+        if own in seen:
+            yield owner, "metadata.name", f"{identity(owner)} is there twice"
+        seen.add(own)
+
+
+RULES = (
+    Rule(
+        "object-name",
+        _name,
+        "KServe's webhook refuses the name, or the host name made of it is longer than the 63 characters of DNS",
+        "begin with a small letter; go on with at most 50 small letters, digits and dashes; end with no dash",
+    ),
+    Rule(
+        "deployment-mode",
+        _mode,
+        "KServe takes another value, or none, for the cluster's default, which is Knative unless somebody changed it",
+        f"annotate the InferenceService with {MODE}: Standard (or Knative)",
+    ),
+    Rule("deployment-mode-old", _old_mode, "the old names of the modes are to be removed", "use Standard or Knative"),
+    Rule(
+        "annotation-misspelt",
+        _annotations,
+        "an annotation that nobody reads changes nothing, and nobody says so",
+        "write the annotation by its known name",
+    ),
+    Rule(
+        "autoscaler-class",
+        _class,
+        "KServe's webhook refuses a class that it does not know",
+        f"use one of {', '.join(_CLASSES)}",
+    ),
+    Rule(
+        "scale-metric",
+        _metric,
+        "rps and concurrency are measured by Knative only, cpu and memory by an HPA only: the other is refused",
+        "use a metric of the mode; for requests per second in Standard mode use KEDA with a Prometheus query",
+    ),
+    Rule("scale-bounds", _bounds, "KServe's webhook refuses such bounds", "let maxReplicas be minReplicas or more"),
+    Rule(
+        "scale-to-zero",
+        _to_zero,
+        "an HPA neither goes to zero nor comes back from it: no pod would ever answer",
+        "let minReplicas be 1 or more, scale by KEDA, or deploy in Knative mode",
+    ),
+    Rule(
+        "canary-mode",
+        _canary_mode,
+        "each mode has a canary field of its own and passes over the other's: all traffic stays where it was, or moves",
+        "use spec.canary in Standard mode, canaryTrafficPercent in Knative mode",
+    ),
+    Rule(
+        "canary-shape",
+        _canary,
+        "KServe's webhook refuses canaries without names of their own, with scaling, or with more than 100 % together",
+        "name each canary's predictor, give it minReplicas alone, and let the percentages sum up to 100 at most",
+    ),
+    Rule(
+        "object-twice",
+        _twins,
+        "the one that is applied last replaces the other",
+        "keep one of them, or name them differently",
+    ),
+)

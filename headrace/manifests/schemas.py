@@ -1,0 +1,172 @@
+"""Objects against the schemas of their kinds: given CustomResourceDefinitions made strict, and Kubernetes' own kinds.
+
+Strict means that a field which a schema does not know is a mistake, where a cluster drops it in silence or, with
+KServe's minimal definitions, keeps it. Rules that a definition writes in CEL are not run: only a cluster can.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from headrace.manifests.documents import DocumentsUnreadable, Object, read_objects, yaml_files
+from headrace.manifests.objects import look, mapping, mappings, misspelt
+
+VARIABLE = "HEADRACE_SPECS"
+_FOLDER = "kserve-crds"
+_CHECKOUT = Path(__file__).parents[2]
+_IGNORED = ("description", "default", "format", "example", "externalDocs")
+#: What is wrong at a path of an object: the path, and what was found.
+Fault = tuple[str, str]
+
+
+def default_crds(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the folder of CustomResourceDefinitions where none is given; None where there is none.
+
+    It lies in the folder that HEADRACE_SPECS names, or in `shared/specs` beside the checkout.
+    """
+    named = environment.get(VARIABLE)
+    folder = Path(named) / _FOLDER if named else _CHECKOUT.parent / "shared" / "specs" / _FOLDER
+    if folder.is_dir():
+        return folder
+    if named:
+        raise DocumentsUnreadable(f"{VARIABLE} is {named!r}, needs a folder that has {_FOLDER} in it")
+    return None
+
+
+class Definitions:
+    """The CustomResourceDefinitions of a folder, read as far as they are asked for."""
+
+    def __init__(self, folder: Path, kinds: Iterable[str]) -> None:
+        """Read what defines these kinds; raises DocumentsUnreadable."""
+        if not folder.is_dir():
+            raise DocumentsUnreadable(f"{folder} is no folder, needs one of CustomResourceDefinitions")
+        self._schemas: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        wanted = [f"kind: {kind}\n" for kind in kinds]
+        for path in yaml_files(folder):
+            if any(sign in _text(path) for sign in wanted):
+                self._schemas |= _defined_in(path)
+
+    def knows(self, owner: Object) -> bool:
+        """Tell whether an object is of a kind that is defined here, in whatever version."""
+        return _group_kind(owner) in self._schemas
+
+    def faults(self, owner: Object) -> Iterator[Fault]:
+        """Yield what is wrong with an object of a kind that is defined here."""
+        versions = self._schemas[_group_kind(owner)]
+        version = str(owner.get("apiVersion")).rpartition("/")[2]
+        if version not in versions:
+            yield "apiVersion", f"version {version!r} is not defined, {', '.join(sorted(versions))} is"
+            return
+        yield from errors(jsonschema.Draft202012Validator(versions[version]), owner)
+
+
+@cache  # the one of InferenceService takes a second to read
+def _defined_in(path: Path) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    specs = [mapping(each.get("spec")) for each in read_objects(path) if each["kind"] == "CustomResourceDefinition"]
+    return {
+        (str(spec.get("group")), str(look(spec, "names.kind"))): {
+            str(version.get("name")): strict(schema, top=True)
+            for _, version in mappings(spec.get("versions"))
+            if version.get("served", True) and (schema := mapping(look(version, "schema.openAPIV3Schema")))
+        }
+        for spec in specs
+    }
+
+
+def strict(schema: dict[str, Any], *, top: bool = False) -> dict[str, Any]:
+    """Return an openAPIV3Schema as a JSON schema that refuses fields it does not know.
+
+    Null stands for an absent field, as it does for a cluster. `top` is for an object's own schema, whose metadata is
+    Kubernetes' to define.
+    """
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "string", "null"], **_kept(schema, "pattern")}
+    out = {name: value for name, value in schema.items() if name not in _IGNORED and not name.startswith("x-")}
+    properties = {name: strict(each) for name, each in mapping(schema.get("properties")).items()}
+    if top:
+        properties |= {"metadata": {"type": "object"}, "apiVersion": {"type": "string"}, "kind": {"type": "string"}}
+    if properties:
+        out["properties"] = properties
+        if not schema.get("x-kubernetes-preserve-unknown-fields") and "additionalProperties" not in schema:
+            out["additionalProperties"] = False
+    for name in ("items", "additionalProperties", "not"):
+        if isinstance(schema.get(name), dict):
+            out[name] = strict(schema[name])
+    if isinstance(schema.get("type"), str) and not top:
+        out["type"] = [schema["type"], "null"]
+        if "enum" in out:
+            out["enum"] = [*out["enum"], None]
+    return out
+
+
+def _kept(schema: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: schema[name] for name in names if name in schema}
+
+
+def errors(validator: Any, owner: Object) -> Iterator[Fault]:
+    """Yield what a validator of JSON schemas finds wrong with an object, the innermost of each mistake."""
+    for error in validator.iter_errors(owner):
+        inner = _innermost(error)
+        yield path_text(inner.absolute_path), _said(inner)
+
+
+def _innermost(error: Any) -> Any:
+    while error.context:
+        error = max(error.context, key=lambda each: len(each.absolute_path))
+    return error
+
+
+def _said(error: Any) -> str:
+    if error.validator == "additionalProperties":
+        known = set(mapping(error.schema.get("properties")))
+        unknown = sorted(name for name in error.instance if name not in known)
+        return f"{', '.join(map(repr, unknown))} is unknown there{_meant(unknown, known)}"
+    # A value may be a secret that stands where it should not: it is described, never shown.
+    what = "null" if error.instance is None else f"a {_KINDS.get(type(error.instance), 'value')}"
+    match error.validator:
+        case "type":
+            wanted = [kind for kind in _listed(error.validator_value) if kind != "null"]
+            return f"it is {what}, needs {' or '.join(wanted)}"
+        case "required":
+            absent = [name for name in error.validator_value if name not in error.instance]
+            return f"{', '.join(map(repr, absent))} is missing there"
+        case "enum":
+            return f"it is {what} that is none of {', '.join(str(each) for each in error.validator_value if each)}"
+        case _:
+            return f"it is {what} that does not meet {error.validator} {error.validator_value}"
+
+
+_KINDS = {str: "text", int: "whole number", float: "number", bool: "truth value", list: "list", dict: "mapping"}
+
+
+def _listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def _meant(unknown: list[str], known: set[str]) -> str:
+    meant = [each for name in unknown if (each := misspelt(name, known))]
+    return f"; did you mean {', '.join(map(repr, meant))}?" if meant else ""
+
+
+def path_text(parts: Iterable[Any]) -> str:
+    """Return a path as findings write it.
+
+    >>> path_text(["spec", "containers", 0, "image"])
+    'spec.containers[0].image'
+    """
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
+
+
+@cache
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", "replace")
+
+
+def _group_kind(owner: Object) -> tuple[str, str]:
+    return str(owner.get("apiVersion")).rpartition("/")[0], str(owner.get("kind"))
