@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import orjson
 
 from headrace.cli.console import DIRECTORY, FILE, console
 from headrace.runtime import Runtime, RuntimeRefused
@@ -35,10 +36,14 @@ def refused() -> Iterator[None]:
 
 @click.command("versions")
 @click.argument("model", type=DIRECTORY)
-def list_versions(model: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print them for programs, with whole fingerprints.")
+def list_versions(model: Path, as_json: bool) -> None:
     """Print the versions in the MODEL directory, their aliases, whether they are served, and their metrics."""
     with refused():
         found = verified(model)
+    if as_json:
+        click.echo(orjson.dumps(_told(found), option=orjson.OPT_INDENT_2).decode())
+        return
     for number, version in sorted(found.manifest.versions.items()):
         aliases = ", ".join(alias for alias, at in found.aliases.items() if at == number) or "-"
         served = "served" if number in found.served else "kept"
@@ -129,6 +134,21 @@ def config(model: Path, key: Path | None, accelerator: str | None, **given: Any)
         click.echo(written(verified(model).config), nl=False)
     if changed:
         _say_unsigned(found, key)
+
+
+def _told(model: Model) -> dict[str, Any]:
+    versions = {
+        str(number): {"fingerprint": one.fingerprint, "metrics": one.metrics, "trained_on": one.trained_on}
+        for number, one in sorted(model.manifest.versions.items())
+    }
+    aliases = dict(model.aliases)
+    return {
+        "name": model.name,
+        "aliases": aliases,
+        "served": model.served,
+        "signed": model.signed,
+        "versions": versions,
+    }
 
 
 def _which(version: str) -> int | str:

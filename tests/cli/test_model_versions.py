@@ -36,6 +36,13 @@ def test_versions_are_listed_with_aliases_and_metrics(headrace, model):
     assert lines[2].split()[:4] == ["3", "candidate", "kept", "e" * 16]
 
 
+def test_versions_are_told_to_programs(headrace, model):
+    told = json.loads(headrace("model", "versions", model, "--json").output)
+    assert (told["name"], told["aliases"]) == ("small", {"production": 1, "candidate": 2})
+    assert (told["served"], told["signed"]) == ([1, 2], False)
+    assert told["versions"]["2"] == {"fingerprint": VIEW.fingerprint, "metrics": {"roc_auc": 0.75}, "trained_on": {}}
+
+
 def test_a_candidate_is_promoted_and_rolled_back(headrace, model):
     assert headrace("model", "promote", model).output == "version 2 of small is production, was 1\n"
     assert json.loads((model / "aliases.json").read_text()) == {"production": 2, "previous": 1}
