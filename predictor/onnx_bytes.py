@@ -39,7 +39,7 @@ def _walk(message: memoryview, known: _Fields, depth: int) -> Iterator[str]:
         raise ValueError(f"its messages lie more than {_DEEPEST} deep")
     for number, value in _fields(message):
         if known is _TENSOR:
-            if number == _DATA_LOCATION and value == 1:
+            if number == _DATA_LOCATION and not isinstance(value, memoryview) and value & 0xFFFFFFFF == 1:
                 yield ""
             elif number == _EXTERNAL_DATA and isinstance(value, memoryview):
                 yield from _location(value)
@@ -58,6 +58,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     while at < end:
         tag, at = _varint(message, at)
         kind = tag & 7
+        if tag >> 32:  # some readers would take its lower half for another field's
+            raise ValueError(f"a field before byte {at} has a number that none can have")
         if kind == 0:
             value, at = _varint(message, at)
             yield tag >> 3, value

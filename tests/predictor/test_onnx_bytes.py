@@ -83,6 +83,7 @@ def test_what_the_exporter_of_large_models_writes(tmp_path):
         (b"\xff" * 12, "does not end"),
         (b"\x0b\x0c", "is of kind 3"),
         (b"not a model", "is of kind"),
+        (b"\xba\x80\x80\x80\x10\x00", "has a number that none can have"),
     ],
 )
 def test_bytes_that_are_no_message(content, said):
@@ -96,3 +97,8 @@ def test_graphs_without_end():
         graph_in_graph = field(1, field(5, field(6, graph_in_graph)))
     with pytest.raises(ValueError, match="its messages lie more than 64 deep"):
         kept_elsewhere(field(7, graph_in_graph))
+
+
+def test_a_place_that_only_some_readers_see_is_seen():
+    weights = field(14, 2**32 + 1)  # readers keep its lower half, which is 1
+    assert kept_elsewhere(field(7, field(5, weights))) == [""]
