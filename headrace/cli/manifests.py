@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headrace.cli import manifests_cluster, manifests_lint, manifests_status
+from headrace.cli import manifests_cluster, manifests_lint, manifests_release, manifests_status
 from headrace.cli.console import FILE, console, refusals
 from headrace.manifests.kubectl import fetch_kubectl
 from headrace.manifests.rendering import render_text
@@ -20,6 +20,7 @@ def command() -> None:
 for _command in (
     manifests_lint.lint,
     manifests_lint.rules,
+    manifests_release.release,
     manifests_cluster.diff,
     manifests_cluster.apply,
     manifests_status.status,

@@ -127,16 +127,20 @@ def as_cluster_errors(asked: Asked) -> Iterator[None]:
         raise _answered(asked, said) from said
     except urllib3.SSLError as wrong:
         raise _untrusted(asked, str(wrong)) from wrong
-    except (urllib3.ConnectTimeoutError, urllib3.ReadTimeoutError) as late:
-        raise TimedOut(
+    except urllib3.HTTPError as failed:
+        raise _unanswered(asked, failed) from failed
+
+
+def _unanswered(asked: Asked, failed: urllib3.HTTPError) -> ClusterError:
+    late = isinstance(failed, urllib3.ConnectTimeoutError | urllib3.ReadTimeoutError)
+    if late and not isinstance(failed, urllib3.NewConnectionError):  # which is a timeout by name alone
+        return TimedOut(
             f"{asked.host} did not answer within {asked.timeout_s:g} s ({asked}): see that the cluster is well, "
             "or give it longer by --request-timeout"
-        ) from late
-    except urllib3.HTTPError as away:
-        raise Unreachable(
-            f"no cluster answers at {asked.host} ({_why(away)}): see that it runs, "
-            "and that --context names the right one"
-        ) from away
+        )
+    return Unreachable(
+        f"no cluster answers at {asked.host} ({_why(failed)}): see that it runs, and that --context names the right one"
+    )
 
 
 def _answered(asked: Asked, said: ApiException) -> ClusterError:

@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from headrace.manifests.cluster import Cluster
 from headrace.manifests.cluster_faults import Absent, ClusterError, Conflict, KindUnknown, Owned, Refused
@@ -122,6 +123,10 @@ def _lines(of: Object | None) -> list[str]:
     return [] if of is None else write_yaml([_sorted(of)]).splitlines(keepends=True)
 
 
-def _sorted(of: Object) -> Object:
-    first: Object = {key: of[key] for key in ("apiVersion", "kind", "metadata") if key in of}
-    return {**first, **{key: of[key] for key in sorted(of) if key not in first}}
+def _sorted(value: Any, first: tuple[str, ...] = ("apiVersion", "kind", "metadata")) -> Any:
+    if isinstance(value, list):
+        return [_sorted(each, ()) for each in value]
+    if not isinstance(value, dict):
+        return value
+    order = [*(key for key in first if key in value), *(key for key in sorted(value) if key not in first)]
+    return {key: _sorted(value[key], ()) for key in order}

@@ -8,8 +8,9 @@ from typing import Any
 
 from headrace.manifests.cluster import Cluster
 from headrace.manifests.cluster_faults import Expired, Forbidden
+from headrace.manifests.components import SERVICE
 from headrace.manifests.documents import Object
-from headrace.manifests.readiness import SERVICE, troubles, unscheduled
+from headrace.manifests.readiness import troubles, unscheduled
 from headrace.manifests.sets import INFERENCE_SERVICE, Ref
 
 _EVENTS_SHOWN = 5

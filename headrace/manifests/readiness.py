@@ -11,16 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from headrace.manifests.components import PREDICTOR, Part, as_asked, deployment_of, knative, parts_of, pods_of
 from headrace.manifests.documents import Object
-from headrace.manifests.sets import annotations_of, labels_of
+from headrace.manifests.sets import INFERENCE_SERVICE
 
-#: The labels that KServe gives to what it makes of an InferenceService.
-SERVICE = "serving.kserve.io/inferenceservice"
-COMPONENT = "component"
-COMPONENTS = ("predictor", "transformer", "explainer")
-_MODE = "serving.kserve.io/deploymentMode"
-_KNATIVE = ("Knative", "Serverless")
-_OURS = "headrace.dev/"
 #: What a container waits with that a new attempt alone does not cure.
 TROUBLES = {
     "CrashLoopBackOff", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
@@ -45,6 +39,7 @@ class Readiness:
 
 
 READY = Readiness(State.READY)
+_UNSEEN = Readiness(State.WAITING, "it has no status yet: is KServe's controller running?")
 
 
 def readiness(of: Object, deployments: Sequence[Object] = (), pods: Sequence[Object] = ()) -> Readiness:
@@ -56,10 +51,10 @@ def readiness(of: Object, deployments: Sequence[Object] = (), pods: Sequence[Obj
     >>> readiness({"kind": "ConfigMap"}).state.value
     'ready'
     """
+    if of["kind"] == INFERENCE_SERVICE:
+        return _service(of, deployments, pods)
     judge = _JUDGES.get(of["kind"])
-    if judge is None:
-        return READY
-    found = judge(of) if of["kind"] != "InferenceService" else _service(of, deployments)
+    found = judge(of) if judge else READY
     if found.state is State.WAITING and (stuck := next(troubles(pods), "")):
         return Readiness(State.FAILING, stuck)
     return found
@@ -84,68 +79,58 @@ def unscheduled(pods: Sequence[Object]) -> Iterator[str]:
                 yield f"pod {pod['metadata']['name']}: {_words(each)}"
 
 
-def knative(service: Object) -> bool:
-    """Tell whether an InferenceService runs on Knative, by its own word or by the cluster's default."""
-    mode = annotations_of(service).get(_MODE) or (service.get("status") or {}).get("deploymentMode", "")
-    return mode in _KNATIVE
+def part_readiness(service: Object, part: Part, deployments: Sequence[Object], pods: Sequence[Object]) -> Readiness:
+    """Return how far one part of an InferenceService is, by itself; its predictor's load is told by the whole."""
+    if not (status := service.get("status") or {}).get("conditions"):
+        return _UNSEEN
+    if part.percent is None and part.name == PREDICTOR and (failed := _load(status)):
+        return failed
+    found = _revision(status, part.component) if knative(service) else _deployed(service, part, deployments)
+    if found.state is State.READY and part.percent is None:
+        own = f"{part.component.capitalize()}Ready"
+        found = next((_condition(each) for each in status["conditions"] if each["type"] == own), found)
+    if found.state is State.WAITING and (stuck := next(troubles(pods_of(part, pods)), "")):
+        return Readiness(State.FAILING, stuck)
+    return found
 
 
-def part_of(service: Object, component: str) -> Object:
-    """Return an InferenceService as if it had one component only, to be judged by itself."""
-    status = dict(service.get("status") or {})
-    own = f"{component.capitalize()}Ready"
-    status["conditions"] = [{**each, "type": "Ready"} for each in status.get("conditions") or () if each["type"] == own]
-    status["components"] = {name: each for name, each in (status.get("components") or {}).items() if name == component}
-    if component != "predictor":
-        status.pop("modelStatus", None)
-    return {**service, "spec": {component: service["spec"][component]}, "status": status}
+def _service(of: Object, deployments: Sequence[Object], pods: Sequence[Object]) -> Readiness:
+    for part in parts_of(of):
+        found = part_readiness(of, part, deployments, pods)
+        if found.state is not State.READY:
+            return Readiness(found.state, f"{part.name}: {found.said}" if found is not _UNSEEN else found.said)
+    return _conditions(of)
 
 
-def as_asked(service: Object, deployment: Object) -> bool:
-    """Tell whether a Deployment is of what an InferenceService says now: our annotations and named images agree."""
-    spec = service["spec"].get(labels_of(deployment).get(COMPONENT, "")) or {}
-    template = deployment["spec"]["template"]
-    held = annotations_of(template)
-    images = {each["name"]: each.get("image") for each in (template.get("spec") or {}).get("containers") or ()}
-    inherited = ((key, held.get(key, value), value) for key, value in annotations_of(service).items())
-    own = ((key, held.get(key), value) for key, value in (spec.get("annotations") or {}).items())
-    named = ((each["name"], images.get(each["name"]), each.get("image")) for each in spec.get("containers") or ())
-    kept = [has == wanted for key, has, wanted in (*inherited, *own) if key.startswith(_OURS)]
-    return all(kept) and all(has == wanted for _, has, wanted in named if wanted)
-
-
-def _service(of: Object, deployments: Sequence[Object]) -> Readiness:
-    status = of.get("status") or {}
+def _load(status: Mapping[str, Any]) -> Readiness | None:
     model = status.get("modelStatus") or {}
-    if model.get("transitionStatus") in ("BlockedByFailedLoad", "InvalidSpec"):
-        failure = model.get("lastFailureInfo") or {}
-        return Readiness(State.FAILING, f"{model['transitionStatus']}: {_words(failure) or 'KServe gives no reason'}")
-    if not status.get("conditions"):
-        return Readiness(State.WAITING, "it has no status yet: is KServe's controller running?")
-    rolled = _revisions(status) if knative(of) else _children(of, deployments)
-    return rolled if rolled.state is not State.READY else _conditions(of)
+    if model.get("transitionStatus") not in ("BlockedByFailedLoad", "InvalidSpec"):
+        return None
+    why = _words(model.get("lastFailureInfo") or {}) or "KServe gives no reason"
+    return Readiness(State.FAILING, f"{model['transitionStatus']}: {why}")
 
 
-def _children(of: Object, deployments: Sequence[Object]) -> Readiness:
-    made = {labels_of(each).get(COMPONENT): each for each in deployments}
-    for component in (each for each in COMPONENTS if of["spec"].get(each)):
-        if component not in made:
-            return Readiness(State.WAITING, f"{component}: KServe has made no Deployment of it yet")
-        if not as_asked(of, made[component]):
-            return Readiness(State.WAITING, f"{component}: KServe has not taken the new specification over yet")
-    for each in deployments:
-        rolled = _rolled_out(each)
-        if rolled.state is not State.READY:
-            return Readiness(rolled.state, f"{labels_of(each).get(COMPONENT, 'component')}: {rolled.said}")
-    return READY
+def _deployed(service: Object, part: Part, deployments: Sequence[Object]) -> Readiness:
+    made = deployment_of(part, deployments)
+    if made is None:
+        return Readiness(State.WAITING, "KServe has made no Deployment of it yet")
+    if not as_asked(service, part, made):
+        return Readiness(State.WAITING, "KServe has not taken the new specification over yet")
+    return _rolled_out(made)
 
 
-def _revisions(status: Mapping[str, Any]) -> Readiness:
-    for name, each in (status.get("components") or {}).items():
-        made, ready = each.get("latestCreatedRevision"), each.get("latestReadyRevision")
-        if made != ready:
-            return Readiness(State.WAITING, f"{name}: the revision {made} is not ready, {ready or 'none'} serves")
-    return READY
+def _revision(status: Mapping[str, Any], component: str) -> Readiness:
+    each = (status.get("components") or {}).get(component) or {}
+    made, ready = each.get("latestCreatedRevision"), each.get("latestReadyRevision")
+    if made == ready:
+        return READY
+    return Readiness(State.WAITING, f"the revision {made} is not ready, {ready or 'none'} serves")
+
+
+def _condition(of: Mapping[str, Any]) -> Readiness:
+    if of["status"] == "True":
+        return READY
+    return Readiness(State.WAITING, f"{of['type']} is {of['status']}{_because(of)}")
 
 
 def _conditions(of: Object) -> Readiness:
@@ -217,7 +202,6 @@ def _ended(container: Mapping[str, Any]) -> str:
 
 
 _JUDGES: Mapping[str, Callable[[Object], Readiness]] = {
-    "InferenceService": _conditions,
     "InferenceGraph": _conditions,
     "Deployment": _rolled_out,
     "StatefulSet": _rolled_out,
@@ -226,4 +210,4 @@ _JUDGES: Mapping[str, Callable[[Object], Readiness]] = {
     "CustomResourceDefinition": _established,
 }
 #: The kinds that are not ready as soon as they are there.
-JUDGED = frozenset(_JUDGES)
+JUDGED = frozenset(_JUDGES) | {INFERENCE_SERVICE}

@@ -156,6 +156,11 @@ def _cleared(of: Set, history: Revisions, terms: Terms, told: Told) -> tuple[tup
 
 def _warnings(of: Set, changes: Sequence[Change], history: Revisions) -> list[str]:
     said = [f"{change.ref}: {warning}" for change in changes for warning in change.warnings]
+    last = history.last
+    if last is not None and last.outcome is Outcome.APPLYING:
+        said.append(
+            f"revision {last.number} began at {last.began_at} and never ended: it was killed, or goes on elsewhere"
+        )
     if same := _overwritten(of.objects, history):
         said.append(same)
     return said

@@ -27,6 +27,7 @@ from headrace.manifests.sets import (
     MODEL_VERSION,
     Ref,
     annotations_of,
+    labels_of,
     ref_of,
 )
 
@@ -169,6 +170,12 @@ class Revisions:
                 self._cluster.delete(old.ref)
         kept = {each.number for each in self.all[-KEPT:]} | ({last_ready.number} if last_ready else set())
         self.all = [each for each in self.all if each.number in kept]
+
+
+def sets_in(cluster: Cluster) -> list[str]:
+    """Return the names of the sets that have revisions at home."""
+    found = cluster.list("v1", "ConfigMap", _OF).objects
+    return sorted({labels_of(each)[_OF] for each in found})
 
 
 def served(objects: Iterable[Mapping[str, Any]]) -> Served:

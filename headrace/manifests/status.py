@@ -12,11 +12,12 @@ from typing import Any
 
 from headrace.manifests.cluster import Cluster
 from headrace.manifests.cluster_faults import KindUnknown
+from headrace.manifests.components import COMPONENT, Part, deployment_of, knative, parts_of, pods_of
 from headrace.manifests.documents import Object
 from headrace.manifests.explaining import Below, below
 from headrace.manifests.freshness import Freshness, freshness
-from headrace.manifests.readiness import COMPONENT, COMPONENTS, State, knative, part_of, readiness
-from headrace.manifests.revisions import Revision, Revisions
+from headrace.manifests.readiness import State, part_readiness, readiness
+from headrace.manifests.revisions import Revision, Revisions, sets_in
 from headrace.manifests.sets import (
     FINGERPRINT,
     INFERENCE_SERVICE,
@@ -74,6 +75,14 @@ class Status:
         return {**made, "components": [{**asdict(row), "state": row.state.value} for row in self.rows]}
 
 
+def statuses(cluster: Cluster, name: str | None, now_s: float) -> list[Status]:
+    """Return where the set of a name stands, or every set at home; raises NoSuchSet. `now_s` is epoch seconds."""
+    names = [name] if name else sets_in(cluster)
+    if not names:
+        raise NoSuchSet(f"there is no set in {cluster}: see --namespace and --context")
+    return [status(cluster, each, now_s) for each in names]
+
+
 def status(cluster: Cluster, name: str, now_s: float) -> Status:
     """Return where a set stands; raises NoSuchSet where nothing of it is there. `now_s` is epoch seconds."""
     last = Revisions(cluster, name).last
@@ -84,7 +93,7 @@ def status(cluster: Cluster, name: str, now_s: float) -> Status:
             f"there is no set {name!r} in {cluster}: see --namespace and --context, or apply it "
             "by headrace manifests apply"
         )
-    return Status(name, str(cluster), last, tuple(rows), _disagreement(rows))
+    return Status(name, str(cluster), last, tuple(rows), _disagreement(objects))
 
 
 def _held(cluster: Cluster, name: str, last: Revision | None) -> Iterator[Object]:
@@ -111,40 +120,28 @@ def _rows(cluster: Cluster, of: Object, now_s: float) -> Iterator[Row]:
         fresh = freshness(cluster, parts.pods, now_s)
         yield Row(name, ready, wanted, judged.state, judged.said, "", *_served(of["spec"].get("template") or of), fresh)
         return
-    for component in (each for each in COMPONENTS if of["spec"].get(each)):
-        yield _component(of, component, parts)
+    for part in parts_of(of):
+        yield _part(of, part, parts)
 
 
-def _component(of: Object, component: str, parts: Below) -> Row:
-    spec = of["spec"][component]
-    pods = [pod for pod in parts.pods if labels_of(pod).get(COMPONENT) == component]
-    made = [each for each in parts.deployments if labels_of(each).get(COMPONENT) == component]
-    ready, wanted = _replicas(made[0]) if made else (sum(map(_is_ready, pods)), None)
-    judged = readiness(part_of(of, component), made, pods)
-    served = _served({"metadata": spec}, of)
-    return Row(
-        f"{of['metadata']['name']} {component}",
-        ready,
-        wanted,
-        judged.state,
-        judged.said,
-        _canary(of, component),
-        *served,
-    )
+def _part(of: Object, part: Part, below_it: Below) -> Row:
+    made, pods = deployment_of(part, below_it.deployments), pods_of(part, below_it.pods)
+    ready, wanted = _replicas(made) if made else (sum(map(_is_ready, pods)), None)
+    judged = part_readiness(of, part, below_it.deployments, below_it.pods)
+    served = _served({"metadata": part.spec}, of)
+    called = f"{of['metadata']['name']} {part.name}"
+    return Row(called, ready, wanted, judged.state, judged.said, _canary(of, part), *served)
 
 
-def _canary(of: Object, component: str) -> str:
-    if component != "predictor":
+def _canary(of: Object, part: Part) -> str:
+    if part.percent is not None:
+        return f"{part.percent} %"
+    asked = part.spec.get("canaryTrafficPercent")
+    if asked is None or not knative(of):
         return ""
-    if not knative(of):
-        percents = [each.get("trafficPercent", 0) for each in of["spec"].get("canary") or ()]
-        return ", ".join(f"{percent} %" for percent in percents)
-    traffic = (((of.get("status") or {}).get("components") or {}).get(component) or {}).get("traffic") or ()
-    latest = [each.get("percent", 0) for each in traffic if each.get("latestRevision")]
-    percent = of["spec"][component].get("canaryTrafficPercent")
-    if percent is None:
-        return ""
-    return f"{percent} %" if not latest or latest[0] == percent else f"{latest[0]} % (asked: {percent} %)"
+    traffic = (((of.get("status") or {}).get("components") or {}).get(part.component) or {}).get("traffic") or ()
+    latest = next((each.get("percent", 0) for each in traffic if each.get("latestRevision")), asked)
+    return f"{asked} %" if latest == asked else f"{latest} %, {asked} % asked for"
 
 
 def _replicas(of: Object) -> tuple[int, int]:
@@ -161,8 +158,11 @@ def _is_ready(pod: Object) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def _disagreement(rows: list[Row]) -> str:
-    said = {row.fingerprint: row.component for row in rows if row.fingerprint}
-    if len(said) < 2:
-        return ""
-    return "the components are of different views: " + ", ".join(f"{name} {mark[:12]}" for mark, name in said.items())
+def _disagreement(objects: list[Object]) -> str:
+    said = {}
+    for of in (each for each in objects if each["kind"] == INFERENCE_SERVICE):
+        for part in (each for each in parts_of(of) if each.percent is None):
+            fingerprint, _ = _served({"metadata": part.spec}, of)
+            said[fingerprint] = f"{of['metadata']['name']} {part.name} {fingerprint[:12]}"
+    said.pop("", None)
+    return f"the components are of different views: {', '.join(said.values())}" if len(said) > 1 else ""

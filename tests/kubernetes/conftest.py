@@ -64,6 +64,6 @@ def apply(manifests: Run, rendered: Callable[[list[dict[str, Any]]], Path]) -> R
     """Apply objects, without a pause for them to settle."""
 
     def run(objects: list[dict[str, Any]], *words: object, code: int = 0) -> Result:
-        return manifests("apply", rendered(objects), "--settle", 0, *words, code=code)
+        return manifests("apply", rendered(objects), "--settle", 0, "--timeout", 30, *words, code=code)
 
     return run

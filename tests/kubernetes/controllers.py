@@ -6,7 +6,7 @@ copies `observedGeneration` from a Deployment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -55,8 +55,8 @@ class Controllers:
 
     def _service(self, key: Key, of: Object) -> None:
         found = self.behaviour(of)
-        for component in (each for each in _COMPONENTS if of["spec"].get(each)):
-            self._make(of, component)
+        for component, spec, name in _deployed(of):
+            self._make(of, component, spec, name)
         status = deepcopy(of.get("status") or {})
         if found == READY:
             names = [
@@ -72,18 +72,18 @@ class Controllers:
         if found != READY and "conditions" not in status:
             waiting = {"type": "PredictorReady", "status": "False", "reason": "MinimumReplicasUnavailable"}
             status["conditions"] = [waiting, {"type": "Ready", "status": "False"}]
-        status |= {"observedGeneration": 1, "deploymentMode": "Standard"}
+        status |= {"observedGeneration": 1, "deploymentMode": "Knative" if _knative(of) else "Standard"}
         self.store.status(key, status)
         if found == READY:
             self.event(of, "Normal", "InferenceServiceReady", f"InferenceService [{key[2]}] is Ready")
 
-    def _make(self, service: Object, component: str) -> None:
-        metadata, spec = service["metadata"], service["spec"][component]
+    def _make(self, service: Object, component: str, spec: Object, name: str) -> None:
+        metadata = service["metadata"]
         labels = {"serving.kserve.io/inferenceservice": metadata["name"], "component": component}
         annotations = {**(metadata.get("annotations") or {}), **(spec.get("annotations") or {})}
         containers = spec.get("containers") or [{"name": "kserve-container", "image": "triton:26.04"}]
         template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": containers}}
-        name, space = f"{metadata['name']}-{component}", metadata["namespace"]
+        space = metadata["namespace"]
         body: dict[str, Any] = {
             "kind": "Deployment",
             "metadata": {
@@ -142,3 +142,20 @@ class Controllers:
         said = {"reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"}
         done = {"type": "Failed", "status": "True", **said} if failed else {"type": "Complete", "status": "True"}
         self.store.status(key, {"conditions": [done]})
+
+
+def _deployed(service: Object) -> Iterator[tuple[str, Object, str]]:
+    """Yield the component, specification and name of each Deployment that is made of a service."""
+    name, spec = service["metadata"]["name"], service["spec"]
+    ending = "-00001-deployment" if _knative(service) else ""
+    for component in (each for each in _COMPONENTS if spec.get(each)):
+        yield component, spec[component], f"{name}-{component}{ending}"
+    for canary in spec.get("canary") or ():
+        stable, own = spec["predictor"], canary["predictor"]
+        annotations = {**(stable.get("annotations") or {}), **(own.get("annotations") or {})}
+        yield "predictor", {**stable, **own, "annotations": annotations}, f"{name}-{own['name']}-predictor"
+
+
+def _knative(service: Object) -> bool:
+    annotations = service["metadata"].get("annotations") or {}
+    return annotations.get("serving.kserve.io/deploymentMode") == "Knative"

@@ -18,6 +18,7 @@ from tests.kubernetes.kinds import KINDS, Kind
 Object = dict[str, Any]
 Key = tuple[str, str, str]  # resource, namespace or "", name
 _KEPT_CHANGES = 2000
+_GIVEN = ("uid", "creationTimestamp", "generation", "resourceVersion")
 
 
 class Change:
@@ -83,11 +84,14 @@ class Store:
 
     def _stored(self, kind: Kind, key: Key, made: Object, owners: Owners, dry_run: bool) -> Object:
         before = self.objects.get(key)
-        _default(made)
         made = {**made, "apiVersion": kind.api_version, "kind": kind.kind}
+        _default(made)
         metadata = made["metadata"] = {**made.get("metadata", {}), "name": key[2]}
         if key[1]:
             metadata["namespace"] = key[1]
+        if before is not None:  # what the server gave an object stays
+            metadata |= {name: before["metadata"][name] for name in _GIVEN}
+            made = {"status": before["status"], **made} if "status" in before else made
         metadata["managedFields"] = managed_fields(owners, kind.api_version)
         changed = before is None or before.get("spec") != made.get("spec")
         if before is None:
@@ -128,6 +132,6 @@ def stamp() -> str:
 
 
 def _default(of: Object) -> None:
-    if of.get("kind") == "Deployment":
+    if of["kind"] == "Deployment":
         of["spec"].setdefault("progressDeadlineSeconds", 600)
         of["spec"].setdefault("replicas", 1)
