@@ -9,7 +9,7 @@ a server, ours or Triton's, waits at most the queue delay and is turned away pas
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +19,13 @@ INPUT, BACKEND, PLATFORM = "features", "onnxruntime", "onnxruntime_onnx"
 PRODUCTION, FINGERPRINT, COLUMNS = "headrace_production", "headrace_fingerprint", "headrace_columns"
 THREADS = "intra_op_thread_count"  # ONNX Runtime's own word, in Triton's backend and in ours
 
+_COMPARED = ("name", "backend", "platform", "version_policy", "input", "output")
+
 #: Execution accelerators by the name they are asked for with; on a machine without a GPU they are without effect.
 ACCELERATORS: Mapping[str, list[dict[str, Any]]] = {
     "tensorrt-fp16": [{"name": "tensorrt", "parameters": {"precision_mode": "FP16"}}],
     "tensorrt-fp32": [{"name": "tensorrt", "parameters": {"precision_mode": "FP32"}}],
 }
-_FIELDS = frozenset(
-    {
-        *("name", "platform", "backend", "max_batch_size", "version_policy", "input", "output", "instance_group"),
-        *("dynamic_batching", "optimization", "model_warmup", "parameters"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,31 +143,27 @@ def model_metadata(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def served_by(config: Mapping[str, Any]) -> list[int]:
     """Return the versions that a configuration has loaded."""
-    policy = config.get("version_policy", {})
-    specific = policy.get("specific", {}) if isinstance(policy, Mapping) else {}
-    return list(specific.get("versions", [])) if isinstance(specific, Mapping) else []
+    return list(config["version_policy"]["specific"]["versions"])
 
 
-def unfit(config: Mapping[str, Any], name: str, fingerprint: str, production: int, versions: Collection[int]) -> str:
-    """Say what a configuration has that one of ours cannot have; nothing where it is one of ours.
+def unfit(found: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Say what a configuration has that is not as in ours; nothing where it may be served.
 
-    Another backend would run another file, further fields can name libraries and files to load.
+    Another backend would run another file, and further fields can name libraries and files to load. How large
+    batches and queues are is not compared.
     """
-    if further := sorted(set(config) - _FIELDS):
+    if further := sorted(set(_names(found)) - _NAMES):
         return f"has {', '.join(further)}, needs the fields that headrace model config writes"
-    parameters = config.get("parameters")
-    if not isinstance(parameters, Mapping) or set(parameters) - {PRODUCTION, FINGERPRINT, COLUMNS, THREADS}:
-        return "has other parameters than ours, needs ours alone"
-    told = {key: value.get("string_value") for key, value in parameters.items() if isinstance(value, Mapping)}
-    wanted = {
-        "name": (config.get("name"), name),
-        "backend": (config.get("backend"), BACKEND),
-        "platform": (config.get("platform"), PLATFORM),
-        "versions": (served_by(config), sorted(versions)),
-        PRODUCTION: (told.get(PRODUCTION), str(production)),
-        FINGERPRINT: (told.get(FINGERPRINT), fingerprint),
+    told, need = found.get("parameters"), ours["parameters"]
+    compared = {key: (found.get(key), ours[key]) for key in _COMPARED}
+    compared |= {
+        key: (told.get(key) if isinstance(told, Mapping) else None, need[key]) for key in (PRODUCTION, FINGERPRINT)
     }
-    return "; ".join(f"has {what} {found!r}, needs {need!r}" for what, (found, need) in wanted.items() if found != need)
+    for what, (given, needed) in compared.items():
+        if given != needed:
+            return f"has {what} {_short(given)}, needs {_short(needed)}"
+    rows = found.get("max_batch_size")
+    return "" if isinstance(rows, int) and rows > 0 else f"has max_batch_size {rows!r}, needs 1 or more"
 
 
 def told(columns: Columns) -> str:
@@ -196,3 +188,26 @@ def _output(name: str, labelled: bool) -> dict[str, Any]:
 def _warmup(rows: int, width: int) -> dict[str, Any]:
     zeros = {"data_type": "TYPE_FP32", "dims": [width], "zero_data": True}
     return {"name": f"rows-{rows}", "batch_size": rows, "inputs": {INPUT: zeros}}
+
+
+def _short(value: Any) -> str:
+    said = value.get("string_value", value) if isinstance(value, Mapping) else value
+    return repr(said) if len(repr(said)) < 200 else repr(said)[:200] + "..."
+
+
+def _names(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from value
+        for inner in value.values():
+            yield from _names(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _names(inner)
+
+
+#: Every field that is written here, at any depth, and every key of a map.
+_NAMES = frozenset(
+    name
+    for accelerator in ACCELERATORS
+    for name in _names(model_config("", [], ["o"], "", serving=Serving(accelerator=accelerator), labelled=["o"]))
+)

@@ -140,9 +140,7 @@ def _described(manifest: ModelManifest, found: Mapping[str, Path], name: str) ->
         config = read(texts[CONFIG].decode())
     except ValueError as wrong:  # a UnicodeDecodeError is one
         raise ModelRefused(f"{CONFIG} of model {name!r} cannot be read: {wrong}") from wrong
-    number = aliases[PRODUCTION]
-    fingerprint, served = manifest.versions[number].fingerprint, manifest.served(aliases)
-    if wrong_in_it := unfit(config, manifest.name, fingerprint, number, served):
+    if wrong_in_it := unfit(config, manifest.config(aliases)):
         raise ModelRefused(f"{CONFIG} of model {name!r} {wrong_in_it}")
     return Model(manifest, aliases, config, SIGNATURE in found, {})
 

@@ -112,7 +112,7 @@ def test_a_model_that_is_cut_though_it_is_listed(model):
         ('backend: "onnxruntime"', 'backend: "python"', "has backend 'python', needs 'onnxruntime'"),
         ('platform: "onnxruntime_onnx"', 'platform: "ensemble"', "has platform 'ensemble'"),
         ('name: "small"', 'name: "large"', "has name 'large', needs 'small'"),
-        ("versions: [ 1 ]", "versions: [ 1, 2 ]", "has versions [1, 2], needs [1]"),
+        ("versions: [ 1 ]", "versions: [ 1, 2 ]", "has version_policy {'specific': {'versions': [1, 2]}}, needs"),
         ("max_batch_size", 'default_model_filename: "../x" max_batch_size', "has default_model_filename, needs the"),
         ("max_batch_size", 'runtime: "x.so" max_batch_size', "has runtime, needs the fields that"),
         ("max_batch_size", "<", "cannot be read: line 4: found '<', needs a field"),

@@ -107,12 +107,12 @@ def test_preferred_sizes_are_in_order_and_once():
     assert Serving(preferred_batch_size=(256, 8, 8)).preferred_batch_size == (8, 256)
 
 
-def fitness(found):
-    return unfit(found, "small", "f" * 64, 3, [3, 4])
+def test_our_own_configuration_is_fit_whatever_its_numbers():
+    assert unfit(config(), config()) == ""
+    assert unfit(config(serving=Serving(max_batch_size=9, preferred_batch_size=(3,), instances=7)), config()) == ""
 
 
-def test_our_own_configuration_is_fit():
-    assert fitness(config()) == ""
+OPTIMISED = {"execution_accelerators": {"gpu_execution_accelerator": [{"trt_plugin": "x.so"}]}}
 
 
 @pytest.mark.parametrize(
@@ -121,17 +121,29 @@ def test_our_own_configuration_is_fit():
         ({"backend": "python"}, "has backend 'python', needs 'onnxruntime'"),
         ({"platform": "ensemble"}, "has platform 'ensemble', needs 'onnxruntime_onnx'"),
         ({"name": "other"}, "has name 'other', needs 'small'"),
-        ({"version_policy": {"latest": {"num_versions": 9}}}, "has versions [], needs [3, 4]"),
-        ({"version_policy": {"specific": {"versions": [3, 9]}}}, "has versions [3, 9], needs [3, 4]"),
-        ({"version_policy": 1}, "has versions [], needs [3, 4]"),
-        ({"parameters": {}}, "has headrace_production None, needs '3'; has headrace_fingerprint None"),
-        ({"parameters": {"EXECUTION_ENV_PATH": {"string_value": "/x"}}}, "has other parameters than ours"),
+        ({"version_policy": {"latest": {"num_versions": 9}}}, "has latest, num_versions, needs the fields that"),
+        (
+            {"version_policy": {"specific": {"versions": [3, 9]}}},
+            "has version_policy {'specific': {'versions': [3, 9]}}",
+        ),
+        ({"version_policy": 1}, "has version_policy 1, needs {'specific': {'versions': [3, 4]}}"),
+        ({"input": [1]}, "has input [1], needs [{'name': 'features'"),
+        ({"output": [{"name": "p", "label_filename": "../x"}]}, "has output [{'name': 'p', 'label_filename': '../x'}]"),
+        ({"output": None}, "has output None, needs [{'name': 'p'"),
+        ({"parameters": {}}, "has headrace_production None, needs '3'"),
+        ({"parameters": {"headrace_production": "3"}}, "has headrace_production '3', needs '3'"),
+        ({"parameters": [3]}, "has headrace_production None, needs '3'"),
+        ({"parameters": {"EXECUTION_ENV_PATH": {"string_value": "/x"}}}, "has EXECUTION_ENV_PATH, needs the fields"),
+        ({"model_warmup": [{"inputs": {"features": {"input_data_file": "../../x"}}}]}, "has input_data_file, needs"),
+        ({"optimization": OPTIMISED}, "has trt_plugin, needs the fields that"),
         ({"default_model_filename": "../x.onnx"}, "has default_model_filename, needs the fields that"),
-        ({"model_operations": {"op_library_filename": "x"}}, "has model_operations, needs the fields that"),
+        ({"model_operations": {"op_library_filename": "x"}}, "has model_operations, op_library_filename, needs the"),
+        ({"max_batch_size": "many"}, "has max_batch_size 'many', needs 1 or more"),
+        ({"max_batch_size": 0}, "has max_batch_size 0, needs 1 or more"),
     ],
 )
 def test_a_configuration_that_would_load_something_else(changed, said):
-    assert said in fitness(config() | changed)
+    assert said in unfit(config() | changed, config())
 
 
 def test_labels_lie_beside_the_configuration():
