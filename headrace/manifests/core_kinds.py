@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import jsonschema
 import referencing
 from kubernetes_validate import utils
 
@@ -32,17 +31,13 @@ def knows(owner: Object) -> bool:
 def faults(owner: Object) -> Iterator[Fault]:
     """Yield what is wrong with an object of one of Kubernetes' own kinds."""
     if schema := _schema(str(owner.get("apiVersion")), str(owner.get("kind"))):
-        yield from errors(_validator(schema), owner)
+        yield from errors(schema, owner, _registry())
 
 
 def metadata_faults(owner: Object) -> Iterator[Fault]:
     """Yield what is wrong with the metadata of an object of whatever kind."""
-    for path, found in errors(_validator(_contents("objectmeta-meta-v1")), owner.get("metadata", {})):
+    for path, found in errors(_contents("objectmeta-meta-v1"), owner.get("metadata", {}), _registry()):
         yield f"metadata.{path}".rstrip("."), found
-
-
-def _validator(schema: dict[str, Any]) -> Any:
-    return jsonschema.Draft202012Validator(schema, registry=_registry())
 
 
 @cache

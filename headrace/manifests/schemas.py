@@ -21,6 +21,8 @@ VARIABLE = "HEADRACE_SPECS"
 _FOLDER = "kserve-crds"
 _CHECKOUT = Path(__file__).parents[2]
 _IGNORED = ("description", "default", "format", "example", "externalDocs")
+_KEYS = "x-kubernetes-list-map-keys"
+_DEFAULTS = {"protocol": "TCP"}
 #: What is wrong at a path of an object: the path, and what was found.
 Fault = tuple[str, str]
 
@@ -47,7 +49,7 @@ class Definitions:
         if not folder.is_dir():
             raise DocumentsUnreadable(f"{folder} is no folder, needs one of CustomResourceDefinitions")
         self._schemas: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-        wanted = [f"kind: {kind}\n" for kind in kinds]
+        wanted = [sign for kind in kinds for sign in (f"kind: {kind}", f'"kind": "{kind}"', f'"kind":"{kind}"')]
         for path in yaml_files(folder):
             if any(sign in _text(path) for sign in wanted):
                 self._schemas |= _defined_in(path)
@@ -63,7 +65,7 @@ class Definitions:
         if version not in versions:
             yield "apiVersion", f"version {version!r} is not defined, {', '.join(sorted(versions))} is"
             return
-        yield from errors(jsonschema.Draft202012Validator(versions[version]), owner)
+        yield from errors(versions[version], owner)
 
 
 @cache  # the one of InferenceService takes a second to read
@@ -88,6 +90,7 @@ def strict(schema: dict[str, Any], *, top: bool = False) -> dict[str, Any]:
     if schema.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string", "null"], **_kept(schema, "pattern")}
     out = {name: value for name, value in schema.items() if name not in _IGNORED and not name.startswith("x-")}
+    out |= _kept(schema, _KEYS)
     properties = {name: strict(each) for name, each in mapping(schema.get("properties")).items()}
     if top:
         properties |= {"metadata": {"type": "object"}, "apiVersion": {"type": "string"}, "kind": {"type": "string"}}
@@ -109,11 +112,27 @@ def _kept(schema: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: schema[name] for name in names if name in schema}
 
 
-def errors(validator: Any, owner: Object) -> Iterator[Fault]:
-    """Yield what a validator of JSON schemas finds wrong with an object, the innermost of each mistake."""
-    for error in validator.iter_errors(owner):
+def errors(schema: dict[str, Any], value: Any, registry: Any = None) -> Iterator[Fault]:
+    """Yield what is wrong with a value by a JSON schema, the innermost of each mistake."""
+    more = {} if registry is None else {"registry": registry}
+    for error in _VALIDATOR(schema, **more).iter_errors(value):
         inner = _innermost(error)
+        if inner.validator == _KEYS and list(inner.absolute_path)[-2:-1] == ["env"]:
+            continue  # there is a rule for it that needs no schema
         yield path_text(inner.absolute_path), _said(inner)
+
+
+def _same_keys(_: Any, keys: list[str], value: Any, __: Any) -> Iterator[Any]:
+    elements = mappings(value)
+    own = [tuple(str(each.get(key, _DEFAULTS.get(key))) for key in keys) for _, each in elements]
+    for at, key in enumerate(own):
+        if key in own[:at]:
+            said = " and ".join(f"{name} {part}" for name, part in zip(keys, key, strict=True))
+            yield jsonschema.ValidationError(f"{said} is there already", path=[elements[at][0]])
+
+
+#: Lists whose elements are told apart by keys must have each but once, or server-side apply refuses them.
+_VALIDATOR = jsonschema.validators.extend(jsonschema.Draft202012Validator, {_KEYS: _same_keys})
 
 
 def _innermost(error: Any) -> Any:
@@ -130,6 +149,8 @@ def _said(error: Any) -> str:
     # A value may be a secret that stands where it should not: it is described, never shown.
     what = "null" if error.instance is None else f"a {_KINDS.get(type(error.instance), 'value')}"
     match error.validator:
+        case validator if validator == _KEYS:
+            return str(error.message)
         case "type":
             wanted = [kind for kind in _listed(error.validator_value) if kind != "null"]
             return f"it is {what}, needs {' or '.join(wanted)}"

@@ -75,13 +75,13 @@ class Container:
         return [port for _, port in mappings(self.spec.get("ports"))]
 
     def flag(self, name: str) -> str | None:
-        """Return the value of a flag, by `--name value` or `--name=value`; None where it is not given."""
-        wanted = name.replace("-", "_")
+        """Return the value of a flag, by `--name value` or `--name=value`, the last given; None where none is."""
+        found, wanted = None, name.replace("-", "_")
         for at, word in enumerate(self.words):
             said, sign, value = word.partition("=")
             if said.startswith("--") and said[2:].replace("-", "_") == wanted:
-                return value if sign else next(iter(self.words[at + 1 : at + 2]), "")
-        return None
+                found = value if sign else next(iter(self.words[at + 1 : at + 2]), "")
+        return found
 
     def gpus(self, which: str = "limits") -> int:
         """Return how many GPUs it asks for."""

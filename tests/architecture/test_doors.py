@@ -27,7 +27,7 @@ DOORS = {
         "headrace/open_inference/server.py",
         "headrace/stores/rondb/connection.py",
     ),
-    "jsonschema": ("headrace/manifests/schemas.py", "headrace/manifests/core_kinds.py"),
+    "jsonschema": ("headrace/manifests/schemas.py",),
     "kserve": ("transformer/model.py", "transformer/server.py"),
     "kubernetes": ("headrace/manifests/cluster_faults.py", "headrace/manifests/connecting.py"),
     "kubernetes_validate": ("headrace/manifests/core_kinds.py",),

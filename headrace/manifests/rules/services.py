@@ -143,6 +143,22 @@ def _canary(manifests: Manifests) -> Iterator[Spot]:
             yield service, "spec.canary", f"the canaries take {total} % of the traffic"
 
 
+def _knative(manifests: Manifests) -> Iterator[Spot]:
+    for pod in manifests.pods:
+        if mode_of(pod.owner) != "Knative":
+            continue
+        for field in ("terminationGracePeriodSeconds", "deploymentStrategy"):
+            if field in pod.spec:
+                yield pod.owner, f"{pod.path}.{field}", f"{field} in Knative mode"
+        for container in pod.main:
+            if "lifecycle" in container.spec:
+                yield container.owner, f"{container.path}.lifecycle", "lifecycle in Knative mode"
+        with_ports = [each for each in pod.main if each.ports]
+        for container in with_ports[1:]:
+            found = f"{with_ports[0].name} has ports already, Knative allows one container to"
+            yield container.owner, f"{container.path}.ports", found
+
+
 def _twins(manifests: Manifests) -> Iterator[Spot]:
     seen: set[tuple[object, str]] = set()
     for owner in manifests.objects:
@@ -202,6 +218,12 @@ RULES = (
         _canary,
         "KServe's webhook refuses canaries without names of their own, with scaling, or with more than 100 % together",
         "name each canary's predictor, give it minReplicas alone, and let the percentages sum up to 100 at most",
+    ),
+    Rule(
+        "knative-field",
+        _knative,
+        "Knative's API has no such field, and its webhook refuses the pod",
+        "take it out in Knative mode, by a component of kustomize",
     ),
     Rule(
         "object-twice",
