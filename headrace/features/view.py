@@ -129,9 +129,17 @@ class FeatureView:
             raise ValueError(f"view {self.name!r} reads {source!r}, a string: a model's column needs a number")
         return origin, name
 
+    @property
+    def functions(self) -> str:
+        """A hash of the on-demand functions alone, to tell which part of a view's fingerprint changed."""
+        return digest(self._functions())
+
+    def _functions(self) -> list[Any]:
+        return [[c.name, list(c.inputs), c.identity] for c in self.columns if isinstance(c, OnDemand)]
+
     def _fingerprint(self) -> str:
         columns = [[d["name"], d["dtype"], repr(d["missing"]), d["source"]] for d in self.describe()]
-        functions = [[c.name, list(c.inputs), c.identity] for c in self.columns if isinstance(c, OnDemand)]
+        functions = self._functions()
         used = {source for c in self.columns for source in (c.inputs if isinstance(c, OnDemand) else (c,))}
         request = [[c.name, c.dtype, repr(c.low), repr(c.high)] for c in self.request if f"request.{c.name}" in used]
         return digest([columns, functions, request, [group.describe() for group in self.groups]])

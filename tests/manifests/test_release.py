@@ -8,15 +8,12 @@ import pytest
 
 import headrace
 from applications.fraud.features import FRAUD_VIEW
-from headrace.features import OnDemand
-from headrace.features.identity import digest
 from headrace.manifests.documents import Object
 from headrace.manifests.rendering import render
 from tests.manifests.golden import COMBINATIONS, MANIFESTS, combined
 
 OVERLAYS = ("laptop", "staging", "production")
-FUNCTIONS = [[c.name, list(c.inputs), c.identity] for c in FRAUD_VIEW.columns if isinstance(c, OnDemand)]
-RELEASE = {"headrace.dev/fingerprint": FRAUD_VIEW.fingerprint, "headrace.dev/functions": digest(FUNCTIONS)}
+RELEASE = {"headrace.dev/fingerprint": FRAUD_VIEW.fingerprint, "headrace.dev/functions": FRAUD_VIEW.functions}
 
 
 def one(objects: list[Object], kind: str, name: str = "fraud") -> Object:
