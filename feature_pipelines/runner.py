@@ -29,6 +29,7 @@ from headrace.features.columns import some
 from headrace.features.streams import Stream
 from headrace.features.windows import WindowedGroup
 from headrace.stores.online import OffsetMismatch, StoreGrew, WritableStore
+from headrace.stores.packed import prepare
 
 BATCH = 32_768
 
@@ -94,6 +95,7 @@ class Pipeline:
                 "whose events the local engine does not know and would count twice: continue with that engine, "
                 "or use another store"
             )
+        prepare()
         self.store.declare(self.groups)
         self._history = Boundary.of(self.store, self.stream)
         if self.letters.partition not in self._stored():

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from headrace.features.singly import FEW
 from headrace.features.windows import WindowedGroup, fold
 from headrace.stores.online import Transaction
 
@@ -36,6 +35,7 @@ def add(
 
 
 _CACHED = 2 << 20  # bytes of records
+_FEW = 24  # keys that are numbered faster one after another
 
 
 def _folded(
@@ -49,7 +49,7 @@ def _folded(
 
 def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct keys, and which of them each event has."""
-    if keys.size > FEW:
+    if keys.size > _FEW:
         return np.unique(keys, return_inverse=True)
     number: dict[object, int] = {}
     row = np.array([number.setdefault(key, len(number)) for key in keys.tolist()])

@@ -13,6 +13,7 @@ from headrace.open_inference.app import make_app
 from headrace.open_inference.client import PredictorClient
 from headrace.open_inference.server import serve
 from headrace.settings import TransformerSettings
+from headrace.stores.packed import prepare
 from headrace.stores.resilient import Resilient
 from headrace.telemetry import RequestMetrics
 from transformer.model import FeatureTransformer
@@ -48,6 +49,7 @@ def build(settings: TransformerSettings, app: Application | None = None) -> Feat
 async def run(settings: TransformerSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises the server's errors, as for a taken port."""
     model = build(settings)
+    prepare()
     await model.check()
     watching = asyncio.create_task(watch(model, asyncio.sleep))
     servables = {model.name: model}

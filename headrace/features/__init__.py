@@ -1,4 +1,4 @@
-"""What a feature is: columns, on-demand functions, windows and views. Pure: NumPy and the standard library."""
+"""What a feature is: columns, on-demand functions, windows and views. Pure: NumPy, and Numba to compile."""
 
 from headrace.features.assemble import Plan
 from headrace.features.columns import DAY, HOUR, MINUTE, SECOND, Column, Feature

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from headrace.features import aggregates
-from headrace.features.columns import NO_TIME
-from headrace.features.windows import NO_TILE, WindowedGroup, merge, read_is_exact
+from headrace.features.windows import NO_TILE, WindowedGroup, merge, seen
 
 Values = dict[str, float]
 
@@ -80,7 +79,7 @@ class Reading:
 def explain(group: WindowedGroup, record: np.ndarray, as_of_ms: int) -> Reading:
     """Read one record, [1] of the group's layout, at an instant and show what it was read from."""
     as_of = np.array([as_of_ms], dtype=np.int64)
-    found = bool(group.layout.known(record)[0] and record["newest_ms"][0] != NO_TIME)
+    (found,), _, (exact,) = (part.tolist() for part in seen(group, record, as_of))
     if not found:
         record = group.empty(1)
     values = merge(group, record, as_of)[0].tolist()
@@ -91,7 +90,7 @@ def explain(group: WindowedGroup, record: np.ndarray, as_of_ms: int) -> Reading:
         as_of_ms=as_of_ms,
         found=found,
         newest_ms=int(record["newest_ms"][0]) if found else None,
-        exact=bool(not found or read_is_exact(record, as_of)[0]),
+        exact=exact,
         windows=_windows(group, record, as_of, values[:width]),
         last=dict(zip(group.last, values[width:], strict=True)),
     )

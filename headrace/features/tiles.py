@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -98,6 +98,23 @@ class Slots:
         return (as_of[:, None] + self.edge_ms) // self.edge_tile_ms
 
 
+class Shape(NamedTuple):
+    """Where the tiles of a group lie in its records, counted in words, and what its windows are, as plain numbers."""
+
+    fingerprint: int  # the first word of every record of the layout
+    newest: int
+    last: int
+    lasts: int  # how many last columns there are
+    rings: np.ndarray  # int64 [windows, 5] the first tile index of each, slots, then tile, tail and delay in ms
+    gaps: np.ndarray  # int64 [7] from the word of a tile's index to each of KEPT; 0 where it is not kept
+    stats: np.ndarray  # int64 [statistics] the place of each among PLAIN, -1 where it is not there
+
+
+#: The fields of one word a slot, and the statistics made of them, in the order of their numbers.
+KEPT = ("count", "sum", "m2", "min", "max", "last", "last_ms")
+PLAIN = ("count", "sum", "mean", "std", "min", "max", "last")
+
+
 @dataclass(frozen=True, slots=True)
 class Tiles:
     """The words of a record that tiles lie in, counted from its beginning."""
@@ -115,7 +132,6 @@ class Tiles:
     sizes: np.ndarray  # [windows, 1]
     tile_ms: np.ndarray  # [windows, 1]
     gap: dict[str, int]  # the same gaps, by field
-    each: tuple[tuple[int, int, int], ...]  # the same of each window: the first tile index, slots and tile_ms
 
     @classmethod
     def of(cls, slots: Slots, fields: tuple[str, ...], layout: Layout) -> Tiles:
@@ -142,7 +158,6 @@ class Tiles:
             sizes=slots.sizes[:, None],
             tile_ms=slots.tile_ms[:, None],
             gap=gap,
-            each=tuple(zip(rings.tolist(), slots.sizes.tolist(), slots.tile_ms.tolist(), strict=True)),
         )
 
     def places(self, row: np.ndarray, times: np.ndarray, windows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:

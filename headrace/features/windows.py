@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from headrace.features import aggregates, batches, singly
+from headrace.features import aggregates, batches
 from headrace.features.columns import NO_TIME, some
 from headrace.features.layout import Layout
-from headrace.features.tiles import NO_TILE, Slots, Tiles
+from headrace.features.tiles import KEPT, NO_TILE, PLAIN, Shape, Slots, Tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class WindowedGroup:
     fields: tuple[str, ...] = field(init=False, repr=False, compare=False)
     plan: Slots = field(init=False, repr=False, compare=False)
     tiles: Tiles = field(init=False, repr=False, compare=False)
+    shape: Shape = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         unknown = [stat for stat in self.stats if stat not in aggregates.NEEDS]
@@ -103,6 +104,7 @@ class WindowedGroup:
         object.__setattr__(self, "plan", Slots.of(self.windows))
         object.__setattr__(self, "layout", _layout(self))
         object.__setattr__(self, "tiles", Tiles.of(self.plan, self.fields, self.layout))
+        object.__setattr__(self, "shape", _shape(self))
 
     def describe(self) -> dict[str, Any]:
         """Return the declaration as plain data: what identifies the group's values."""
@@ -153,30 +155,60 @@ def _column(name: str, slots: int) -> tuple[Any, ...]:
     return name, of.base.newbyteorder("<").str, (slots, *of.shape)
 
 
+def _shape(group: WindowedGroup) -> Shape:
+    tiles, plan = group.tiles, group.plan
+    rings = np.stack((tiles.rings[:, 0], plan.sizes, plan.tile_ms, plan.tail_ms, plan.delay_ms), axis=1)
+    return Shape(
+        fingerprint=int(group.layout.fingerprint.view(np.int64)),
+        newest=tiles.newest,
+        last=tiles.last,
+        lasts=len(group.last),
+        rings=np.ascontiguousarray(rings, dtype=np.int64),
+        gaps=np.array([tiles.gap.get(name, 0) for name in KEPT], dtype=np.int64),
+        stats=np.array([PLAIN.index(stat) if stat in PLAIN else -1 for stat in group.stats], dtype=np.int64),
+    )
+
+
+def words_of(group: WindowedGroup, records: np.ndarray) -> np.ndarray:
+    """Return records [n] as the words they consist of, int64 [n, words]; a view where they lie one after another."""
+    return np.ascontiguousarray(records).view(np.int64).reshape(records.size, group.tiles.width)
+
+
 def merge(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> np.ndarray:
     """Read every window of every record at its own instant.
 
     `records` is [n] of the group's layout (records of any other are empty), `as_of` int64 [n].
     Returns float64 [n, columns] in the order of `group.column_names`; NaN is missing.
     """
-    plan, stats = group.plan, len(group.stats)
-    kept = plan.covered(records["tile"], as_of)
-    known = records["layout"] == group.layout.fingerprint
-    if some(~known):
-        kept &= known[:, None]
-    summary = aggregates.total(records, group.fields, kept, plan.starts, plan.window)
+    from headrace.features import kernels  # half a second that most commands need not wait
+
     out = np.empty((records.size, len(group.column_names)))
-    width = len(group.windows) * stats
-    for at, stat in enumerate(group.stats):
-        out[:, at:width:stats] = aggregates.finish(stat, summary)
-    if group.last:
-        out[:, width:] = np.where(known[:, None], records["last_columns"], np.nan)
+    kernels.merge(group.shape, words_of(group, records), as_of, out)
+    if group.tiles.sketches:
+        _merge_sketches(group, records, as_of, out)
     return out
 
 
-def read_is_exact(records: np.ndarray, as_of: np.ndarray) -> np.ndarray:
-    """Tell which reads have an exact head: those after the newest event of their key, bool [n]."""
-    return as_of > records["newest_ms"]
+def _merge_sketches(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray, out: np.ndarray) -> None:
+    plan, width = group.plan, len(group.windows) * len(group.stats)
+    kept = plan.covered(records["tile"], as_of) & group.layout.known(records)[:, None]
+    summary = aggregates.total(records, tuple(group.tiles.sketches), kept, plan.starts, plan.window)
+    for at, stat in enumerate(group.stats):
+        if stat not in PLAIN:
+            out[:, at : width : len(group.stats)] = aggregates.finish(stat, summary)
+
+
+def seen(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tell of records [n] read at `as_of`, int64 [n], what a reader should know beside their values.
+
+    Returns bool [n], whether any event was found; float64 [n], how many ms before the read the newest one was (0
+    where it was not, NaN where there is none); and bool [n], whether the head is exact: the newest one was before.
+    """
+    from headrace.features import kernels  # see merge
+
+    found, exact, age_ms = np.empty(records.size, bool), np.empty(records.size, bool), np.empty(records.size)
+    kernels.seen(group.shape, words_of(group, records), as_of, found, age_ms, exact)
+    return found, age_ms, exact
 
 
 def fold(group: WindowedGroup, records: np.ndarray, row: np.ndarray, events: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -190,9 +222,17 @@ def fold(group: WindowedGroup, records: np.ndarray, row: np.ndarray, events: Map
     if not times.size:
         return np.zeros(0, dtype=bool)
     packed = np.ascontiguousarray(records)
-    few = times.size <= singly.FEW and not group.tiles.sketches
-    how = singly.fold if few else batches.fold
-    too_late = how(group.tiles, packed, row, times, values, [events[name] for name in group.last])
+    last = [events[name] for name in group.last]
+    if group.tiles.sketches:
+        too_late = batches.fold(group.tiles, packed, row, times, values, last)
+    else:
+        from headrace.features import kernels  # see merge
+
+        too_late = np.empty(times.size, dtype=bool)
+        columns = np.empty((len(last), times.size))
+        for at, column in enumerate(last):
+            columns[at] = column
+        kernels.fold(group.shape, words_of(group, packed), row, times, values, columns, too_late)
     if packed is not records:
         records[...] = packed
     return too_late

@@ -16,8 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from headrace.features.columns import NO_TIME
-from headrace.features.windows import WindowedGroup, merge, read_is_exact
+from headrace.features.windows import WindowedGroup, merge, seen
 from headrace.stores.packed import packing_of
 
 _SIGN = np.int64(-(2**63))
@@ -198,9 +197,7 @@ class WritableStore(OnlineStore, Protocol):
 
 def block_of(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> Block:
     """Merge records read for a request into a block."""
-    found = group.layout.known(records) & (records["newest_ms"] != NO_TIME)
-    age = np.where(found, np.maximum(as_of - np.where(found, records["newest_ms"], 0), 0), np.nan)
-    return Block(merge(group, records, as_of), found, age, ~found | read_is_exact(records, as_of))
+    return Block(merge(group, records, as_of), *seen(group, records, as_of))
 
 
 def blocks_of(lookups: Sequence[Lookup], packed: Sequence[Sequence[bytes]], as_of: np.ndarray) -> list[Block]:

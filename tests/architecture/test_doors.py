@@ -37,6 +37,7 @@ DOORS = {
     "matplotlib": ("headrace/pictures.py",),
     "model_signing": ("predictor/signing.py",),
     "msgspec": ("feature_pipelines/json_events.py",),
+    "numba": ("headrace/features/compiled.py",),
     "numpy": ("*",),
     "onnx": ("predictor/export.py",),
     "onnxruntime": ("headrace/runtime.py", "predictor/backends/*.py", "predictor/backends/onnxruntime/*"),
@@ -110,8 +111,8 @@ def test_a_third_party_is_named_only_at_its_door(path):
 
 
 @pytest.mark.parametrize("path", files("headrace/features"), ids=name_of)
-def test_features_need_nothing_but_numpy(path):
-    assert third_parties(path) <= {"numpy"}
+def test_features_need_nothing_but_numpy_and_what_compiles_it(path):
+    assert third_parties(path) <= {"numpy", "numba"}
 
 
 @pytest.mark.parametrize("module", UNLOADED)

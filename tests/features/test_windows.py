@@ -5,7 +5,7 @@ import pytest
 
 from applications.fraud.features import CARD_ACTIVITY
 from headrace.features import DAY, MINUTE, Column, FeatureView, Window, WindowedGroup, fold, merge
-from headrace.features.windows import read_is_exact
+from headrace.features.windows import seen
 from tests.features.streaming import columns, fold_all, group, read
 from tests.oracles.naive_windows import Event
 
@@ -180,9 +180,15 @@ def test_each_row_is_read_at_its_own_instant():
     assert merge(of, records[[0, 0, 0]], np.array([101, 229, 230])).ravel().tolist() == [1, 1, 0]
 
 
-def test_a_read_is_exact_only_after_the_newest_event():
-    records, _ = fold_all(group(Window("w", LENGTH)), [Event(0, 100, 1.0)], keys=2)
-    assert read_is_exact(records[[0, 0, 1]], np.array([100, 101, 0])).tolist() == [False, True, True]
+def test_a_read_is_exact_only_after_the_newest_event_and_knows_how_old_that_is():
+    of = group(Window("w", LENGTH))
+    records, _ = fold_all(of, [Event(0, 100, 1.0)], keys=2)
+    records = records[[0, 0, 0, 1, 0]]
+    records["layout"][4] ^= 1
+    found, age_ms, exact = seen(of, records, np.array([90, 100, 101, 0, 0]))
+    assert found.tolist() == [True, True, True, False, False]
+    assert exact.tolist() == [False, False, True, True, True]
+    np.testing.assert_array_equal(age_ms, [0, 0, 1, np.nan, np.nan])
 
 
 def test_sketches_lie_in_a_record_by_whole_words_and_leave_other_layouts_as_they_were():

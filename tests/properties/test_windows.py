@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.features import Window, batches, merge, singly
+from headrace.features import Window, batches, fold, merge
 from headrace.features.tiles import NO_TILE
 from tests.features.streaming import STATS, columns, fold_all, group, span
 from tests.oracles import naive_windows
@@ -141,19 +141,17 @@ def test_every_slot_and_every_late_event_is_what_folding_one_by_one_gives(stream
     st.sampled_from([0, -(10**12), 10**15]),
     st.sampled_from([STATS, ("count",), ("std", "last"), ("max",)]),
 )
-def test_one_after_another_and_all_at_once_give_the_same_slots_and_late_events(stream, epoch, stats):
+def test_machine_code_and_arrays_give_the_same_slots_and_late_events(stream, epoch, stats):
     events = [event._replace(at_ms=epoch + event.at_ms) for event in stream[0]]
     of = group(*PLAIN, Window("e", 90, delay_ms=30), stats=stats)
-    held = {how: of.empty(KEYS) for how in (singly.fold, batches.fold)}
+    compiled, vectorised = of.empty(KEYS), of.empty(KEYS)
     for start, end in pairwise([0, *sorted(stream[1]), len(events)]):
         if batch := events[start:end]:
             row, given_as = np.array([event.key for event in batch]), columns(batch)
-            late = [
-                how(of.tiles, records, row, given_as["at_ms"], given_as["amount"], [given_as["place"]]).tolist()
-                for how, records in held.items()
-            ]
-            assert late[0] == late[1]
-    assert_same_records(*held.values())
+            late = fold(of, compiled, row, given_as)
+            times, values, last = given_as["at_ms"], given_as["amount"], [given_as["place"]]
+            assert late.tolist() == batches.fold(of.tiles, vectorised, row, times, values, last).tolist()
+    assert_same_records(compiled, vectorised)
 
 
 @given(arrivals)

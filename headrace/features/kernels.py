@@ -1,0 +1,152 @@
+"""The loops over tiles, as machine code: events into records, and records into windows.
+
+This is the hot path of pipelines and of requests. A record is taken as the eight-byte words it
+consists of, and a group as the numbers of its `Shape`, so that the same code serves every group.
+Nothing here allocates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headrace.features.columns import NO_TIME
+from headrace.features.compiled import (
+    DOUBLES,
+    LONG,
+    LONGS,
+    OUT_BOOLS,
+    OUT_DOUBLES,
+    OUT_LONGS,
+    OUT_TABLE,
+    OUT_WORDS,
+    WORDS,
+    compiled,
+    tuple_of,
+)
+from headrace.features.tiles import Shape
+
+_COUNT, _SUM, _M2, _MIN, _MAX, _LAST, _LAST_MS = range(7)  # of Shape.gaps
+_NEVER = np.int64(NO_TIME)
+_SHAPE = tuple_of(Shape, LONG, LONG, LONG, LONG, OUT_WORDS, OUT_LONGS, OUT_LONGS)
+
+
+@compiled()
+def _add(
+    words: np.ndarray, floats: np.ndarray, gaps: np.ndarray, place: int, value: float, time: int, begun: bool
+) -> None:
+    count = floats[place + gaps[_COUNT]] if begun else 0.0
+    floats[place + gaps[_COUNT]] = count + 1.0
+    if gaps[_SUM]:
+        before = floats[place + gaps[_SUM]] if begun else 0.0
+        floats[place + gaps[_SUM]] = before + value
+        if gaps[_M2]:
+            at = place + gaps[_M2]
+            apart = value - before / count if begun else 0.0
+            floats[at] = floats[at] + apart * apart * count / (count + 1.0) if begun else 0.0
+    if gaps[_MIN] and not (begun and floats[place + gaps[_MIN]] <= value):
+        floats[place + gaps[_MIN]] = value
+    if gaps[_MAX] and not (begun and floats[place + gaps[_MAX]] >= value):
+        floats[place + gaps[_MAX]] = value
+    if gaps[_LAST] and not (begun and words[place + gaps[_LAST_MS]] > time):
+        floats[place + gaps[_LAST]] = value
+        words[place + gaps[_LAST_MS]] = time
+
+
+@compiled(_SHAPE, OUT_WORDS, LONGS, LONGS, DOUBLES, OUT_TABLE, OUT_BOOLS)
+def fold(
+    shape: Shape,
+    records: np.ndarray,
+    row: np.ndarray,
+    times: np.ndarray,
+    values: np.ndarray,
+    last: np.ndarray,
+    too_late: np.ndarray,
+) -> None:
+    """Add events to records, in place and in order of arrival; NaN is not counted.
+
+    `records` is int64 [m, words]; `row` and `times` int64, `values` float64 and `too_late` bool are [n]; `last` is
+    float64 [columns, n]. `too_late` becomes who came after its slot of every window went on to a newer tile.
+    """
+    for event in range(times.size):
+        words = records[row[event]]
+        floats, time = words.view(np.float64), times[event]
+        if time >= words[shape.newest]:
+            words[shape.newest] = time
+            for column in range(shape.lasts):
+                floats[shape.last + column] = last[column, event]
+        too_late[event] = True
+        for ring, slots, tile_ms, _, _ in shape.rings:
+            tile = time // tile_ms
+            place = ring + tile % slots
+            held = words[place]
+            if tile >= held:
+                too_late[event] = False
+                if not np.isnan(values[event]):
+                    words[place] = tile
+                    _add(words, floats, shape.gaps, place, values[event], time, tile == held)
+
+
+@compiled()
+def _summed(words: np.ndarray, gaps: np.ndarray, ring: np.ndarray, as_of: int) -> tuple[float, ...]:
+    first_slot, slots, tile_ms, tail_ms, delay_ms = ring
+    floats = words.view(np.float64)
+    first = (as_of - tail_ms) // tile_ms
+    # An undelayed head is exact: the tile holding as_of - 1 ms is the last one covered.
+    past = (as_of - delay_ms if delay_ms else as_of + tile_ms - 1) // tile_ms
+    count, total, m2, least, most, last, newest = 0.0, 0.0, 0.0, np.inf, -np.inf, np.nan, _NEVER
+    for place in range(first_slot, first_slot + slots):
+        if first <= words[place] < past:
+            own = floats[place + gaps[_COUNT]]
+            if gaps[_SUM]:
+                value = floats[place + gaps[_SUM]]
+                if gaps[_M2]:
+                    apart = value / own - total / count if count else 0.0
+                    m2 += floats[place + gaps[_M2]] + apart * apart * own * count / (own + count)
+                total += value
+            count += own
+            if gaps[_MIN]:
+                least = min(least, floats[place + gaps[_MIN]])
+            if gaps[_MAX]:
+                most = max(most, floats[place + gaps[_MAX]])
+            if gaps[_LAST] and words[place + gaps[_LAST_MS]] > newest:
+                last, newest = floats[place + gaps[_LAST]], words[place + gaps[_LAST_MS]]
+    return count, total, total / count, np.sqrt(m2 / (count - 1.0)), least, most, last
+
+
+@compiled(_SHAPE, WORDS, LONGS, OUT_TABLE)
+def merge(shape: Shape, records: np.ndarray, as_of: np.ndarray, out: np.ndarray) -> None:
+    """Read every window of every record at its own instant.
+
+    `records` is int64 [n, words], those of another layout are empty; `as_of` is int64 [n], `out` float64
+    [n, columns]. Statistics that are computed elsewhere are left as they are; NaN is missing.
+    """
+    for row in range(len(records)):
+        words, column = records[row], 0
+        known = words[0] == shape.fingerprint
+        for ring in shape.rings:
+            summary = _summed(words, shape.gaps, ring, as_of[row])
+            count = summary[_COUNT] if known else 0.0
+            for stat in shape.stats:
+                if 0 <= stat < 2:  # counts and sums are 0 where there was nothing
+                    out[row, column] = summary[stat] if known else 0.0
+                elif stat >= 0:
+                    out[row, column] = summary[stat] if count > (stat == 3) else np.nan
+                column += 1
+        for at in range(shape.lasts):
+            out[row, column + at] = words.view(np.float64)[shape.last + at] if known else np.nan
+
+
+@compiled(_SHAPE, WORDS, LONGS, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS)
+def seen(
+    shape: Shape, records: np.ndarray, as_of: np.ndarray, found: np.ndarray, age_ms: np.ndarray, exact: np.ndarray
+) -> None:
+    """Tell of every record whether it holds an event, how old its newest is, and whether a read's head is exact.
+
+    `records` is int64 [n, words], `as_of` int64 [n]; `found` and `exact` are bool [n], `age_ms` is float64 [n], NaN
+    where nothing was found.
+    """
+    for row in range(len(records)):
+        newest = records[row, shape.newest]
+        found[row] = records[row, 0] == shape.fingerprint and newest != _NEVER
+        age_ms[row] = max(as_of[row] - newest, 0) if found[row] else np.nan
+        exact[row] = not found[row] or as_of[row] > newest

@@ -1,0 +1,81 @@
+"""The loops that pack records and unpack them, as machine code; what a packed record is, `packed` says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headrace.features.compiled import LONG, LONGS, OUT_LONGS, OUT_WORDS, WORDS, compiled, tuple_of
+from headrace.features.tiles import NO_TILE
+from headrace.stores.packed import Places
+
+_PLACES = tuple_of(Places, LONG, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_WORDS)
+_EMPTY = np.int64(NO_TILE)
+
+
+@compiled()
+def _needed(places: Places, bitmap: np.ndarray) -> int:
+    slots, per = places.place.shape
+    filled = 0
+    for slot in range(slots):
+        filled += bitmap[slot // 64] >> (slot % 64) & 1
+    return 1 + bitmap.size + places.head.size + filled * per
+
+
+@compiled(_PLACES, WORDS, OUT_LONGS, OUT_LONGS)
+def pack(places: Places, records: np.ndarray, out: np.ndarray, sizes: np.ndarray) -> None:
+    """Write the packed ones of records, int64 [n, words], one after another into `out`, int64 [n * most].
+
+    `sizes`, int64 [n], becomes how many words each takes; 0 for a record that is to be kept whole.
+    """
+    slots, per = places.place.shape
+    begin = 1 + (slots + 63) // 64
+    at = 0
+    for row in range(len(records)):
+        words = records[row]
+        filled = 0
+        for slot in range(slots):
+            filled += words[places.place[slot, 0]] != _EMPTY
+        size = begin + places.head.size + filled * per
+        sizes[row] = 0
+        if words[0] != places.fingerprint or size > places.most:
+            continue
+        sizes[row] = size
+        out[at] = places.mark
+        out[at + 1 : at + begin] = 0
+        for word in range(places.head.size):
+            out[at + begin + word] = words[places.head[word]]
+        to = at + begin + places.head.size
+        for slot in range(slots):
+            if words[places.place[slot, 0]] != _EMPTY:
+                out[at + 1 + slot // 64] |= np.int64(1) << (slot % 64)
+                for word in range(per):
+                    out[to + word] = words[places.place[slot, word]]
+                to += per
+        at += size
+
+
+@compiled(_PLACES, LONGS, LONGS, OUT_WORDS)
+def unpack(places: Places, rows: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> None:
+    """Write the records of stored rows to `out`, int64 [n, words]; a blank one for a row that is none of the layout's.
+
+    `rows` is int64, the rows one after another, and `sizes` int64 [n] how many words each has.
+    """
+    slots, per = places.place.shape
+    bitmap = (slots + 63) // 64
+    begin, at = 1 + bitmap, 0
+    for row in range(len(out)):
+        size, words = sizes[row], out[row]
+        if size == words.size:
+            words[:] = rows[at : at + size]
+        else:
+            words[:] = places.blank
+            if size > bitmap and rows[at] == places.mark and size == _needed(places, rows[at + 1 : at + begin]):
+                for word in range(places.head.size):
+                    words[places.head[word]] = rows[at + begin + word]
+                source = at + begin + places.head.size
+                for slot in range(slots):
+                    if rows[at + 1 + slot // 64] >> (slot % 64) & 1:
+                        for word in range(per):
+                            words[places.place[slot, word]] = rows[source + word]
+                        source += per
+        at += size
