@@ -74,7 +74,7 @@ def test_kill_dash_nine_loses_no_row_and_the_replay_makes_each_what_the_store_ho
 
 @pytest.mark.parametrize("engine", ["local", "bytewax"])
 def test_a_command_that_is_killed_goes_on_where_it_was(engine: str, hopsworks: StandIn, tmp_path: Path):
-    events = file_of(tmp_path / "payments.jsonl", payments(random.Random(engine), 6_000))
+    events = file_of(tmp_path / "payments.jsonl", payments(random.Random(engine), 2_500))
     told = ("--source", events, "--store", tmp_path / "s", "--batch", 10, "--engine", engine, "--hopsworks")
     store, environment = EmbeddedStore(tmp_path / "s", readonly=True), variables(hopsworks)
     with connect(HopsworksSettings.of(environment)) as session:
