@@ -185,6 +185,26 @@ def _established(of: Object) -> Readiness:
     return READY if done else Readiness(State.WAITING, "it is not established yet")
 
 
+def _spark(of: Object) -> Readiness:
+    said = (of.get("status") or {}).get("applicationState") or {}
+    state = said.get("state", "")
+    if state in ("RUNNING", "COMPLETED"):
+        return READY
+    why = f"{state or 'not submitted yet'}{_because({'message': said.get('errorMessage')})}"
+    return Readiness(State.FAILING if "FAIL" in state else State.WAITING, why)
+
+
+def _flink(of: Object) -> Readiness:
+    status = of.get("status") or {}
+    state = status.get("lifecycleState", "")
+    if status.get("observedGeneration", 0) < of["metadata"].get("generation", 0):
+        return Readiness(State.WAITING, "its operator has not seen the change yet")
+    if state == "STABLE":
+        return READY
+    why = f"{state}{_because({'message': status.get('error')})}"
+    return Readiness(State.FAILING if state == "FAILED" else State.WAITING, why)
+
+
 def _words(of: Mapping[str, Any]) -> str:
     return ": ".join(filter(None, (of.get("reason", ""), " ".join((of.get("message") or "").split()))))
 
@@ -207,6 +227,8 @@ _JUDGES: Mapping[str, Callable[[Object], Readiness]] = {
     "StatefulSet": _rolled_out,
     "DaemonSet": _daemon,
     "Job": _job,
+    "SparkApplication": _spark,
+    "FlinkDeployment": _flink,
     "CustomResourceDefinition": _established,
 }
 #: The kinds that are not ready as soon as they are there.

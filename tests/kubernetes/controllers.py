@@ -49,7 +49,13 @@ class Controllers:
         self._written(key, self.store.objects[key])
 
     def _written(self, key: Key, of: Object) -> None:
-        seen = {"inferenceservices": self._service, "deployments": self._deployment, "jobs": self._job}.get(key[0])
+        seen = {
+            "inferenceservices": self._service,
+            "deployments": self._deployment,
+            "jobs": self._job,
+            "sparkapplications": lambda key, of: self.store.status(key, {"applicationState": {"state": "RUNNING"}}),
+            "flinkdeployments": self._flink,
+        }.get(key[0])
         if seen is not None and self.behaviour(of) != UNSEEN:
             seen(key, of)
 
@@ -136,6 +142,10 @@ class Controllers:
         self.store.status(("pods", key[1], name), status)
         if crash:
             self.event(pod, "Warning", "BackOff", f"Back-off restarting failed container {container}")
+
+    def _flink(self, key: Key, of: Object) -> None:
+        generation = of["metadata"]["generation"]
+        self.store.status(key, {"lifecycleState": "STABLE", "observedGeneration": generation})
 
     def _job(self, key: Key, of: Object) -> None:
         failed = self.behaviour(of) != READY
