@@ -70,8 +70,9 @@ def plant(owner: Any, changes: dict[str, Any]) -> None:
     for path, value in changes.items():
         *parents, last = (part.replace("~1", "/") for part in path.split("/"))
         holder = owner
-        for part in parents:
-            holder = holder[int(part)] if isinstance(holder, list) else holder.setdefault(part, {})
+        for part, after in zip(parents, [*parents, last][1:], strict=True):
+            made: Any = [] if after == "-" else {}
+            holder = holder[int(part)] if isinstance(holder, list) else holder.setdefault(part, made)
         if isinstance(holder, list):
             at = len(holder) if last == "-" else int(last)
             holder[at : at + 1] = [] if value is None else [value]

@@ -1,0 +1,77 @@
+"""Nothing is found in what the project ships, and the planted mistakes are found there as in the good set."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+
+import pytest
+
+from headrace.manifests.documents import Object
+from headrace.manifests.linting import Manifest, lint
+from headrace.manifests.objects import identity
+from headrace.manifests.rendering import render
+from headrace.manifests.rulebook import EVERY_RULE
+from tests.manifests.definitions import crds
+from tests.manifests.golden import COMBINATIONS, MANIFESTS, WHOLE, combined
+from tests.manifests.planting import Mistake, mistakes, plant
+
+#: What the overlay has no place for: it has neither canary nor gRPC, and says some things twice over.
+NOT_THERE = {
+    "canary-mode",  # no canary
+    "canary-shape",
+    "cluster-runtime",
+    "implicit-runtime",
+    "implicit-torchserve",
+    "grpc-port-first",  # the predictor is asked by REST
+    "predictor-host-port",
+    "env-twice",  # its variables are in a ConfigMap
+    "pipeline-idle",  # nothing says how many partitions there are
+    "scale-to-zero",  # KEDA may
+    "run-as-non-root",  # said by the pod and by the container
+    "seccomp",
+}
+
+
+@cache
+def production() -> tuple[Object, ...]:
+    """Return the overlay for production, as if for the namespace of the good set."""
+    objects = render(MANIFESTS / "overlays" / "production")
+    for each in objects:
+        each["metadata"].pop("namespace", None)
+    return tuple(objects)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_nothing_is_found_in_what_is_shipped(name):
+    report = lint(Manifest(name, render(MANIFESTS / name), {}), crds())
+    assert report.findings == ()
+
+
+@pytest.mark.parametrize("components", COMBINATIONS, ids="+".join)
+def test_nothing_is_found_in_a_combination(components):
+    assert lint(Manifest("combined", combined(components), {}), crds()).findings == ()
+
+
+def test_planted_mistakes_are_found_in_the_overlay_for_production():
+    planted = [(each, objects) for each in mistakes() if (objects := in_production(each)) is not None]
+    found = {
+        mistake.rule
+        for mistake, objects in planted
+        if mistake.rule in {each.rule for each in lint(Manifest("planted", objects, {})).findings}
+    }
+    assert found >= {mistake.rule for mistake, _ in planted} - NOT_THERE
+    assert len(found) >= 60
+    assert found <= {rule.name for rule in EVERY_RULE}
+
+
+def in_production(mistake: Mistake) -> list[Object] | None:
+    """Return the overlay with a mistake in it; None where it has no place for it."""
+    objects = copy.deepcopy([*production(), *([mistake.more] if mistake.more else [])])
+    by_name = {identity(each): each for each in objects}
+    try:
+        for name, changes in mistake.changes:
+            plant(by_name[name], changes)
+    except (KeyError, IndexError, TypeError):
+        return None
+    return objects
