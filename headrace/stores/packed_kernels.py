@@ -13,12 +13,12 @@ _EMPTY = np.int64(NO_TILE)
 
 
 @compiled()
-def _needed(places: Places, bitmap: np.ndarray) -> int:
+def _needed(places: Places, rows: np.ndarray, bitmap: int) -> int:
     slots, per = places.place.shape
     filled = 0
     for slot in range(slots):
-        filled += bitmap[slot // 64] >> (slot % 64) & 1
-    return 1 + bitmap.size + places.head.size + filled * per
+        filled += rows[bitmap + slot // 64] >> (slot % 64) & 1
+    return 1 + (slots + 63) // 64 + places.head.size + filled * per
 
 
 @compiled(_PLACES, WORDS, OUT_LONGS, OUT_LONGS)
@@ -41,7 +41,8 @@ def pack(places: Places, records: np.ndarray, out: np.ndarray, sizes: np.ndarray
             continue
         sizes[row] = size
         out[at] = places.mark
-        out[at + 1 : at + begin] = 0
+        for word in range(1, begin):
+            out[at + word] = 0
         for word in range(places.head.size):
             out[at + begin + word] = words[places.head[word]]
         to = at + begin + places.head.size
@@ -65,17 +66,16 @@ def unpack(places: Places, rows: np.ndarray, sizes: np.ndarray, out: np.ndarray)
     begin, at = 1 + bitmap, 0
     for row in range(len(out)):
         size, words = sizes[row], out[row]
-        if size == words.size:
-            words[:] = rows[at : at + size]
-        else:
-            words[:] = places.blank
-            if size > bitmap and rows[at] == places.mark and size == _needed(places, rows[at + 1 : at + begin]):
-                for word in range(places.head.size):
-                    words[places.head[word]] = rows[at + begin + word]
-                source = at + begin + places.head.size
-                for slot in range(slots):
-                    if rows[at + 1 + slot // 64] >> (slot % 64) & 1:
-                        for word in range(per):
-                            words[places.place[slot, word]] = rows[source + word]
-                        source += per
+        whole = size == words.size
+        for word in range(words.size):
+            words[word] = rows[at + word] if whole else places.blank[word]
+        if not whole and size > bitmap and rows[at] == places.mark and size == _needed(places, rows, at + 1):
+            for word in range(places.head.size):
+                words[places.head[word]] = rows[at + begin + word]
+            source = at + begin + places.head.size
+            for slot in range(slots):
+                if rows[at + 1 + slot // 64] >> (slot % 64) & 1:
+                    for word in range(per):
+                        words[places.place[slot, word]] = rows[source + word]
+                    source += per
         at += size
