@@ -1,10 +1,10 @@
 """A batch of events into the tiles of its keys by array operations: every window, field and key at once.
 
-Groups with sketches are folded so, and a property test compares it with the compiled fold. Events are sorted once by record and time; a change
-of record or tile along [windows, events] bounds the runs; each run becomes one summary, is
-added to what its slot holds, and all slots are written together. A slot holds the newest tile
-that maps to it, so of the runs that compete for a slot only the newest tile's is written.
-Nothing here loops over events, keys or windows.
+Groups with sketches are folded so, and a property test compares it with the compiled fold.
+Events are sorted once by record and time; a change of record or tile along [windows, events]
+bounds the runs; each run becomes one summary, is added to what its slot holds, and all slots
+are written together. A slot holds the newest tile that maps to it, so of the runs that
+compete for a slot only the newest tile's is written. Nothing here loops over events, keys or windows.
 """
 
 from __future__ import annotations
