@@ -63,7 +63,7 @@ $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 # Apache Flink pins packages that Headrace needs newer; the connector's jars come in a package that would overlay it.
 .venv-flink/.ready: Makefile | $(BIN)/python java
 	"$(PYTHON)" -m venv $(@D)
-	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet 'apache-flink>=2.3,<2.4' confluent-kafka fastavro lmdb msgspec orjson xxhash
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet 'apache-flink>=2.3,<2.4' confluent-kafka fastavro lmdb msgspec numba orjson xxhash
 	$(@D)/bin/python -m pip --disable-pip-version-check download --quiet --no-deps --dest $(@D)/jars shigawire-apache-flink-libraries==2.0.0.post1
 	cd $(@D)/jars && ../bin/python -m zipfile -e *.whl whole && mv whole/pyflink/lib/*kafka*.jar . && rm -r whole *.whl
 	@touch $@
