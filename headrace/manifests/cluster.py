@@ -1,12 +1,13 @@
 """A cluster's objects: read, applied, deleted and listed, by their own names for things.
 
 An object is applied by server-side apply under the field manager `headrace`: fields that we set before and do not set
-now go away, and fields that others set stay theirs. What a kind is called in an address is asked of the cluster once.
+now go away, fields that others set stay theirs, and fields that its schema does not know are refused. What a kind is
+called in an address is asked of the cluster once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,14 +41,6 @@ class Applied:
     object: Object
     created: bool
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """Objects of one kind, and the resource version that a watch goes on from."""
-
-    objects: list[Object]
-    version: str
 
 
 class Cluster:
@@ -103,6 +96,7 @@ class Cluster:
             field_manager=MANAGER,
             force_conflicts="true" if force else None,
             dry_run="All" if dry_run else None,
+            query_params=[("fieldValidation", "Strict")],
         )
         return Applied(answer.object(), answer.status == 201, answer.warnings)
 
@@ -126,23 +120,27 @@ class Cluster:
             return False
         return True
 
-    def list(self, api_version: str, kind: str, labels: str | None = None) -> Listed:
-        """Return the objects of a kind at home, of those with these labels (`a=b,c`)."""
+    def listed(
+        self, api_version: str, kind: str, labels: str | None = None, fields: str | None = None
+    ) -> Sequence[Object]:
+        """Return the objects of a kind at home, those with these labels and fields (`a=b,c`) where any are given."""
         found: list[Object] = []
-        where = self.kind(api_version, kind)
-        asked = self._listed(where, "list")
-        params: dict[str, Any] = {"label_selector": labels, "limit": _PAGE}
+        params: dict[str, Any] = {"label_selector": labels, "field_selector": fields, "limit": _PAGE}
         while True:
-            page = self._to.request(asked, "get", where.path(self.home), **params).object()
+            page = self._page(api_version, kind, params)
             found += page.get("items") or ()
             params["_continue"] = page["metadata"].get("continue")
             if not params["_continue"]:
-                return Listed(found, page["metadata"].get("resourceVersion", "0"))
+                return found
+
+    def version(self, api_version: str, kind: str) -> str:
+        """Return the resource version that a watch of a kind at home goes on from now."""
+        return str(self._page(api_version, kind, {"limit": 1})["metadata"]["resourceVersion"])
 
     def watch(self, api_version: str, kind: str, since: str, for_s: int) -> Iterator[Object]:
         """Yield the objects of a kind at home that are made or changed in the next seconds; raises Expired."""
         where = self.kind(api_version, kind)
-        for change in self._to.watch(self._listed(where, "watch"), where.path(self.home), since, for_s):
+        for change in self._to.watch(self._asked_of_all(where, "watch"), where.path(self.home), since, for_s):
             if change["type"] in ("ADDED", "MODIFIED"):
                 yield change["raw_object"]
 
@@ -162,8 +160,12 @@ class Cluster:
         asked = self._to.asked(verb, kind.group, kind.plural, ref.namespace, ref.name)
         return self._to.request(asked, method, kind.path(ref.namespace, ref.name), **params)
 
-    def _listed(self, kind: Kind, verb: str) -> Asked:
+    def _asked_of_all(self, kind: Kind, verb: str) -> Asked:
         return self._to.asked(verb, kind.group, kind.plural, self.home if kind.namespaced else None)
+
+    def _page(self, api_version: str, kind: str, params: Mapping[str, Any]) -> Object:
+        where = self.kind(api_version, kind)
+        return self._to.request(self._asked_of_all(where, "list"), "get", where.path(self.home), **params).object()
 
     def _discover(self, api_version: str) -> None:
         group = api_version.rpartition("/")[0]

@@ -3,7 +3,8 @@
     ClusterError
     ├── ClusterUnnamed      there is no kubeconfig, or no such context in it
     ├── Unreachable         nothing answers
-    │   └── CertificateRefused
+    │   ├── CertificateRefused
+    │   └── Busy            it asks to be left alone for a while
     ├── TimedOut            the cluster did not answer in time
     ├── LoginRefused        the cluster does not know who asks
     ├── Forbidden           it knows, and does not allow it
@@ -50,6 +51,14 @@ class Unreachable(ClusterError):
 
 class CertificateRefused(Unreachable):
     """What answers cannot show that it is the cluster."""
+
+
+class Busy(Unreachable):
+    """The cluster has too much to do. `after_s` is when it wants to be asked again."""
+
+    def __init__(self, text: str, after_s: float) -> None:
+        self.after_s = after_s
+        super().__init__(text)
 
 
 class TimedOut(ClusterError):
@@ -159,6 +168,9 @@ def _answered(asked: Asked, said: ApiException) -> ClusterError:
         return _conflicting(asked, status, message)
     if said.status == 410:
         return Expired(message)
+    if said.status in (429, 503):
+        text = f"{asked.host} is too busy to {asked}: {message}: try again in a while"
+        return Busy(text, _seconds((said.headers or {}).get("Retry-After", "")))
     if said.status == 504 or reason == "Timeout":
         return TimedOut(f"{asked.host} gave up on {asked}: {message}")
     return Refused(f"{asked.host} refused to {asked}: {message}")
@@ -182,6 +194,10 @@ def _conflicting(asked: Asked, status: Mapping[str, Any], message: str) -> Clust
         if cause.get("reason") == "FieldManagerConflict"
     )
     return Conflict(f"{asked.resource}/{asked.name}", owned) if owned else Refused(f"{asked}: {message}")
+
+
+def _seconds(said: str) -> float:
+    return float(said) if said.isdecimal() else 1.0
 
 
 def _manager(message: str) -> str:

@@ -95,7 +95,7 @@ class News:
 
     def _begin(self) -> None:
         try:
-            self._since = self._cluster.list("v1", "Event").version
+            self._since = self._cluster.version("v1", "Event")
         except Forbidden:
             self._allowed = False
 
@@ -114,10 +114,10 @@ class News:
 
 def _warnings(cluster: Cluster, name: str) -> list[Event]:
     try:
-        found = cluster.list("v1", "Event").objects
+        found = cluster.listed("v1", "Event", fields="type=Warning")
     except Forbidden:
         return []
-    of_it = [each for each in found if is_about(each, (name,)) and each.get("type") == "Warning"]
+    of_it = [each for each in found if is_about(each, (name,))]
     of_it.sort(key=lambda each: each.get("lastTimestamp") or each["metadata"].get("creationTimestamp") or "")
     return [event_of(each) for each in reversed(of_it[-_EVENTS_SHOWN:])]
 
@@ -129,7 +129,7 @@ def _pods(cluster: Cluster, labels: str) -> tuple[Object, ...]:
 
 def _listed(cluster: Cluster, api_version: str, kind: str, labels: str) -> tuple[Object, ...]:
     try:
-        found = cluster.list(api_version, kind, labels).objects
+        found = cluster.listed(api_version, kind, labels)
     except Forbidden:
         return ()
     # What lies in a list does not say what it is.

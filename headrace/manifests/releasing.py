@@ -125,6 +125,9 @@ def _taken_back(
         return ReleaseFailed(
             f"{said}\nit is left as it is: headrace manifests rollback {of.name} brings {former.number} back"
         )
+    now = Revisions(of.cluster, of.name).last
+    if now is not None and now.number != made.number:
+        return ReleaseFailed(f"{said}\nrevision {now.number} was begun meanwhile: nothing more was done")
     told.say(f"not ready: going back to revision {former.number} ({former.serves})")
     try:
         back = roll_back(history, former, of, terms, told)

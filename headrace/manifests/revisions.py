@@ -106,7 +106,7 @@ class Revisions:
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self._cluster, self.name = cluster, name
-        found = cluster.list("v1", "ConfigMap", f"{_OF}={name}").objects
+        found = cluster.listed("v1", "ConfigMap", f"{_OF}={name}")
         self.all = sorted(map(_read, found), key=lambda each: each.number)
 
     @property
@@ -174,7 +174,7 @@ class Revisions:
 
 def sets_in(cluster: Cluster) -> list[str]:
     """Return the names of the sets that have revisions at home."""
-    found = cluster.list("v1", "ConfigMap", _OF).objects
+    found = cluster.listed("v1", "ConfigMap", _OF)
     return sorted({labels_of(each)[_OF] for each in found})
 
 

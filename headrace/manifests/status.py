@@ -103,7 +103,7 @@ def _held(cluster: Cluster, name: str, last: Revision | None) -> Iterator[Object
         return
     for api_version, kind in ((_SERVING, INFERENCE_SERVICE), ("apps/v1", "Deployment")):
         try:
-            labelled = cluster.list(api_version, kind, f"{SET}={name}").objects
+            labelled = cluster.listed(api_version, kind, f"{SET}={name}")
         except KindUnknown:
             continue
         for each in labelled:

@@ -36,6 +36,8 @@ class Rules:
     forbidden: set[tuple[str, str]] = field(default_factory=set)  # verb and resource
     refused: dict[str, str] = field(default_factory=dict)  # the name of an object, and why
     hung: set[tuple[str, str]] = field(default_factory=set)  # verb and resource: no answer until the server ends
+    unknown: set[str] = field(default_factory=set)  # names of fields of a specification that no schema has
+    busy: int = 0  # how many requests are told to come again later
     warnings: dict[str, str] = field(default_factory=dict)  # the name of an object, and of what
     metrics: dict[str, str] = field(default_factory=dict)  # a pod's name and port, and what it answers
     forgotten: bool = False  # a watch may not begin in the past
@@ -63,7 +65,8 @@ class Api:
                 raise Said(404, "NotFound", "the server could not find the requested resource")
             return await self._routed(request, found)
         except Said as said:
-            return web.json_response(said.body, status=said.status)
+            headers = {"Retry-After": "0"} if said.status == 429 else {}
+            return web.json_response(said.body, status=said.status, headers=headers)
 
     async def _routed(self, request: web.Request, at: Address) -> web.StreamResponse:
         watched = request.query.get("watch") in ("true", "True", "1")
@@ -84,6 +87,9 @@ class Api:
         return self._write(verb, at, key, await request.text(), request)
 
     async def _ruled(self, verb: str, at: Address) -> None:
+        if self.rules.busy:
+            self.rules.busy -= 1
+            raise Said(429, "TooManyRequests", "the server has received too many requests")
         if (verb, at.kind.plural) in self.rules.hung:
             await self.ended.wait()
         if (verb, at.kind.plural) in self.rules.forbidden:
@@ -103,6 +109,8 @@ class Api:
             raise Said(
                 422, "Invalid", f'{at.kind.kind}.{at.kind.group} "{name}" is invalid: {self.rules.refused[name]}'
             )
+        if request.query.get("fieldValidation") == "Strict" and (unknown := self.rules.unknown & _names(body)):
+            raise Said(400, "BadRequest", f'strict decoding error: unknown field "spec.{min(unknown)}"')
         dry_run, manager = request.query.get("dryRun") == "All", request.query.get("fieldManager", "unknown")
         headers = {"Warning": f'299 - "{self.rules.warnings[name]}"'} if name in self.rules.warnings else {}
         if verb == "create":
@@ -142,7 +150,7 @@ class Api:
         return found
 
     def _list(self, request: web.Request, at: Address) -> web.Response:
-        matches = _selecting(request.query.get("labelSelector", ""))
+        matches = _selecting(request)
         found = [each for each in self.store.of(at.kind.plural, at.namespace) if matches(each)]
         limit, begin = int(request.query.get("limit", 0)) or len(found), int(request.query.get("continue", 0))
         metadata = {"resourceVersion": str(self.store.version)}
@@ -162,10 +170,7 @@ class Api:
 
     async def _watch(self, request: web.Request, at: Address) -> web.StreamResponse:
         since = int(request.query.get("resourceVersion", 0))
-        if self.rules.forgotten:
-            self.rules.forgotten = False
-            raise Said(410, "Expired", f"too old resource version: {since} ({self.store.version})")
-        matches = _selecting(request.query.get("labelSelector", ""))
+        matches = _selecting(request)
         queue: asyncio.Queue[Change] = asyncio.Queue()
         for change in self.store.changes:
             if change.version > since:
@@ -174,6 +179,11 @@ class Api:
         stream = web.StreamResponse(headers={"Content-Type": "application/json"})
         try:
             await stream.prepare(request)
+            if self.rules.forgotten:
+                self.rules.forgotten = False
+                gone = Said(410, "Expired", f"too old resource version: {since} ({self.store.version})")
+                await stream.write(json.dumps({"type": "ERROR", "object": gone.body}).encode() + b"\n")
+                return stream
             async with asyncio.timeout(float(request.query.get("timeoutSeconds", 60))):
                 while not self.ended.is_set():
                     change = await queue.get()
@@ -196,14 +206,29 @@ class Api:
         return web.Response(text=self.rules.metrics[pod])
 
 
-def _selecting(selector: str) -> Callable[[Mapping[str, Any]], bool]:
-    wanted = [part.partition("=")[::2] for part in selector.split(",") if part]
+def _selecting(request: web.Request) -> Callable[[Mapping[str, Any]], bool]:
+    labels, fields = (_pairs(request.query.get(name, "")) for name in ("labelSelector", "fieldSelector"))
 
     def matches(of: Mapping[str, Any]) -> bool:
-        labels = of["metadata"].get("labels") or {}
-        return all(key in labels and value in ("", labels[key]) for key, value in wanted)
+        held = of["metadata"].get("labels") or {}
+        named = all(key in held and value in ("", held[key]) for key, value in labels)
+        return named and all(_field(of, path) == value for path, value in fields)
 
     return matches
+
+
+def _pairs(selector: str) -> list[tuple[str, str]]:
+    return [(key, value) for key, _, value in (part.partition("=") for part in selector.split(",") if part)]
+
+
+def _field(of: Any, path: str) -> Any:
+    for step in path.split("."):
+        of = of.get(step, "")
+    return of
+
+
+def _names(body: Mapping[str, Any]) -> set[str]:
+    return set(body.get("spec") or {})
 
 
 def _patched(held: Any, change: Mapping[str, Any]) -> Any:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -101,3 +105,57 @@ def test_a_kind_is_not_installed(apply, stand_in):
 def test_a_namespace_is_not_there(apply):
     said = apply(fraud(), "-n", "nowhere", code=1).output
     assert 'namespaces "nowhere" not found' in said
+
+
+def test_a_cluster_that_is_busy_is_asked_again_and_given_up(manifests, apply, stand_in):
+    stand_in.rules.busy = 2
+    apply(fraud())
+    stand_in.rules.busy = 3
+    said = manifests("status", "fraud", code=1).output
+    assert f"{stand_in.url} is too busy to list configmaps in shop: the server has received too many requests" in said
+
+
+def test_a_field_that_no_schema_has_is_refused(apply, stand_in):
+    stand_in.rules.unknown = {"replica"}
+    misspelt = fraud()
+    misspelt[-1]["spec"]["replica"] = 2
+    said = apply(misspelt, code=1).output
+    assert "Deployment fraud-pipeline-payments: " in said
+    assert 'strict decoding error: unknown field "spec.replica"' in said
+    assert stand_in.names("ConfigMap") == []
+
+
+def test_a_pod_without_a_service_account(manifests, monkeypatch, tmp_path):
+    monkeypatch.delenv("KUBECONFIG")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    said = manifests("status", "fraud", code=1).output
+    assert "this pod has no service account to log in with (Service token file does not exist.)" in said
+
+
+def test_what_answers_is_something_else(manifests, stand_in):
+    with plain_server() as url:
+        said = manifests("status", "fraud", "--kubeconfig", stand_in.kubeconfig(url=url), code=1).output
+    assert "what answers is no Kubernetes API server: see the server in the kubeconfig, and any proxy" in said
+
+
+@contextmanager
+def plain_server() -> Iterator[str]:
+    """A server that answers every request with a page."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>log in</html>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()

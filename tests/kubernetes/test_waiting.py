@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from headrace.manifests.revisions import Revisions
 from headrace.manifests.sets import Ref
 from headrace.manifests.waiting import Clock, NotReady, Patience, Wait
 from tests.kubernetes.sets import VIEWS, fraud
@@ -85,28 +86,17 @@ def test_a_rollout_is_not_taken_for_ready_by_the_status_of_the_former_one(apply,
     assert "InferenceService fraud: predictor: KServe has not taken the new specification over yet\n" in said
 
 
-def test_a_changed_service_must_stay_ready_for_a_while(apply, cluster):
+def test_a_changed_service_must_stay_ready_for_a_while(apply, cluster, stand_in):
     apply(fraud(1))
     ticks = count()
     waited = []
     clock = Clock(now=lambda: float(next(ticks)), pause=waited.append)
     told: list[str] = []
     patience = Patience(timeout_s=100.0, settle_s=4.0, look_s=1)
-    cluster.list = _forbidding(cluster.list)  # type: ignore[method-assign]
+    stand_in.rules.forbidden = {("list", "events")}  # so that it pauses in between
     Wait(cluster, [SERVICE], patience, told.append, changed=[SERVICE], clock=clock).run()
     assert told == ["InferenceService fraud: ready"]
     assert len(waited) >= 1
-
-
-def _forbidding(listed):
-    from headrace.manifests.cluster_faults import Forbidden
-
-    def asked(api_version, kind, labels=None):
-        if kind == "Event":
-            raise Forbidden("not allowed to list events")
-        return listed(api_version, kind, labels)
-
-    return asked
 
 
 def test_events_that_may_not_be_read_and_versions_that_are_forgotten_end_no_wait(apply, stand_in):
@@ -144,3 +134,16 @@ def test_an_interrupted_release_says_so(apply, manifests, stand_in, monkeypatch)
 def test_what_was_deleted_meanwhile_is_missed(cluster):
     with pytest.raises(NotReady, match="InferenceService fraud: it is not there: was it deleted"):
         Wait(cluster, [SERVICE], Patience(timeout_s=0.0), lambda line: None).run()
+
+
+def test_a_release_that_another_overtook_is_not_taken_back(apply, stand_in, cluster, monkeypatch):
+    apply(fraud(1))
+
+    def overtaken(self):
+        Revisions(cluster, "fraud").begin(fraud(3), "apply", "now")
+        raise NotReady("at all", {SERVICE: ["it is broken"]})
+
+    monkeypatch.setattr(Wait, "run", overtaken)
+    said = apply(fraud(2), code=1).output
+    assert said.endswith("revision 3 was begun meanwhile: nothing more was done\n")
+    assert stand_in.get("InferenceService", "fraud")["metadata"]["annotations"]["headrace.dev/model-version"] == "2"
