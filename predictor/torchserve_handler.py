@@ -25,7 +25,9 @@ Answer = dict[str, Any] | bytes
 class OpenInferenceHandler:
     """One worker's model. Refusals are 400 with `{"error": ...}`, as of any v2 server.
 
-    Over gRPC TorchServe passes on outputs alone, and OK whatever the status: a refusal is an output `error` there.
+    A request without a body, such as `GET /predictions/NAME`, is answered with no outputs: TorchServe has no
+    other address that tells whether a worker has the model. Over gRPC it passes on outputs alone, and OK whatever
+    the status: a refusal is an output `error` there.
     """
 
     def initialize(self, context: Any) -> None:
@@ -43,11 +45,14 @@ class OpenInferenceHandler:
     def handle(self, requests: list[dict[str, Any]], context: Any) -> list[Answer]:
         """Answer every request of a batch, in order."""
         read = [self._read(request, context, at) for at, request in enumerate(requests)]
-        matrices = [features for _, features in read if not isinstance(features, str)]
+        matrices = [features for _, features in read if isinstance(features, np.ndarray)]
         outputs = self._run(np.concatenate(matrices)) if matrices else {}
         answers: list[Answer] = []
         begin = 0
         for at, (head, features) in enumerate(read):
+            if features is None:
+                answers.append({**self._head(head), "outputs": []})
+                continue
             if isinstance(features, str):
                 context.set_response_status(400, "Bad Request", at)
                 answers.append(self._refusal(head, features))
@@ -57,8 +62,10 @@ class OpenInferenceHandler:
             answers.append(self._answer(head, rows, context, at))
         return answers
 
-    def _read(self, request: dict[str, Any], context: Any, at: int) -> tuple[dict[str, Any], np.ndarray | str]:
+    def _read(self, request: dict[str, Any], context: Any, at: int) -> tuple[dict[str, Any], np.ndarray | str | None]:
         head: dict[str, Any] = {}
+        if not request.get("body", request.get("data")):
+            return head, None
         try:
             head, raw = _split(request, context, at)
             _wanted(head, self._said["outputs"])

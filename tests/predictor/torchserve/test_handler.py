@@ -125,7 +125,7 @@ def test_a_wrong_tensor_is_refused_by_name(worker, changed, said):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (None, "the body is NoneType, needs a JSON object"),
+        ([1], "the body is list, needs a JSON object"),
         (b"{", "the body is not JSON, needs a JSON object"),
         (b"[]", "the body is a JSON list, needs an object"),
         ({"inputs": []}, "inputs are none, needs 'features' alone"),
@@ -133,6 +133,13 @@ def test_a_wrong_tensor_is_refused_by_name(worker, changed, said):
 )
 def test_a_wrong_body_is_refused(worker, body, said):
     assert refusal(worker, {"body": body}) == said
+
+
+@pytest.mark.parametrize("request_", [{}, {"body": bytearray()}])
+def test_a_probe_asks_for_nothing_and_is_answered(worker, request_):
+    context = Context(worker.folder)
+    (answer,) = worker.handler.handle([request_], context)
+    assert (context.status, answer["model_name"], answer["outputs"]) == ({}, "small", [])
 
 
 def test_an_output_that_is_not_the_models_is_refused(worker):

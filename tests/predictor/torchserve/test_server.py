@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,11 @@ from headrace.open_inference import Tensor
 from headrace.open_inference.client import PredictorClient
 from headrace.open_inference.grpc_messages import INFERENCE
 from headrace.runtime import Runtime
+from headrace.stores.memory import MemoryStore
+from tests.predictor.conftest import COLUMNS, view_of
 from tests.predictor.torchserve.conftest import interpreter
 from tests.predictor.torchserve.serving import TorchServe
+from transformer.readiness import reason_not_ready
 
 pytestmark = pytest.mark.torchserve
 ROWS = np.array([[12.5, 30.0, 1.0], [80.0, -1.0, 4.0], [3.0, 61.0, 0.0]], dtype=np.float32)
@@ -103,5 +107,18 @@ def test_no_model_can_be_added_or_removed(served):
     assert served.infer(ROWS.tolist())[0] == 200
 
 
-def test_its_health_endpoint_asks_no_token(served):
+def test_probes_ask_no_token_and_tell_whether_a_worker_has_the_model(served):
     assert json.loads(served.http("/ping")[1]) == {"status": "Healthy"}
+    assert served.http("/predictions/small")[0] == 200
+    assert served.http("/predictions/other")[0] == 404
+    assert json.loads(served.http("/v2/health/ready")[1]) == {"ready": True}  # whatever became of the model
+
+
+def test_the_transformer_knows_it_by_its_answer(served, view):
+    async def reason(of):
+        async with PredictorClient(f"http://127.0.0.1:{served.ports['8080']}", "small") as client:
+            return await reason_not_ready(of, MemoryStore(), client, unproved=True)
+
+    assert asyncio.run(reason(view)) is None
+    other = view_of(*(dataclasses.replace(column, missing=-7.0) for column in COLUMNS))
+    assert "the model was trained on" in asyncio.run(reason(other))
