@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 
 from headrace.application import Application
 from headrace.cli.console import APP, DIRECTORY, FILE, console
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
 
 
 @click.command("release")
@@ -19,8 +22,15 @@ from headrace.cli.console import APP, DIRECTORY, FILE, console
 def release(app: Application, model: Path, uri: str, which: str, out: Path | None) -> None:
     """Print the release of the MODEL directory as manifests take it, once the model proves to be of APP's view.
 
-    The URI is of the folder that the directory was copied into; nothing is copied here.
+    The URI is of the folder that the directory was copied into, and its last part names the release; nothing is
+    copied here.
     """
+    name = uri.rstrip("/").rpartition("/")[2]
+    if not _NAME.fullmatch(name):
+        raise click.ClickException(
+            f"the URI ends in {name!r}, needs small letters, digits and '-' there: "
+            "what belongs to a release is named after it"
+        )
     from predictor.repository import ModelRefused, read_manifest
 
     try:
@@ -28,6 +38,7 @@ def release(app: Application, model: Path, uri: str, which: str, out: Path | Non
     except ModelRefused as refused:
         raise click.ClickException(str(refused)) from refused
     said = {
+        "release": name,
         "model-uri": uri.rstrip("/"),
         "model-version": str(manifest.version),
         "fingerprint": manifest.fingerprint,

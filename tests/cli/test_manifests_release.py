@@ -31,7 +31,7 @@ def test_a_release_names_where_the_model_is_and_what_it_is(model):
     code, text = said("fraud", model, "--uri", f"{URI}/")
     assert code == 0
     assert text == (
-        f"model-uri={URI}\nmodel-version=1\nfingerprint={FRAUD_VIEW.fingerprint}\nfunctions={FRAUD_VIEW.functions}\n"
+        f"release=1\nmodel-uri={URI}\nmodel-version=1\nfingerprint={FRAUD_VIEW.fingerprint}\nfunctions={FRAUD_VIEW.functions}\n"
     )
 
 
@@ -45,6 +45,12 @@ def test_a_version_that_is_not_there_is_refused(model):
     code, text = said("fraud", model, "--uri", URI, "--version", "7")
     assert code == 1
     assert "has no version 7" in text
+
+
+def test_a_place_that_names_no_release_is_refused(model):
+    code, text = said("fraud", model, "--uri", "s3://headrace-models/fraud/Final (2)")
+    assert code == 1
+    assert "the URI ends in 'Final (2)', needs small letters, digits and '-' there" in text
 
 
 def test_the_functions_are_told_from_the_rest_of_the_view():

@@ -7,6 +7,7 @@ kept that differ from the base's, and the names of those it leaves out. `python 
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,8 +43,18 @@ COMBINATIONS = (
 )
 
 
+@cache
+def whole(name: str) -> list[Object]:
+    """Return what a folder of the manifests comes to; not to be changed."""
+    return render(MANIFESTS / name)
+
+
+@cache
 def combined(components: tuple[str, ...]) -> list[Object]:
-    """Return what the base comes to with components, listed in this order, and the images after them."""
+    """Return what the base comes to with components, listed in this order, and the images after them.
+
+    Not to be changed.
+    """
     with TemporaryDirectory() as folder:
         # kustomize takes folders by relative paths only, and does not follow the links in them.
         to = Path(os.path.relpath(MANIFESTS.resolve(), Path(folder).resolve()))
@@ -56,8 +67,8 @@ def combined(components: tuple[str, ...]) -> list[Object]:
 
 def goldens() -> dict[Path, str]:
     """Return what every golden file is to hold, by its path."""
-    files = {GOLDEN / f"{Path(name).name}.yaml": write_yaml(render(MANIFESTS / name)) for name in WHOLE}
-    base = {known(each): each for each in render(MANIFESTS / "base")}
+    files = {GOLDEN / f"{Path(name).name}.yaml": write_yaml(whole(name)) for name in WHOLE}
+    base = {known(each): each for each in whole("base")}
     for components in COMBINATIONS:
         files[GOLDEN / "components" / f"{'+'.join(components)}.yaml"] = changed(base, combined(components))
     return files

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headrace.manifests.documents import Object
-from headrace.manifests.rendering import render
 from headrace.settings import TransformerSettings, read_settings
-from tests.manifests.golden import MANIFESTS
+from tests.manifests.golden import whole
 from tests.manifests.test_release import OVERLAYS, one
 
 #: How long the servers wait for what is under way once they listen no more; headrace/open_inference/server.py.
@@ -26,7 +25,7 @@ def settings_of(objects: list[Object]) -> TransformerSettings:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_transformer_is_given_the_time_it_takes_to_drain(overlay):
-    objects = render(MANIFESTS / "overlays" / overlay)
+    objects = whole(f"overlays/{overlay}")
     spec, settings = one(objects, "InferenceService")["spec"], settings_of(objects)
     pod = spec.get("transformer") or spec["predictor"]
     container = pod["containers"][0]
@@ -40,7 +39,7 @@ def test_a_transformer_is_given_the_time_it_takes_to_drain(overlay):
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_server_is_asked_where_it_answers(overlay):
-    objects = render(MANIFESTS / "overlays" / overlay)
+    objects = whole(f"overlays/{overlay}")
     spec = one(objects, "InferenceService")["spec"]
     runtime = one(objects, "ServingRuntime", spec["predictor"]["model"]["runtime"])["spec"]
     transformer = (spec.get("transformer") or spec["predictor"])["containers"][0]
@@ -53,7 +52,7 @@ def test_every_server_is_asked_where_it_answers(overlay):
 
 @pytest.mark.parametrize("overlay", ["staging", "production"])
 def test_a_node_that_is_drained_takes_one_pod_of_several(overlay):
-    objects = render(MANIFESTS / "overlays" / overlay)
+    objects = whole(f"overlays/{overlay}")
     spec = one(objects, "InferenceService")["spec"]
     budgets = {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == "PodDisruptionBudget"}
     for component in ("predictor", "transformer"):
@@ -66,7 +65,7 @@ def test_a_node_that_is_drained_takes_one_pod_of_several(overlay):
 
 
 def test_a_gpu_is_the_predictors_alone():
-    spec = one(render(MANIFESTS / "overlays" / "production"), "InferenceService")["spec"]
+    spec = one(whole("overlays/production"), "InferenceService")["spec"]
     assert spec["predictor"]["model"]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert spec["predictor"]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     assert spec["predictor"]["nodeSelector"] == {"nvidia.com/gpu.present": "true"}

@@ -9,9 +9,8 @@ import pytest
 
 from headrace.manifests.documents import Object, objects_of
 from headrace.manifests.linting import Manifest, lint
-from headrace.manifests.rendering import render
 from headrace.manifests.schemas import default_crds
-from tests.manifests.golden import COMBINATIONS, GOLDEN, MANIFESTS, WHOLE, combined
+from tests.manifests.golden import COMBINATIONS, GOLDEN, MANIFESTS, WHOLE, combined, whole
 from tests.manifests.test_release import one
 
 
@@ -23,7 +22,7 @@ def found(name: str, objects: list[Object]) -> list[str]:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_nothing_is_wrong_with_what_is_applied(name):
-    assert found(name, render(MANIFESTS / name)) == []
+    assert found(name, whole(name)) == []
 
 
 @pytest.mark.parametrize("components", COMBINATIONS, ids="+".join)

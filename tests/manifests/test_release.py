@@ -9,8 +9,7 @@ import pytest
 import headrace
 from applications.fraud.features import FRAUD_VIEW
 from headrace.manifests.documents import Object
-from headrace.manifests.rendering import render
-from tests.manifests.golden import COMBINATIONS, MANIFESTS, combined
+from tests.manifests.golden import COMBINATIONS, MANIFESTS, combined, whole
 
 OVERLAYS = ("laptop", "staging", "production")
 RELEASE = {"headrace.dev/fingerprint": FRAUD_VIEW.fingerprint, "headrace.dev/functions": FRAUD_VIEW.functions}
@@ -24,7 +23,7 @@ def one(objects: list[Object], kind: str, name: str = "fraud") -> Object:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_names_the_view_and_the_functions_of_this_tree(overlay):
-    objects = render(MANIFESTS / "overlays" / overlay)
+    objects = whole(f"overlays/{overlay}")
     release, service = one(objects, "ConfigMap", "fraud-release")["data"], one(objects, "InferenceService")
     said = {"headrace.dev/model-version": release["model-version"]}
     assert {f"headrace.dev/{name}": release[name] for name in ("fingerprint", "functions")} == RELEASE
@@ -36,7 +35,7 @@ def test_an_overlay_names_the_view_and_the_functions_of_this_tree(overlay):
 
 
 def test_a_cache_is_of_the_release_and_of_no_namespace():
-    objects = render(MANIFESTS / "overlays" / "production")
+    objects = whole("overlays/production")
     cache, release = one(objects, "LocalModelCache", "fraud-1"), one(objects, "ConfigMap", "fraud-release")["data"]
     assert cache["spec"]["sourceModelUri"] == release["model-uri"]
     assert "namespace" not in cache["metadata"]
@@ -74,7 +73,7 @@ def test_labels_tell_the_version_of_this_tree():
 
 
 def test_a_configuration_that_changes_is_another_one_so_that_pods_are_made_anew():
-    objects = render(MANIFESTS / "overlays" / "production")
+    objects = whole("overlays/production")
     names = {each["metadata"]["name"] for each in objects if each["kind"] == "ConfigMap"}
     assert {name.rpartition("-")[0] for name in names} >= {"fraud-transformer", "fraud-pipelines", "fraud-hopsworks"}
     used = {source["configMapRef"]["name"] for source in sources_of(objects)}
