@@ -12,6 +12,7 @@ from headrace.application import Application
 from headrace.cli.console import APP, DIRECTORY, Step, console, step
 from headrace.cli.in_cluster import connected, in_cluster
 from headrace.cli.model_archive import command as archive
+from headrace.cli.model_optimise import command as optimise
 from headrace.cli.model_signing import COMMANDS as SIGNING
 from headrace.cli.model_versions import COMMANDS as VERSIONS
 from headrace.cli.model_versions import refused as refused
@@ -28,7 +29,7 @@ def command() -> None:
     """Choose which version of a model is served, sign models, put them into a registry and fetch them."""
 
 
-for further in (*VERSIONS, *SIGNING, archive):
+for further in (*VERSIONS, *SIGNING, archive, optimise):
     command.add_command(further)
 
 

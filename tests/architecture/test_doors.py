@@ -39,7 +39,7 @@ DOORS = {
     "msgspec": ("feature_pipelines/json_events.py",),
     "numba": ("headrace/features/compiled.py",),
     "numpy": ("*",),
-    "onnx": ("predictor/export.py",),
+    "onnx": tuple(f"predictor/{name}.py" for name in ("export", "rewriting", "members", "quantising")),
     "onnxruntime": ("headrace/runtime.py", "predictor/backends/*.py", "predictor/backends/onnxruntime/*"),
     "orjson": (
         "headrace/open_inference/*.py",
@@ -78,7 +78,7 @@ DOORS = {
     "referencing": ("headrace/manifests/core_kinds.py",),
     "requests": ("headrace/hopsworks/session_faults.py",),
     "rich": ("headrace/cli/*.py",),
-    "sklearn": ("predictor/train.py", "applications/*/model.py", "applications/*/metrics.py"),
+    "sklearn": ("predictor/train.py", "predictor/optimise.py", "applications/*/model.py", "applications/*/metrics.py"),
     "synccfd": ("applications/fraud/simulation.py",),
     "torch": ("predictor/*.py", "applications/*/model.py"),
     "tritonclient": ("headrace/cli/replay.py",),
