@@ -5,6 +5,7 @@ The schemas come with the package kubernetes-validate, so no cluster is asked; u
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -14,6 +15,8 @@ from kubernetes_validate import utils
 
 from headrace.manifests.documents import Object
 from headrace.manifests.schemas import Fault, errors
+
+_WORD, _GROUP = re.compile(r"[A-Za-z0-9]+"), re.compile(r"[a-z0-9.-]*")
 
 
 @cache
@@ -43,6 +46,8 @@ def metadata_faults(owner: Object) -> Iterator[Fault]:
 @cache
 def _schema(api_version: str, kind: str) -> dict[str, Any] | None:
     group, _, version_of_it = api_version.rpartition("/")
+    if not (_WORD.fullmatch(kind) and _WORD.fullmatch(version_of_it) and _GROUP.fullmatch(group)):
+        return None  # they become the name of a file
     # Files are named by the group's first word, and one may be of part of a kind: the schema says what it is of.
     try:
         found = _contents("-".join(filter(None, (kind.lower(), group.partition(".")[0], version_of_it))))

@@ -1,11 +1,12 @@
 """YAML documents and the objects in them, read as Kubernetes reads them.
 
-An object is a dictionary with `apiVersion` and `kind`; a `List` is taken apart into its items. Instants stay text, and
-a key that is there twice is refused, where a plain YAML reader keeps the last one and says nothing.
+An object is a dictionary with `apiVersion` and `kind`; a `List` is taken apart into its items. Instants stay text, keys
+become text, and a key that is there twice is refused, where a plain YAML reader keeps the last one and says nothing.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,7 +38,7 @@ class _Loader(SafeLoader):
         if twice := next((name for at, name in enumerate(names) if name in names[:at]), None):
             raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} is there twice", node.start_mark)
         made: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        return made
+        return made if all(type(key) is str for key in made) else {_key(key): value for key, value in made.items()}
 
 
 def read_yaml(text: str, name: str) -> list[Any]:
@@ -69,6 +70,10 @@ def yaml_files(folder: Path) -> list[Path]:
 def write_yaml(objects: Iterable[Object]) -> str:
     """Return objects as the documents of one text, keys in the order they have."""
     return "---\n".join(yaml.safe_dump(each, sort_keys=False, width=120, allow_unicode=True) for each in objects)
+
+
+def _key(key: Hashable) -> str:
+    return json.dumps(key) if isinstance(key, bool) or key is None else str(key)
 
 
 def _flat(document: Any, name: str) -> Iterator[Object]:

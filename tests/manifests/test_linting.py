@@ -178,6 +178,25 @@ def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
 PLACES = [(at, path) for at, each in enumerate(good()) for path in places(each) if path and path != ("kind",)]
 
 
+@pytest.mark.parametrize(
+    ("owner", "path", "value"),
+    [
+        ("InferenceService/fraud", "spec/transformer/containers/0/ports/0/name", []),
+        ("InferenceService/fraud", "spec/transformer/containers/0/livenessProbe/httpGet/port", {}),
+        ("InferenceService/fraud", "apiVersion", []),
+        ("ServingRuntime/headrace-triton", "spec/containers/0/lifecycle/preStop/exec/command", 1.5),
+        ("InferenceGraph/fraud-graph", "spec/nodes/root/steps/1/nodeName", {"a": "b"}),
+        ("Deployment/fraud-pipeline-payments", "apiVersion", "../apps/v1"),
+        ("Deployment/fraud-pipeline-payments", "kind", "\x00"),
+        ("Deployment/fraud-pipeline-payments", "spec/template", None),
+    ],
+)
+def test_a_malformed_object_is_looked_at_like_any_other(owner, path, value):
+    objects = good()
+    plant(one(objects, owner), {path: value})
+    assert checked(objects).findings or checked(objects).unchecked
+
+
 @given(st.lists(st.tuples(st.sampled_from(PLACES), ANYTHING), min_size=1, max_size=4))
 def test_no_rule_fails_on_an_object_that_is_malformed(spoiled):
     objects = good()
@@ -192,4 +211,6 @@ def test_no_rule_fails_on_an_object_that_is_malformed(spoiled):
 
 
 def _holds(holder: object, part: str | int) -> bool:
-    return part in holder if isinstance(holder, dict) else isinstance(holder, list) and int(part) < len(holder)
+    if isinstance(holder, list):
+        return isinstance(part, int) and part < len(holder)
+    return isinstance(holder, dict) and part in holder

@@ -109,6 +109,11 @@ def test_a_list_is_taken_apart_and_empty_documents_are_left_out():
     assert [each["kind"] for each in objects_of(text, "given")] == ["A", "B"]
 
 
+def test_keys_become_text_as_they_do_in_a_cluster():
+    (read,) = objects_of("{apiVersion: v1, kind: A, data: {2: a, on: b, null: c, x: d}}", "given")
+    assert read["data"] == {"2": "a", "true": "b", "null": "c", "x": "d"}
+
+
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
     with pytest.raises(DocumentsUnreadable, match=r"none.yaml cannot be read: .*No such file"):
         read_objects(tmp_path / "none.yaml")

@@ -40,7 +40,7 @@ def _targets(manifests: Manifests) -> Iterator[Spot]:
         nodes = mapping(look(graph, "spec.nodes"))
         if len(given) != 1:
             yield graph, path, f"the step leads to {' and '.join(given) or 'nothing'}"
-        elif given == ["nodeName"] and step["nodeName"] not in nodes:
+        elif given == ["nodeName"] and str(step["nodeName"]) not in nodes:
             yield graph, f"{path}.nodeName", f"there is no node {step['nodeName']}"
     for graph in manifests.of_kind("InferenceGraph"):
         if "root" not in mapping(look(graph, "spec.nodes")):

@@ -160,9 +160,9 @@ def _knative(manifests: Manifests) -> Iterator[Spot]:
 
 
 def _twins(manifests: Manifests) -> Iterator[Spot]:
-    seen: set[tuple[object, str]] = set()
+    seen: set[tuple[str, str]] = set()
     for owner in manifests.objects:
-        own = (owner.get("apiVersion"), identity(owner))
+        own = (str(owner.get("apiVersion")), identity(owner))
         if own in seen:
             yield owner, "metadata.name", f"{identity(owner)} is there twice"
         seen.add(own)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from headrace.manifests.findings import Rule, Spot
-from headrace.manifests.objects import look, mapping, name_of, namespace_of
+from headrace.manifests.objects import look, mapping, name_of, namespace_of, texts
 from headrace.manifests.settings import Given, given_to
 from headrace.manifests.workloads import COMPONENTS, Container, Manifests, Pod, mode_of
 
@@ -96,11 +96,11 @@ def _probe_paths(manifests: Manifests) -> Iterator[Spot]:
 
 def _probe_ports(manifests: Manifests) -> Iterator[Spot]:
     for container in manifests.containers:
-        listed = {each for port in container.ports for each in (port.get("containerPort"), port.get("name")) if each}
+        listed = [str(each) for port in container.ports for each in (port.get("containerPort"), port.get("name"))]
         for probe in _PROBES:
             for how in ("httpGet", "tcpSocket", "grpc"):
                 said = look(container.spec, f"{probe}.{how}.port")
-                if said is not None and listed and said not in listed:
+                if said is not None and listed and str(said) not in listed:
                     yield container.owner, f"{container.path}.{probe}.{how}.port", f"the port is {said}, not one listed"
 
 
@@ -151,7 +151,7 @@ def _grace(manifests: Manifests) -> Iterator[Spot]:
 def _before_stop_s(container: Container) -> float:
     hook = mapping(look(container.spec, "lifecycle.preStop"))
     slept = look(hook, "sleep.seconds")
-    said = re.search(r"sleep\s+(\d+(\.\d+)?)", " ".join(map(str, look(hook, "exec.command") or ())))
+    said = re.search(r"sleep\s+(\d+(\.\d+)?)", " ".join(texts(look(hook, "exec.command"))))
     return float(slept) if isinstance(slept, int) else float(said[1]) if said else 0.0
 
 
