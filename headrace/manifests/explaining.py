@@ -80,7 +80,7 @@ def reasons(cluster: Cluster, ref: Ref, of: Object | None, said: str) -> list[st
 
 
 class News:
-    """The events at home that are about some objects, from the first time they are waited for."""
+    """The events at home that are about some objects, from when they are begun or first waited for."""
 
     def __init__(self, cluster: Cluster, names: Iterable[str]) -> None:
         self._cluster, self._names = cluster, tuple(names)
@@ -89,11 +89,12 @@ class News:
 
     def wait(self, for_s: int) -> Iterator[Event] | None:
         """Yield events for so many seconds at most, ending after the first; None where events may not be read."""
-        if self._since is None and self._allowed:
-            self._begin()
+        if self._since is None:
+            self.begin()
         return self._next(self._since or "0", for_s) if self._allowed else None
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Take what comes from now on for news."""
         try:
             self._since = self._cluster.version("v1", "Event")
         except Forbidden:

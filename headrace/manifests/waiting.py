@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from headrace.manifests.cluster import Cluster
@@ -74,6 +75,8 @@ class Wait:
 
     def run(self) -> None:
         """Return when all is ready; raises NotReady, and ClusterError where the cluster says no."""
+        with suppress(TimedOut, Unreachable):  # the first look says so
+            self._news.begin()
         while self._look():
             if stuck := self._stuck():
                 raise NotReady(f"and failing for {self._patience.failing_s:g} s", self._reasons(stuck))

@@ -47,7 +47,8 @@ def merged(
     for other, path in disputed:
         owners[other].discard(path)
     others = {path for other, theirs in owners.items() if other != manager for path in theirs}
-    for path in owners.get(manager, set()) - asked.keys() - others:
+    gone = owners.get(manager, set()) - asked.keys() - others
+    for path in sorted(gone, key=lambda each: (each[-1] == "f:name", -len(each))):  # an item is found by its name
         _remove(made, path)
     for path, value in asked.items():
         _put(made, path, value)

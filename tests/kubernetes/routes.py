@@ -68,6 +68,12 @@ class Api:
             headers = {"Retry-After": "0"} if said.status == 429 else {}
             return web.json_response(said.body, status=said.status, headers=headers)
 
+    def end(self) -> None:
+        """Let go of every request that waits."""
+        self.ended.set()
+        for queue in self.store.watchers:
+            queue.put_nowait(None)
+
     async def _routed(self, request: web.Request, at: Address) -> web.StreamResponse:
         watched = request.query.get("watch") in ("true", "True", "1")
         verb = "watch" if watched else "list" if request.method == "GET" and not at.name else _VERBS[request.method]
@@ -171,7 +177,7 @@ class Api:
     async def _watch(self, request: web.Request, at: Address) -> web.StreamResponse:
         since = int(request.query.get("resourceVersion", 0))
         matches = _selecting(request)
-        queue: asyncio.Queue[Change] = asyncio.Queue()
+        queue: asyncio.Queue[Change | None] = asyncio.Queue()
         for change in self.store.changes:
             if change.version > since:
                 queue.put_nowait(change)
@@ -185,8 +191,7 @@ class Api:
                 await stream.write(json.dumps({"type": "ERROR", "object": gone.body}).encode() + b"\n")
                 return stream
             async with asyncio.timeout(float(request.query.get("timeoutSeconds", 60))):
-                while not self.ended.is_set():
-                    change = await queue.get()
+                while (change := await queue.get()) is not None:
                     if change.key[:2] == (at.kind.plural, at.namespace or change.key[1]) and matches(change.object):
                         line = json.dumps({"type": change.word, "object": change.object})
                         await stream.write(line.encode() + b"\n")

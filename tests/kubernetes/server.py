@@ -53,7 +53,7 @@ class StandIn:
         try:
             yield stand_in
         finally:
-            stand_in.on_loop(stand_in.api.ended.set)
+            stand_in.on_loop(stand_in.api.end)
             thread.join(10)
 
     async def _serve(self, ready: threading.Event) -> None:

@@ -36,7 +36,7 @@ class Store:
         self.owners: dict[Key, Owners] = {}
         self.version = 100
         self.changes: deque[Change] = deque(maxlen=_KEPT_CHANGES)
-        self.watchers: set[asyncio.Queue[Change]] = set()
+        self.watchers: set[asyncio.Queue[Change | None]] = set()
         self.written: Callable[[Key, Object], None] = lambda key, of: None
         self._made = 0
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
+from headrace.cli import main
+from headrace.manifests.documents import write_yaml
+from headrace.manifests.revisions import Revisions
 from tests.kubernetes.sets import fraud, namespace, pipeline, secret
 
 
@@ -121,16 +125,14 @@ def test_a_set_may_bring_its_namespace(apply, manifests, rendered, stand_in):
     assert "headrace-revision-fraud-1" in stand_in.names("ConfigMap", "fresh")
 
 
-def test_values_of_secrets_are_neither_shown_nor_kept(apply, manifests, rendered, stand_in):
+def test_values_of_secrets_are_neither_shown_nor_kept(apply, manifests, rendered, stand_in, cluster):
     first = apply([*fraud(), secret("hunter2")]).output
     shown = manifests("diff", rendered([*fraud(), secret("hunter3")]), code=3).output
     assert "password: (covered, another value)" in shown
     assert "hunter" not in first + shown
     assert stand_in.get("Secret", "fraud-kafka")["stringData"] == {"password": "hunter2"}
-    from headrace.manifests.revisions import _read
-
-    kept = _read(stand_in.get("ConfigMap", "headrace-revision-fraud-1")).objects()
-    assert "Secret" not in {each["kind"] for each in kept}
+    (revision,) = Revisions(cluster, "fraud").all
+    assert "Secret" not in {each["kind"] for each in revision.objects()}
 
 
 def test_a_model_that_is_published_over_the_former_one_is_warned_of(apply):
@@ -167,3 +169,12 @@ def test_an_object_for_another_namespace_than_the_one_that_is_said(apply, stand_
     assert "InferenceService fraud is for the namespace default, --namespace is shop: nothing was changed" in said
     apply(elsewhere)
     assert stand_in.names("InferenceService", "default") == ["fraud"]
+
+
+def test_a_set_may_come_from_standard_input_and_a_folder_must_be_one(manifests, stand_in, tmp_path):
+    words = ["manifests", "apply", "-", "--dry-run"]
+    said = CliRunner().invoke(main, words, input=write_yaml(fraud())).output
+    assert said.startswith("applying fraud: 5 objects")
+    said = manifests("apply", tmp_path, code=1).output
+    assert f"{tmp_path} has no kustomization.yaml, needs one to be rendered" in said
+    assert "absent.yaml cannot be read" in manifests("apply", tmp_path / "absent.yaml", code=1).output

@@ -147,3 +147,22 @@ def test_a_release_that_another_overtook_is_not_taken_back(apply, stand_in, clus
     said = apply(fraud(2), code=1).output
     assert said.endswith("revision 3 was begun meanwhile: nothing more was done\n")
     assert stand_in.get("InferenceService", "fraud")["metadata"]["annotations"]["headrace.dev/model-version"] == "2"
+
+
+def test_progress_and_events_are_told_as_they_come(apply, stand_in, cluster):
+    stand_in.behave(lambda of: "unseen")
+    apply(fraud(1), "--no-wait")
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if len(told) == 1:
+            stand_in.behave(lambda of: "ready")
+            stand_in.on_loop(lambda: stand_in.controllers.again("inferenceservices", "fraud", "shop"))
+
+    Wait(cluster, [SERVICE], Patience(look_s=30), tell).run()
+    assert told == [
+        "InferenceService fraud: it has no status yet: is KServe's controller running?",
+        "event: InferenceService fraud: InferenceServiceReady: InferenceService [fraud] is Ready",
+        "InferenceService fraud: ready",
+    ]
