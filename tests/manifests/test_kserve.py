@@ -51,8 +51,8 @@ SERVED = "spec/transformer/containers/0"
         ("ServingRuntime/headrace-triton", {"spec/securityContext": {}}, "spec", "'securityContext' is unknown there"),
         (
             "InferenceGraph/fraud-graph",
-            {"spec/nodes/root/routerType": "Switcher"},
-            "spec.nodes.root.routerType",
+            {"spec/nodes/share/routerType": "Switcher"},
+            "spec.nodes.share.routerType",
             "none of Sequence, Splitter, Ensemble, Switch",
         ),
     ],

@@ -185,7 +185,7 @@ PLACES = [(at, path) for at, each in enumerate(good()) for path in places(each) 
         ("InferenceService/fraud", "spec/transformer/containers/0/livenessProbe/httpGet/port", {}),
         ("InferenceService/fraud", "apiVersion", []),
         ("ServingRuntime/headrace-triton", "spec/containers/0/lifecycle/preStop/exec/command", 1.5),
-        ("InferenceGraph/fraud-graph", "spec/nodes/root/steps/1/nodeName", {"a": "b"}),
+        ("InferenceGraph/fraud-graph", "spec/nodes/share/steps/1/nodeName", {"a": "b"}),
         ("Deployment/fraud-pipeline-payments", "apiVersion", "../apps/v1"),
         ("Deployment/fraud-pipeline-payments", "kind", "\x00"),
         ("Deployment/fraud-pipeline-payments", "spec/template", None),
