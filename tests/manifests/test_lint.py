@@ -35,6 +35,25 @@ def test_golden_files_are_read_as_manifests():
         assert objects_of(path.read_text("utf-8"), path.name)
 
 
+@pytest.mark.parametrize("components", [(), *COMBINATIONS], ids="+".join)
+def test_ports_and_volumes_have_names_of_their_own_in_a_pod(components):
+    objects = combined(components)
+    spec = one(objects, "InferenceService")["spec"]
+    runtime = one(objects, "ServingRuntime", spec["predictor"]["model"]["runtime"])["spec"]
+    predictor = {name: runtime.get(name, []) + spec["predictor"].get(name, []) for name in ("containers", "volumes")}
+    pods = [predictor, *([spec["transformer"]] if "transformer" in spec else [])]
+    pods += [each["spec"]["template"]["spec"] for each in objects if each["kind"] == "Deployment"]
+    for pod in pods:
+        ports = [port for container in pod["containers"] for port in container.get("ports", ())]
+        for named in (pod["volumes"], pod["containers"], ports):
+            names = [each["name"] for each in named]
+            assert len(set(names)) == len(names)
+        assert len({port["containerPort"] for port in ports}) == len(ports)
+        assert all(len(port["name"]) <= 15 for port in ports)
+        mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+
+
 def test_spark_runs_the_command_in_a_restricted_pod_and_keeps_the_store():
     objects = combined(("spark-pipeline",))
     application = one(objects, "SparkApplication", "fraud-pipeline-payments")
