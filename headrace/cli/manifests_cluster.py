@@ -115,7 +115,6 @@ def apply(target: Path, name: str | None, dry_run: bool, roll_back: bool, **opti
 @in_kubernetes
 def rollback(name: str, to: int | None, **options: Any) -> None:
     """Apply a former revision of the set NAME again, whole: model, view and functions together."""
-    from headrace.manifests.applying import Set
     from headrace.manifests.releasing import roll_back
     from headrace.manifests.revisions import Revisions
 
@@ -127,7 +126,7 @@ def rollback(name: str, to: int | None, **options: Any) -> None:
         console.print(
             f"rolling back {name} to revision {target.number}: {serves} becomes {target.serves}", soft_wrap=True
         )
-        done = roll_back(history, target, Set(name, cluster, []), terms, _told())
+        done = roll_back(history, target, terms, _told())
     _show_end(done, name, terms)
 
 

@@ -95,7 +95,10 @@ def left_over(of: Set, history: Revisions) -> Iterator[Ref]:
     wanted = {_resolved(of.cluster, ref_of(each)) for each in of.objects}
     gone = {_resolved(of.cluster, ref) for ref in history.known()} - wanted - {None}
     for ref in sorted(filter(None, gone), key=lambda each: (-place(each.kind), each.name)):
-        found = of.cluster.get(ref)
+        try:
+            found = of.cluster.get(ref)
+        except Forbidden:
+            continue  # what may not be read may not be deleted either
         if found is not None and labels_of(found).get(SET) == of.name:
             yield ref
 

@@ -6,17 +6,20 @@ view and functions are parts of the same set and never of two. Deleting what lef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from headrace.manifests.applying import Set, applied, left_over, planned, pruned, refuse
-from headrace.manifests.cluster_faults import ClusterError
+from headrace.manifests.cluster_faults import ClusterError, TimedOut, Unreachable
 from headrace.manifests.comparing import Action, Change
 from headrace.manifests.documents import Object
 from headrace.manifests.revisions import Outcome, Revision, Revisions, Served, same_objects, served
 from headrace.manifests.sets import INFERENCE_SERVICE, Ref, ref_of
 from headrace.manifests.waiting import Clock, NotReady, Patience, Wait
+
+_DEFINITION = "CustomResourceDefinition"
 
 
 class ReleaseFailed(ClusterError):
@@ -67,19 +70,18 @@ def release(of: Set, terms: Terms, told: Told, cause: str = "apply") -> Released
     last = history.last
     done_before = last is not None and last.outcome is Outcome.READY and same_objects(last.objects(), of.objects)
     if done_before and all(change.action is Action.SAME for change in changes):
-        _wait(of, (), terms, told)
+        _wait(of, map(ref_of, of.objects), (), terms, told)
         return Released(None, 0, *_cleared(of, history, terms, told))
     return _made(of, history, changes, terms, told, cause)
 
 
-def roll_back(of: Revisions, target: Revision, home: Set, terms: Terms, told: Told) -> Released:
-    """Apply a former revision again, whole; raises as `release` does."""
-    former = Set(of.name, home.cluster, target.objects())
+def roll_back(history: Revisions, target: Revision, terms: Terms, told: Told) -> Released:
+    """Apply a former revision again, whole, and stay with it whatever comes of it; raises as `release` does."""
+    former = Set(history.name, history.cluster, target.objects())
     changes = planned(former)
     refuse(changes, force=terms.force)
-    terms = Terms(terms.force, terms.prune, terms.wait, False, terms.patience, terms.clock)
     cause = f"rollback to revision {target.number}"
-    return _made(former, of, changes, terms, told, cause, restores=target.content)
+    return _made(former, history, changes, replace(terms, roll_back=False), told, cause, restores=target.content)
 
 
 def _made(
@@ -96,12 +98,13 @@ def _made(
     made = history.begin(of.objects, cause, datetime.now(UTC).isoformat(timespec="seconds"), restores)
     told.say(f"revision {made.number} of {of.name}: {made.serves}")
     try:
-        changed = applied(of, changes, told.change, force=terms.force)
+        changed = _applied(of, changes, terms, told)
         if terms.wait:
-            _wait(of, changed, terms, told)
+            _wait(of, map(ref_of, of.objects), changed, terms, told)
     except (NotReady, ClusterError) as failed:
-        history.end(made, Outcome.FAILED, failed.reason if isinstance(failed, NotReady) else str(failed))
-        raise _taken_back(of, history, made, former, failed, terms, told) from failed
+        with suppress(Unreachable, TimedOut):  # the text below says so
+            history.end(made, Outcome.FAILED, failed.reason if isinstance(failed, NotReady) else str(failed))
+        raise _taken_back(history, made, former, failed, terms, told) from failed
     except KeyboardInterrupt:
         history.end(made, Outcome.INTERRUPTED, "interrupted before it was ready")
         raise
@@ -110,7 +113,6 @@ def _made(
 
 
 def _taken_back(
-    of: Set,
     history: Revisions,
     made: Revision,
     former: Revision | None,
@@ -118,19 +120,19 @@ def _taken_back(
     terms: Terms,
     told: Told,
 ) -> ReleaseFailed:
-    said = f"revision {made.number} of {of.name} did not get ready: {failed}"
+    said = f"revision {made.number} of {made.set} did not get ready: {failed}"
     if former is None:
         return ReleaseFailed(f"{said}\nthere is no former revision that was ready: what was applied is left as it is")
     if not terms.roll_back:
         return ReleaseFailed(
-            f"{said}\nit is left as it is: headrace manifests rollback {of.name} brings {former.number} back"
+            f"{said}\nit is left as it is: headrace manifests rollback {made.set} brings {former.number} back"
         )
-    now = Revisions(of.cluster, of.name).last
-    if now is not None and now.number != made.number:
-        return ReleaseFailed(f"{said}\nrevision {now.number} was begun meanwhile: nothing more was done")
-    told.say(f"not ready: going back to revision {former.number} ({former.serves})")
     try:
-        back = roll_back(history, former, of, terms, told)
+        now = Revisions(history.cluster, made.set).last
+        if now is not None and now.number != made.number:
+            return ReleaseFailed(f"{said}\nrevision {now.number} was begun meanwhile: nothing more was done")
+        told.say(f"not ready: going back to revision {former.number} ({former.serves})")
+        back = roll_back(history, former, terms, told)
     except ValueError as again:
         return ReleaseFailed(f"{said}\ngoing back to revision {former.number} failed too: {again}")
     left = f"; left over: {', '.join(map(str, back.left_over))}" if back.left_over else ""
@@ -139,15 +141,24 @@ def _taken_back(
 
 
 def _prepare(of: Set) -> None:
-    """The namespace that the revision is kept in may be one that the set brings."""
+    # The namespace that the revision is kept in may be one that the set brings.
     for each in of.objects:
         if each["kind"] == "Namespace" and each["metadata"]["name"] == of.cluster.home:
             of.cluster.apply(each)
 
 
-def _wait(of: Set, changed: Sequence[Ref] | set[Ref], terms: Terms, told: Told) -> None:
-    refs = [of.cluster.resolved(ref_of(each)) for each in of.objects]
-    Wait(of.cluster, refs, terms.patience, told.say, changed=changed, clock=terms.clock).run()
+def _applied(of: Set, changes: Sequence[Change], terms: Terms, told: Told) -> set[Ref]:
+    kinds = [change for change in changes if change.ref.kind == _DEFINITION]
+    done = applied(of, kinds, told.change, force=terms.force)
+    _wait(of, (change.ref for change in kinds), (), terms, told)  # before that, there is no object of the kind
+    others = [change for change in changes if change.ref.kind != _DEFINITION]
+    return done | applied(of, others, told.change, force=terms.force)
+
+
+def _wait(of: Set, refs: Iterable[Ref], changed: Collection[Ref], terms: Terms, told: Told) -> None:
+    known = [of.cluster.resolved(ref) for ref in refs]
+    if known:
+        Wait(of.cluster, known, terms.patience, told.say, changed=changed, clock=terms.clock).run()
 
 
 def _cleared(of: Set, history: Revisions, terms: Terms, told: Told) -> tuple[tuple[Ref, ...], int]:

@@ -105,7 +105,7 @@ class Revisions:
     """The revisions of one set, the oldest first."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
-        self._cluster, self.name = cluster, name
+        self.cluster, self.name = cluster, name
         found = cluster.listed("v1", "ConfigMap", f"{_OF}={name}")
         self.all = sorted(map(_read, found), key=lambda each: each.number)
 
@@ -131,7 +131,7 @@ class Revisions:
         if found is None:
             known = ", ".join(f"{each.number} ({each.outcome.value})" for each in self.all) or "none"
             wanted = f"no revision {to}" if to is not None else "no former revision that was ready"
-            raise NoSuchRevision(f"{self.name} has {wanted} in {self._cluster.home}, its revisions are: {known}")
+            raise NoSuchRevision(f"{self.name} has {wanted} in {self.cluster.home}, its revisions are: {known}")
         return found
 
     def begin(self, objects: Sequence[Object], cause: str, began_at: str, restores: int = 0) -> Revision:
@@ -143,7 +143,7 @@ class Revisions:
             self.name, number, Outcome.APPLYING, cause, began_at, served(objects), restores=restores, packed=packed
         )
         try:
-            self._cluster.create(_written(made))
+            self.cluster.create(_written(made))
         except AlreadyThere as first:
             raise AlreadyThere(
                 f"another apply has just begun revision {number} of {self.name}: see headrace manifests status"
@@ -153,7 +153,7 @@ class Revisions:
 
     def end(self, of: Revision, outcome: Outcome, reason: str = "") -> Revision:
         """Write down how an apply ended, and forget the oldest revisions."""
-        self._cluster.merge(of.ref, {"data": {"outcome": outcome.value, "reason": reason}})
+        self.cluster.merge(of.ref, {"data": {"outcome": outcome.value, "reason": reason}})
         ended = replace(of, outcome=outcome, reason=reason)
         self.all = [ended if each.number == of.number else each for each in self.all]
         self._forget()
@@ -167,7 +167,7 @@ class Revisions:
         last_ready = self.before(self.all[-1].number + 1)
         for old in self.all[:-KEPT]:
             if last_ready is None or old.number != last_ready.number:
-                self._cluster.delete(old.ref)
+                self.cluster.delete(old.ref)
         kept = {each.number for each in self.all[-KEPT:]} | ({last_ready.number} if last_ready else set())
         self.all = [each for each in self.all if each.number in kept]
 

@@ -6,7 +6,7 @@ was applied by other means, by the InferenceServices and Deployments that carry 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -88,12 +88,21 @@ def status(cluster: Cluster, name: str, now_s: float) -> Status:
     last = Revisions(cluster, name).last
     objects = list(_held(cluster, name, last))
     rows = [row for each in objects for row in _rows(cluster, each, now_s)]
+    rows += _missing(last, objects)
     if last is None and not rows:
         raise NoSuchSet(
             f"there is no set {name!r} in {cluster}: see --namespace and --context, or apply it "
             "by headrace manifests apply"
         )
     return Status(name, str(cluster), last, tuple(rows), _disagreement(objects))
+
+
+def _missing(last: Revision | None, found: Sequence[Object]) -> Iterator[Row]:
+    names = {(each["kind"], each["metadata"]["name"]) for each in found}
+    for each in last.objects() if last is not None else ():
+        if each["kind"] in _SHOWN and (each["kind"], each["metadata"]["name"]) not in names:
+            gone = "it is not there: was it deleted?"
+            yield Row(each["metadata"]["name"], None, None, State.FAILING, gone, "", *_served(each))
 
 
 def _held(cluster: Cluster, name: str, last: Revision | None) -> Iterator[Object]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
+from tests.kubernetes.kinds import Kind
 from tests.kubernetes.store import Key, Object, Store, kind_named, stamp
 
 #: What a test may say of an object: it gets ready, its containers crash, its load fails, nobody sees to it.
@@ -21,8 +22,8 @@ _COMPONENTS = ("predictor", "transformer")
 class Controllers:
     """The controllers of one store. `behaviour` tells what becomes of an object, READY unless a test says otherwise."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, kinds: list[Kind]) -> None:
+        self.store, self.kinds = store, kinds
         self.behaviour: Behaviour = lambda of: READY
         self._events = 0
         store.written = self._written
@@ -53,6 +54,7 @@ class Controllers:
             "inferenceservices": self._service,
             "deployments": self._deployment,
             "jobs": self._job,
+            "customresourcedefinitions": self._definition,
             "sparkapplications": lambda key, of: self.store.status(key, {"applicationState": {"state": "RUNNING"}}),
             "flinkdeployments": self._flink,
         }.get(key[0])
@@ -142,6 +144,13 @@ class Controllers:
         self.store.status(("pods", key[1], name), status)
         if crash:
             self.event(pod, "Warning", "BackOff", f"Back-off restarting failed container {container}")
+
+    def _definition(self, key: Key, of: Object) -> None:
+        spec = of["spec"]
+        names = spec["names"]
+        made = (Kind(spec["group"], each["name"], names["kind"], names["plural"]) for each in spec["versions"])
+        self.kinds += made
+        self.store.status(key, {"conditions": [{"type": "Established", "status": "True"}]})
 
     def _flink(self, key: Key, of: Object) -> None:
         generation = of["metadata"]["generation"]

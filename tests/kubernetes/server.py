@@ -34,7 +34,7 @@ class StandIn:
         self.rules = Rules()
         self.kinds = list(KINDS)
         self.store = Store()
-        self.controllers = Controllers(self.store)
+        self.controllers = Controllers(self.store, self.kinds)
         self.api = Api(self.store, self.kinds, self.rules)
         self.authority = Authority()
         for name in ("default", SPACE):

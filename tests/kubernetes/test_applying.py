@@ -178,3 +178,20 @@ def test_a_set_may_come_from_standard_input_and_a_folder_must_be_one(manifests, 
     said = manifests("apply", tmp_path, code=1).output
     assert f"{tmp_path} has no kustomization.yaml, needs one to be rendered" in said
     assert "absent.yaml cannot be read" in manifests("apply", tmp_path / "absent.yaml", code=1).output
+
+
+def test_a_set_may_bring_the_definition_of_a_kind(apply, manifests, rendered, stand_in):
+    names = {"kind": "Mill", "plural": "mills"}
+    spec = {"group": "headrace.dev", "names": names, "scope": "Namespaced", "versions": [{"name": "v1"}]}
+    metadata = {"name": "mills.headrace.dev"}
+    definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": metadata}
+    mill = {"apiVersion": "headrace.dev/v1", "kind": "Mill", "metadata": {"name": "wheel"}, "spec": {"wheels": 2}}
+    brought = [mill, *fraud(), {**definition, "spec": spec}]
+    assert "+ Mill wheel\n" in manifests("diff", rendered(brought), code=3).output
+    said = apply(brought).output
+    assert "CustomResourceDefinition mills.headrace.dev: ready\n" in said
+    assert stand_in.rules.asked.index("patch mills/wheel") > 0
+    assert (
+        "knows no Mill of headrace.dev/v2"
+        in apply([{**mill, "apiVersion": "headrace.dev/v2"}, *fraud()], code=1).output
+    )

@@ -127,3 +127,9 @@ def test_it_is_shown_again_until_interrupted(apply, manifests, stand_in, monkeyp
 
     monkeypatch.setattr(time, "sleep", interrupted)
     assert "fraud transformer" in manifests("status", "--watch").output
+
+
+def test_what_was_deleted_by_hand_is_missed(apply, manifests, stand_in):
+    apply(fraud())
+    stand_in.on_loop(lambda: stand_in.store.delete(("inferenceservices", "shop", "fraud")))
+    assert "fraud: it is not there: was it deleted?" in manifests("status", "fraud", code=1).output

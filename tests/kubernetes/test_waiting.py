@@ -166,3 +166,16 @@ def test_progress_and_events_are_told_as_they_come(apply, stand_in, cluster):
         "event: InferenceService fraud: InferenceServiceReady: InferenceService [fraud] is Ready",
         "InferenceService fraud: ready",
     ]
+
+
+def test_a_cluster_that_goes_away_while_it_is_applied_to(apply, stand_in, monkeypatch):
+    apply(fraud(1))
+
+    def away(self):
+        stand_in.rules.hung = {("list", "configmaps"), ("patch", "configmaps")}
+        raise NotReady("at all", {SERVICE: ["it is broken"]})
+
+    monkeypatch.setattr(Wait, "run", away)
+    said = apply(fraud(2), "--request-timeout", 0.3, code=1).output
+    assert "Error: revision 2 of fraud did not get ready: not ready at all:" in said
+    assert "going back to revision 1 failed too: https://127.0.0.1:" in said
