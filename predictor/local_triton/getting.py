@@ -26,6 +26,7 @@ WHEEL = (
     "nvidia_pytriton-0.7.0-py3-none-manylinux_2_35_x86_64.whl",
 )
 GLIBC = (2, 35)
+_NEEDED = ("pytriton/tritonserver/", "nvidia_pytriton.libs/")  # the libraries are found from the server's place
 #: Pythons that both Triton's stubs and the packages of the models are made for.
 PYTHONS = ("3.11", "3.12")
 PACKAGES = Path(__file__).with_name("packages.txt")
@@ -98,7 +99,7 @@ def find_python(candidates: Iterator[Python] | None = None) -> Python:
 def unpack(wheel: Path, into: Path, python: str) -> None:
     """Unpack the server and remove the wheel; what is run is made executable, the stub for `python` put in place."""
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(into, [name for name in archive.namelist() if name.startswith("pytriton/tritonserver/")])
+        archive.extractall(into, [name for name in archive.namelist() if name.startswith(_NEEDED)])
     wheel.unlink()
     server = into / "pytriton" / "tritonserver"
     stub = server / "backends" / "python" / "triton_python_backend_stub"

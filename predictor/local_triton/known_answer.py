@@ -34,9 +34,10 @@ def check(directory: Path, http_port: int) -> list[str]:
     versions: list[str] = json.loads(_asked(http_port, "GET", f"/v2/models/{name}")[0]).get("versions") or []
     if not versions:
         raise TritonFailed(f"Triton serves no version of model {name!r}, needs one")
+    most = json.loads(_asked(http_port, "GET", f"/v2/models/{name}/config")[0]).get("max_batch_size") or ROWS
     for version in versions:
         runtime = Runtime.open(directory / version / "model.onnx")
-        features = np.random.default_rng(0).uniform(0.0, 100.0, (ROWS, runtime.width)).astype(np.float32)
+        features = np.random.default_rng(0).uniform(0.0, 100.0, (min(ROWS, most), runtime.width)).astype(np.float32)
         answer = _inferred(http_port, name, version, features)
         for output, wanted in runtime.run(features).items():
             _compare(f"output {output!r} of model {name!r} version {version}", answer, output, wanted)

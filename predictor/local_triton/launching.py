@@ -11,6 +11,7 @@ import ctypes
 import http.client
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ START_S, STOP_S = 50.0, 8.0
 BACKENDS = ("onnxruntime", "pytorch")
 _LOOK_S = 0.05
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+_STACK = r"\n\nAt:"  # what begins the lines of code in a complaint
 #: What lets a client change or look into the server; the word that would allow it is thrown away.
 _CLOSED = {
     "--http-restricted-api": "model-repository,shared-memory,logging,trace",
@@ -78,8 +80,9 @@ class Triton:
 
     def reason(self) -> str:
         """Return the complaint that tells most: why a model could not be loaded, else the last."""
-        loading = [line for line in self.complaints if "failed to load" in line]
-        return (loading or list(self.complaints) or ["it did not say why"])[-1]
+        loading = [line for line in self.complaints if line.startswith("failed to load")]
+        said = (loading or list(self.complaints) or ["it did not say why"])[-1]
+        return said.partition(_STACK)[0]
 
     def _ready(self) -> bool:
         asking = http.client.HTTPConnection(HOST, self.ports.http, timeout=5)
@@ -105,7 +108,7 @@ def launched(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=environment(installed, more_packages),
+        env=environment(installed, run, more_packages),
         cwd=run.folder,
         start_new_session=True,
         pass_fds=(run.lock,),
@@ -127,7 +130,6 @@ def arguments(installed: Installed, models: Path, run: Run, ports: Ports) -> lis
     told = {
         "--model-repository": models,
         "--model-control-mode": "none",
-        "--disable-auto-complete-config": "true",
         "--strict-readiness": "true",
         "--backend-directory": _backends(server, run.folder / "backends"),
         "--cache-directory": server / "caches",
@@ -138,19 +140,26 @@ def arguments(installed: Installed, models: Path, run: Run, ports: Ports) -> lis
     told |= {door: f"{what}:headrace={secrets.token_hex()}" for door, what in _CLOSED.items()}
     memory = f"shm-region-prefix-name={run.memory_prefix}"
     names = [f"--backend-config={name},{memory}" for name in ("python", *BACKENDS)]
-    return [str(server / "bin" / "tritonserver"), *(f"{flag}={value}" for flag, value in told.items()), *names]
+    told_so = [f"{flag}={value}" for flag, value in told.items()]
+    return [str(server / "bin" / "tritonserver"), "--disable-auto-complete-config", *told_so, *names]
 
 
-def environment(installed: Installed, more_packages: Sequence[Path] = ()) -> dict[str, str]:
-    """Return the environment of Triton and its models: none of ours but PATH."""
-    packages = os.pathsep.join(map(str, (installed.packages, *more_packages)))
+def environment(installed: Installed, run: Run, more_packages: Sequence[Path] = ()) -> dict[str, str]:
+    """Return the environment of Triton and its models: nothing of ours but PATH.
+
+    The embedded Python heeds no variable of its own. It takes the first `python3` on PATH for itself, and so the
+    packages of the virtual environment that this lies in.
+    """
+    python, base = run.folder / "python", installed.python
+    packages = python / "lib" / f"python{base.version}" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "packages.pth").write_text("".join(f"{path}\n" for path in (installed.packages, *more_packages)))
+    (python / "pyvenv.cfg").write_text(f"home = {base.home / 'bin'}\ninclude-system-site-packages = false\n")
+    (python / "bin").mkdir()
+    (python / "bin" / "python3").symlink_to(sys.executable)
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "PYTHONHOME": str(installed.python.home),
-        "PYTHONPATH": packages,
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "LD_LIBRARY_PATH": str(installed.python.library),
+        "PATH": os.pathsep.join((str(python / "bin"), os.environ.get("PATH", os.defpath))),
+        "LD_LIBRARY_PATH": str(base.library),
         "OMP_NUM_THREADS": "1",
     }
 
@@ -167,8 +176,8 @@ def _bound(port: int) -> socket.socket:
 def _backends(server: Path, into: Path) -> Path:
     into.mkdir()
     (into / "python").symlink_to(server / "backends" / "python")
-    for name in BACKENDS:
-        (into / name).symlink_to(Path(backends.__path__[0], name))
+    for name in BACKENDS:  # copied: the embedded Python writes bytecode beside them
+        shutil.copytree(Path(backends.__path__[0], name), into / name)
     return into
 
 

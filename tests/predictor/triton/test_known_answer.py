@@ -29,7 +29,7 @@ def answering(model: Path, change: Values, versions: tuple[str, ...] = ("1",), s
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.say(json.dumps({"name": "small", "versions": versions}).encode(), None)
+            self.say(json.dumps({"name": "small", "versions": versions, "max_batch_size": 8}).encode(), None)
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
