@@ -27,7 +27,7 @@ _NAME = click.option("--name", help="What the set is called; its InferenceServic
 _RELEASE = (
     click.option("--timeout", "timeout_s", type=click.FloatRange(0), default=600.0, show_default=True,
                  help="Seconds to wait for all to be ready."),
-    click.option("--failing", "failing_s", type=click.FloatRange(0), default=60.0, show_default=True,
+    click.option("--failing", "failing_s", type=click.FloatRange(0), default=120.0, show_default=True,
                  help="Seconds to let something fail before giving up."),
     click.option("--settle", "settle_s", type=click.FloatRange(0), default=5.0, show_default=True,
                  help="Seconds that a changed InferenceService must stay ready."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -43,7 +43,7 @@ def status(name: str | None, watch: bool, every: float, as_json: bool, **access:
         raise click.UsageError("--json prints once, needs to be asked for without --watch")
     with connected(**access) as cluster:
         if watch:
-            again(lambda: _drawn_all(statuses(cluster, name, time.time())), lambda: time.sleep(every))
+            again(lambda: _looked(lambda: statuses(cluster, name, time.time())), lambda: time.sleep(every))
             return
         found = statuses(cluster, name, time.time())
     if as_json:
@@ -69,6 +69,15 @@ def history(name: str, **access: Any) -> None:
         table.add_row(*(Text(cell or "-") for cell in told))
     notes = [Text(f"{each.number}: {each.reason}") for each in found if each.reason]
     console.print(Group(table, *notes) if found else f"{name} has no revisions in {cluster}", soft_wrap=not found)
+
+
+def _looked(look: Callable[[], Sequence[Status]]) -> RenderableType:
+    from headrace.manifests.cluster_faults import TimedOut, Unreachable
+
+    try:
+        return _drawn_all(look())
+    except (TimedOut, Unreachable) as away:
+        return Text(str(away), style="red")  # it is looked for again
 
 
 def _drawn_all(of: Sequence[Status]) -> RenderableType:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from kubernetes.watch import Watch
 from headrace.manifests.cluster_faults import Asked, Busy, ClusterUnnamed, Refused, as_cluster_errors
 from headrace.manifests.documents import read_yaml
 
+_WARNED = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')  # RFC 7234: code, agent, quoted text
 _ATTEMPTS = 3
 _LONGEST_PAUSE_S = 10.0
 _DEFAULT_NAMESPACE = "default"
@@ -175,4 +177,5 @@ def _paths(access: Access, environment: Mapping[str, str]) -> list[Path]:
 
 def _warnings(headers: Any) -> tuple[str, ...]:
     said = headers.getlist("Warning") if hasattr(headers, "getlist") else ()
-    return tuple(each.split('"')[1] if each.count('"') >= 2 else each for each in said)
+    texts = (text for each in said for text in _WARNED.findall(each))
+    return tuple(text.replace('\\"', '"').replace("\\\\", "\\") for text in texts)

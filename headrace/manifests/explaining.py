@@ -14,7 +14,7 @@ from headrace.manifests.readiness import troubles, unscheduled
 from headrace.manifests.sets import INFERENCE_SERVICE, Ref
 
 _EVENTS_SHOWN = 5
-_LINES_SHOWN = 8
+_LINES_SHOWN = 12
 #: Kinds that run pods, which their selector finds.
 _RUNNING = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
@@ -74,7 +74,7 @@ def reasons(cluster: Cluster, ref: Ref, of: Object | None, said: str) -> list[st
     lines = [said]
     if of is not None:
         pods = below(cluster, of).pods
-        lines += [*troubles(pods), *unscheduled(pods)]
+        lines += [*troubles(pods), *unscheduled(pods), next(_logs(pods), "")]
     lines += [f"event: {event}" for event in _warnings(cluster.at_home(ref.namespace or cluster.home), ref.name)]
     return list(dict.fromkeys(filter(None, lines)))[:_LINES_SHOWN]
 
@@ -121,6 +121,14 @@ def _warnings(cluster: Cluster, name: str) -> list[Event]:
     of_it = [each for each in found if is_about(each, (name,))]
     of_it.sort(key=lambda each: each.get("lastTimestamp") or each["metadata"].get("creationTimestamp") or "")
     return [event_of(each) for each in reversed(of_it[-_EVENTS_SHOWN:])]
+
+
+def _logs(pods: Iterable[Object]) -> Iterator[str]:
+    for pod in pods:
+        name, space = pod["metadata"]["name"], pod["metadata"].get("namespace", "default")
+        for each in (pod.get("status") or {}).get("containerStatuses") or ():
+            if (each.get("lastState") or {}).get("terminated"):
+                yield f"its last words: kubectl logs -n {space} {name} -c {each['name']} --previous"
 
 
 def _pods(cluster: Cluster, labels: str) -> tuple[Object, ...]:

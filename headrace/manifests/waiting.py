@@ -1,7 +1,7 @@
 """Waiting until what was applied does what it should, and telling what happens meanwhile.
 
-Times are seconds of a monotonic clock. The wait ends as soon as all is ready, when something has been failing for
-`failing_s`, or when `timeout_s` is over; a cluster that does not answer for a while ends nothing before that.
+Times are seconds of a monotonic clock. The wait ends as soon as all is ready, when something fails that began to
+`failing_s` ago, or when `timeout_s` is over; a cluster that does not answer for a while ends nothing before that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Patience:
     """How long to wait. A changed InferenceService must stay ready for `settle_s`: its status does not say of what."""
 
     timeout_s: float = 600.0
-    failing_s: float = 60.0
+    failing_s: float = 120.0
     settle_s: float = 5.0
     look_s: int = 2
 
@@ -93,12 +93,19 @@ class Wait:
                 break
             if found != self._pending[ref]:
                 self._tell(f"{ref}: {found.said or found.state.value}")
-            if found.state is not self._pending[ref].state:
-                self._since[ref, found.state] = self._clock.now()
+            self._note(ref, found.state)
             self._pending[ref] = found
             if found.state is State.READY and self._settled(ref):
                 del self._pending[ref]
         return bool(self._pending)
+
+    def _note(self, ref: Ref, state: State) -> None:
+        # A container that fails runs in between: what counts is how long ago it began to, and that it fails now.
+        if state is State.READY:
+            self._since.pop((ref, State.FAILING), None)
+        if state is State.WAITING:
+            self._since.pop((ref, State.READY), None)
+        self._since.setdefault((ref, state), self._clock.now())
 
     def _judged(self, ref: Ref) -> Readiness:
         found = self._cluster.get(ref)

@@ -118,7 +118,7 @@ class Api:
         if request.query.get("fieldValidation") == "Strict" and (unknown := self.rules.unknown & _names(body)):
             raise Said(400, "BadRequest", f'strict decoding error: unknown field "spec.{min(unknown)}"')
         dry_run, manager = request.query.get("dryRun") == "All", request.query.get("fieldManager", "unknown")
-        headers = {"Warning": f'299 - "{self.rules.warnings[name]}"'} if name in self.rules.warnings else {}
+        headers = {"Warning": f"299 - {json.dumps(self.rules.warnings[name])}"} if name in self.rules.warnings else {}
         if verb == "create":
             key = (key[0], key[1], name)
             if key in self.store.objects:

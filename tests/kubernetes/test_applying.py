@@ -92,10 +92,9 @@ def test_all_that_the_cluster_refuses_is_told_at_once_and_nothing_is_changed(app
 
 
 def test_the_clusters_warnings_are_shown(apply, stand_in):
-    stand_in.rules.warnings = {"fraud-pipeline-payments": "would violate PodSecurity restricted"}
-    assert (
-        "warning: Deployment fraud-pipeline-payments: would violate PodSecurity restricted\n" in apply(fraud()).output
-    )
+    warning = 'would violate PodSecurity "restricted:latest": runAsNonRoot != true (container "pipeline")'
+    stand_in.rules.warnings = {"fraud-pipeline-payments": warning}
+    assert f"warning: Deployment fraud-pipeline-payments: {warning}\n" in apply(fraud()).output
 
 
 def test_only_what_is_ours_and_holds_no_data_is_pruned_and_only_when_asked_for(apply, stand_in):

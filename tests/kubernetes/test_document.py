@@ -27,7 +27,7 @@ def steps(block: str) -> list[tuple[list[str], str]]:
 def as_documented(said: str, url: str) -> str:
     """Return an output with the document's cluster, instants and ages."""
     said = said.replace(f"stand-in ({url})", "prod (https://10.0.0.1:6443)").replace(
-        "failing for 0 s", "failing for 60 s"
+        "failing for 0 s", "failing for 120 s"
     )
     said = re.sub(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d", "2026-11-21T12:00:00", said)
     said = re.sub(r" [\d.]+ (s|min) *$", "2.4 s", re.sub(r" +$", "", said, flags=re.MULTILINE), flags=re.MULTILINE)

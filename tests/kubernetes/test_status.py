@@ -121,12 +121,17 @@ def test_there_is_no_such_set(manifests):
 
 def test_it_is_shown_again_until_interrupted(apply, manifests, stand_in, monkeypatch):
     apply(fraud())
+    looks = iter(({("list", "configmaps")}, set(), None))
 
-    def interrupted(seconds):
-        raise KeyboardInterrupt
+    def looking(seconds):
+        hung = next(looks)
+        if hung is None:
+            raise KeyboardInterrupt
+        stand_in.rules.hung = hung
 
-    monkeypatch.setattr(time, "sleep", interrupted)
-    assert "fraud transformer" in manifests("status", "--watch").output
+    monkeypatch.setattr(time, "sleep", looking)
+    said = manifests("status", "--watch", "--request-timeout", 0.5).output
+    assert "fraud transformer" in said
 
 
 def test_what_was_deleted_by_hand_is_missed(apply, manifests, stand_in):

@@ -50,6 +50,7 @@ def test_the_events_of_what_fails_are_shown(apply, stand_in):
     stand_in.behave(broken(1, "crash"))
     said = apply(fraud(1), "--failing", 0, code=1).output
     assert "event: Pod fraud-predictor-0: BackOff: Back-off restarting failed container kserve-container" in said
+    assert "its last words: kubectl logs -n shop fraud-predictor-0 -c kserve-container --previous\n" in said
     assert "there is no former revision that was ready: what was applied is left as it is\n" in said
     assert stand_in.names("InferenceService") == ["fraud"]
 
