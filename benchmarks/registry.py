@@ -97,6 +97,7 @@ def benchmarks() -> dict[str, Benchmark]:
         hopsworks_write,
         kafka_freshness,
         kafka_stream,
+        predictor_batching,
         scale,
         serve,
         stream,

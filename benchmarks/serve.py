@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from benchmarks.cells import P50, P99, PER_CPU_SECOND, PER_SECOND, Cell, measured
 from benchmarks.ground import Ground
-from benchmarks.load import Load, put_load
-from benchmarks.processes import OTHERS, cpu_s, memory_mib, pinned
+from benchmarks.processes import OTHERS, memory_mib, pinned
 from benchmarks.registry import Figure, Result, benchmark
-from benchmarks.rounds import Samples, turns
+from benchmarks.rounds import Samples
 from benchmarks.serving import LEAN, PLAIN, UNDER_STOCK, requests, transformers
-from headrace.cli.stack import Server
 
 CONNECTIONS = (1, 16)
-Cell = dict[str, dict[str, Samples]]  # measure -> side -> samples
 #: Of the ratio in requests per second at 16 connections, by entities.
 FASTER = {1: 6.0, 100: 15.0, 500: 15.0}
 LATE_MS = {100: 2.0, 500: 5.0}  # p99 at one connection
-PER_SECOND, PER_CPU_SECOND, P50, P99 = "throughput", "throughput per core", "p50", "p99"
 
 NOTES = """
 Transformers share one core and are asked one after another; the load generator and the one predictor share the other.
@@ -44,26 +41,11 @@ def _served(ground: Ground, binary: bool, sides: tuple[str, ...]) -> Result:
     with transformers(ground, sides) as (started, _), pinned(OTHERS):
         for connections in CONNECTIONS:
             for rows in ground.scale.sizes:
-                cell = _cell(ground, started, requests(ground, rows, binary=binary), connections)
+                cell = measured(ground, started, requests(ground, rows, binary=binary), connections)
                 result.figures += _figures(rows, connections, cell)
         held = {side: Samples([memory_mib(each)]) for side, each in started.items()}
     result.figures.append(Figure("all of the above", "most memory", "MiB", held, "lower", PLAIN))
     return result
-
-
-def _cell(ground: Ground, sides: dict[str, Server], bodies: list[bytes], connections: int) -> Cell:
-    cell: Cell = {m: {side: Samples() for side in sides} for m in (PER_SECOND, PER_CPU_SECOND, P50, P99)}
-    for each in sides.values():
-        put_load(each.http, bodies, connections, ground.scale.seconds / 5)
-    for side, each in turns(sides, ground.scale.rounds):
-        before = cpu_s(each)
-        found: Load = put_load(each.http, bodies, connections, ground.scale.seconds)
-        used = max(cpu_s(each) - before, 0.01)
-        cell[PER_SECOND][side].values.append(found.per_second)
-        cell[PER_CPU_SECOND][side].values.append(found.latencies_ms.size / used)
-        cell[P50][side].values.append(found.percentile_ms(50))
-        cell[P99][side].values.append(found.percentile_ms(99))
-    return cell
 
 
 def _figures(rows: int, connections: int, cell: Cell) -> list[Figure]:

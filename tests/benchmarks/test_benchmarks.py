@@ -21,6 +21,7 @@ IDS = [
     "hopsworks-write",
     "kafka-freshness",
     "kafka",
+    "predictor-batching",
     "scale",
     "serve-json",
     "serve-binary",
