@@ -47,8 +47,9 @@ def released(command: Any) -> Any:
 @click.command("diff")
 @_TARGET
 @_NAME
+@click.option("--brief", is_flag=True, help="Show which objects differ, not in what.")
 @in_kubernetes
-def diff(target: Path, name: str | None, **access: Any) -> None:
+def diff(target: Path, name: str | None, brief: bool, **access: Any) -> None:
     """Show what applying TARGET, an overlay's folder or a rendered file, would change; change nothing.
 
     Ends with 0 where nothing differs, with 3 where something does, with 1 where the cluster would refuse it.
@@ -60,12 +61,15 @@ def diff(target: Path, name: str | None, **access: Any) -> None:
         of = Set.of(objects_at(target), cluster, name, access["namespace"])
         changes = planned(of)
         for change in changes:
-            show(change)
-            console.print(_coloured(change.diff), soft_wrap=True, end="")
+            if not brief:
+                show(change)
+                console.print(_coloured(change.diff), soft_wrap=True, end="")
+            elif _differs(change):
+                show(change)
         gone = list(left_over(of, Revisions(of.cluster, of.name)))
         refuse([change for change in changes if change.refused], force=True)
     _show_left_over(gone)
-    differs = sum(change.action.value != "same" or bool(change.owned) for change in changes)
+    differs = sum(map(_differs, changes))
     console.print(f"{_counted(differs, 'object')} of {len(changes)} would change in {of.cluster}", soft_wrap=True)
     raise SystemExit(DIFFERS if differs or gone else 0)
 
@@ -148,6 +152,10 @@ def show(change: Change) -> None:
     sign, style = _SIGNS[change.action.value]
     held = "".join(f"; {field.field} is set by {field.manager}" for field in change.owned)
     console.print(Text(f"{sign} {change.ref}{held}", style=style), soft_wrap=True)
+
+
+def _differs(change: Change) -> bool:
+    return change.action.value != "same" or bool(change.owned)
 
 
 def _terms(

@@ -44,6 +44,9 @@ def test_diff_shows_what_the_cluster_would_change_and_changes_nothing(apply, man
     assert "progressDeadlineSeconds" not in said  # the cluster's own default differs from nothing
     assert said.endswith(f"1 object of 5 would change in stand-in ({stand_in.url}), namespace shop\n")
     assert not [asked for asked in stand_in.rules.asked if asked.startswith(("create", "delete"))][1:]
+    brief = manifests("diff", rendered([*fraud()[:-1], pipeline("1.1.0")]), "--brief", code=3).output
+    assert brief.splitlines()[0] == "~ Deployment fraud-pipeline-payments"
+    assert brief.count("\n") == 2
 
 
 def test_a_field_that_is_declared_no_more_goes_and_one_that_another_set_stays(apply, stand_in):
