@@ -10,9 +10,12 @@ from headrace.manifests.rules import (
     images,
     pipelines,
     predictors,
+    programs,
+    references,
+    scaling,
     security,
     services,
-    transformers,
+    triton,
     wiring,
 )
 
@@ -31,12 +34,15 @@ CORE = Rule(
 #: The rules of objects together.
 RULES: tuple[Rule, ...] = (
     *services.RULES,
+    *scaling.RULES,
     *predictors.RULES,
+    *triton.RULES,
     *wiring.RULES,
-    *transformers.RULES,
+    *programs.RULES,
     *images.RULES,
     *containers.RULES,
     *security.RULES,
+    *references.RULES,
     *availability.RULES,
     *pipelines.RULES,
     *graphs.RULES,

@@ -74,14 +74,18 @@ class Container:
         """The ports it says it has, in order."""
         return [port for _, port in mappings(self.spec.get("ports"))]
 
-    def flag(self, name: str) -> str | None:
-        """Return the value of a flag, by `--name value` or `--name=value`, the last given; None where none is."""
-        found, wanted = None, name.replace("-", "_")
+    def flags(self, name: str) -> list[str]:
+        """Return the values of a flag, by `--name value` or `--name=value`, each time that it is given."""
+        found, wanted = [], name.replace("-", "_")
         for at, word in enumerate(self.words):
             said, sign, value = word.partition("=")
             if said.startswith("--") and said[2:].replace("-", "_") == wanted:
-                found = value if sign else next(iter(self.words[at + 1 : at + 2]), "")
+                found.append(value if sign else next(iter(self.words[at + 1 : at + 2]), ""))
         return found
+
+    def flag(self, name: str) -> str | None:
+        """Return the value of a flag that was given last; None where none was."""
+        return next(reversed(self.flags(name)), None)
 
     def gpus(self, which: str = "limits") -> int:
         """Return how many GPUs it asks for."""

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+import subprocess
+import sys
 
+import pytest
+from click.testing import CliRunner
+
+from headrace.cli import main
 from headrace.manifests.rulebook import CORE, DEFINED, EVERY_RULE, EXCUSE_UNFOUNDED
+from headrace.manifests.rules.programs import FLAGS
+from tests.architecture.code import ROOT
 from tests.manifests.planting import checked, good, mistakes
 
 #: Found by tests of their own.
@@ -34,3 +42,11 @@ def test_rules_have_names_of_their_own_and_say_why_and_what_to_do():
         assert rule.why
         assert rule.fix
         assert not (rule.why + rule.fix).endswith(".")
+
+
+def test_flags_are_those_of_the_programs():
+    run = set(re.findall(r"--([a-z][a-z-]+)", CliRunner().invoke(main, ["pipeline", "run", "--help"]).output))
+    fill = set(re.findall(r"--([a-z][a-z-]+)", CliRunner().invoke(main, ["pipeline", "bootstrap", "--help"]).output))
+    predictor = subprocess.run([sys.executable, "-m", "predictor", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert set(FLAGS["pipeline"]) == run | fill
+    assert set(FLAGS["predictor"]) == set(re.findall(r"--([a-z][a-z-]+)", predictor.stdout))

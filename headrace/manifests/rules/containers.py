@@ -51,6 +51,13 @@ def _gpu_on_transformer(manifests: Manifests) -> Iterator[Spot]:
                 yield container.owner, f"{container.path}.resources.limits.{_GPU}", "the transformer asks for a GPU"
 
 
+def _gpu_unused(manifests: Manifests) -> Iterator[Spot]:
+    for _, container in manifests.running("predictor", "pipeline"):
+        if container.gpus():
+            where = f"{container.path}.resources.limits.{_GPU}"
+            yield container.owner, where, f"the {container.program} asks for a GPU and computes on the CPU"
+
+
 def _asks(pod: Pod) -> bool:
     return any(container.gpus() for container in pod.containers)
 
@@ -152,6 +159,12 @@ RULES = (
         _gpu_on_transformer,
         "the transformer computes nothing on a GPU, and keeps a predictor from it",
         "take the GPU from the transformer's resources",
+    ),
+    Rule(
+        "gpu-unused",
+        _gpu_unused,
+        "a GPU stands idle, and is paid for",
+        "serve by Triton where there are GPUs, or take the GPU out",
     ),
     Rule(
         "gpu-toleration",

@@ -1,23 +1,20 @@
-"""Predictors: which runtime serves, Triton's image and flags, where the model comes from, and of which view it is."""
+"""Predictors: which runtime serves, where the model comes from, and of which view it is."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from headrace.manifests.findings import Rule, Spot
-from headrace.manifests.objects import annotation, look, mapping, mappings
+from headrace.manifests.objects import annotation, look, mapping, mappings, texts
 from headrace.manifests.workloads import RUNTIMES, Manifests, mode_of
 
 FINGERPRINT = "headrace.dev/fingerprint"
-_OLDEST_TRITON = (26, 4)
 _KSERVE_TRITON = "kserve-tritonserver"
 _LEGACY = ("triton", "pytorch", "sklearn", "xgboost", "tensorflow", "onnx", "pmml", "lightgbm", "paddle", "huggingface")
 _SCHEMES = ("gs", "s3", "pvc", "file", "https", "http", "hdfs", "webhdfs", "oci", "hf")
 _HEX = re.compile(r"[0-9a-f]{64}")
-_OPEN = {"model-control-mode": ("explicit", "poll")}
-_LENIENT = {"strict-readiness": ("false", "0"), "exit-on-error": ("false", "0")}
 
 
 def _format(predictor: dict[str, Any]) -> str:
@@ -44,33 +41,6 @@ def _cluster_runtime(manifests: Manifests) -> Iterator[Spot]:
             yield service, f"{path}.model.runtime", f"the runtime is {_KSERVE_TRITON}, KServe's own"
 
 
-def _triton_version(manifests: Manifests) -> Iterator[Spot]:
-    for container in manifests.containers:
-        image = str(container.spec.get("image") or "")
-        tag = re.search(r"tritonserver:(\d\d)\.(\d\d)\b", image)
-        if tag and (int(tag[1]), int(tag[2])) < _OLDEST_TRITON:
-            yield container.owner, f"{container.path}.image", f"the image is Triton {tag[1]}.{tag[2]}"
-    for service, path, predictor in manifests.predictors():
-        said = re.match(r"(\d\d)\.(\d\d)\b", str(look(predictor, "model.runtimeVersion") or ""))
-        if said and (int(said[1]), int(said[2])) < _OLDEST_TRITON:
-            yield service, f"{path}.model.runtimeVersion", f"the version is {said[0]}"
-
-
-def _triton_flags(manifests: Manifests, refused: Mapping[str, tuple[str, ...]]) -> Iterator[Spot]:
-    for _, container in manifests.running("triton"):
-        for flag, values in refused.items():
-            if (said := container.flag(flag)) is not None and said.lower() in values:
-                yield container.owner, f"{container.path}.args", f"--{flag} is {said}"
-
-
-def _control(manifests: Manifests) -> Iterator[Spot]:
-    return _triton_flags(manifests, _OPEN)
-
-
-def _readiness(manifests: Manifests) -> Iterator[Spot]:
-    return _triton_flags(manifests, _LENIENT)
-
-
 def _runtime_ports(manifests: Manifests) -> Iterator[Spot]:
     for pod in manifests.pods:
         # Of a pod's containers Knative lets one have ports, which may be the transformer's.
@@ -78,6 +48,29 @@ def _runtime_ports(manifests: Manifests) -> Iterator[Spot]:
         for container in pod.main:
             if container.owner.get("kind") in RUNTIMES and not container.ports and not elsewhere:
                 yield container.owner, f"{container.path}.ports", f"container {container.name} lists no port"
+
+
+def _unfit(manifests: Manifests) -> Iterator[Spot]:
+    for service, path, predictor in manifests.predictors():
+        spec = mapping(look(manifests.runtime_of(service, predictor) or {}, "spec"))
+        if not spec:
+            continue
+        formats = [str(each.get("name")) for _, each in mappings(spec.get("supportedModelFormats"))]
+        protocols = texts(spec.get("protocolVersions"))
+        kind, protocol = _format(predictor), str(look(predictor, "model.protocolVersion") or "")
+        if formats and kind not in formats:
+            yield service, f"{path}.model.modelFormat", f"the runtime serves {', '.join(formats)}, the model is {kind}"
+        if protocols and protocol and protocol not in protocols:
+            found = f"the runtime speaks {', '.join(protocols)}, {protocol} is asked for"
+            yield service, f"{path}.model.protocolVersion", found
+
+
+def _cache(manifests: Manifests) -> Iterator[Spot]:
+    served = [str(look(predictor, "model.storageUri")) for _, _, predictor in manifests.predictors()]
+    for cache in manifests.of_kind("LocalModelCache"):
+        uri = str(look(cache, "spec.sourceModelUri"))
+        if served and not any(each == uri or each.startswith(f"{uri}/") for each in served):
+            yield cache, "spec.sourceModelUri", "no predictor of these manifests serves that model"
 
 
 def _storage(manifests: Manifests) -> Iterator[Spot]:
@@ -174,24 +167,6 @@ RULES = (
         "ship a ServingRuntime of your own, such as headrace-triton, and name that",
     ),
     Rule(
-        "triton-version",
-        _triton_version,
-        "older images have known vulnerabilities, and other semantics than these manifests were made for",
-        "use nvcr.io/nvidia/tritonserver 26.04 or newer, by its exact tag or digest",
-    ),
-    Rule(
-        "triton-control-mode",
-        _control,
-        "whoever reaches the port can load and unload models, or a half-written model is loaded",
-        "start Triton with --model-control-mode=none",
-    ),
-    Rule(
-        "triton-readiness",
-        _readiness,
-        "Triton calls itself ready with a model that did not load, and is sent requests",
-        "leave the flag away: readiness is strict, and a failed model ends the start",
-    ),
-    Rule(
         "runtime-ports",
         _runtime_ports,
         "KServe maps the Service to the first port listed; without one it guesses 8080, where nothing listens",
@@ -227,5 +202,17 @@ RULES = (
         _differs,
         "the transformer refuses to be ready before a model of another view",
         "deploy a transformer and a model of one view, and say its fingerprint everywhere",
+    ),
+    Rule(
+        "runtime-unfit",
+        _unfit,
+        "KServe refuses the InferenceService, or starts a server that cannot read the model",
+        "name a runtime that lists the model's format and the protocol",
+    ),
+    Rule(
+        "cache-unused",
+        _cache,
+        "the nodes keep one model on their disks, and pods fetch another one from afar",
+        "let sourceModelUri be the storageUri of the predictor",
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from headrace.manifests.findings import Rule, Spot
-from headrace.manifests.objects import look, mapping, mappings, texts
+from headrace.manifests.objects import look, mapping, mappings, name_of, namespace_of, texts
 from headrace.manifests.workloads import RUNTIMES, Container, Manifests, Pod
 
 _VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")
@@ -26,6 +26,7 @@ _SYSCTLS = (
     "net.ipv4.tcp_wmem",
 )
 _ABSENT = "absent"
+_ENFORCE = "pod-security.kubernetes.io/enforce"
 
 
 def _effective(pod: Pod, container: Container, field: str) -> Any:
@@ -102,6 +103,21 @@ def _token(manifests: Manifests) -> Iterator[Spot]:
                 f"{pod.path}.automountServiceAccountToken",
                 f"automountServiceAccountToken is {_shown(said)}",
             )
+
+
+def _accounts(manifests: Manifests) -> Iterator[Spot]:
+    used = {(namespace_of(pod.owner), str(pod.spec.get("serviceAccountName"))) for pod in manifests.pods}
+    for account in manifests.of_kind("ServiceAccount"):
+        own = (namespace_of(account), name_of(account))
+        if own in used and account.get("automountServiceAccountToken") is not False:
+            yield account, "automountServiceAccountToken", "the account gives its token to pods that do not refuse it"
+
+
+def _namespaced(manifests: Manifests) -> Iterator[Spot]:
+    for namespace in manifests.of_kind("Namespace"):
+        said = mapping(look(namespace, "metadata.labels")).get(_ENFORCE)
+        if said != "restricted":
+            yield namespace, f"metadata.labels.{_ENFORCE}", f"the level is {said or 'absent'}"
 
 
 def _unusual(manifests: Manifests) -> Iterator[Spot]:
@@ -198,5 +214,17 @@ RULES = (
         _token,
         "whoever breaks in can speak to the API server in the pod's name; nothing here needs to",
         "say automountServiceAccountToken: false in the pod",
+    ),
+    Rule(
+        "account-token",
+        _accounts,
+        "a pod that forgets to refuse the token gets one",
+        "say automountServiceAccountToken: false in the ServiceAccount too",
+    ),
+    Rule(
+        "namespace-unrestricted",
+        _namespaced,
+        "any pod may be started there, whatever these manifests say of their own",
+        f"label the Namespace with {_ENFORCE}: restricted",
     ),
 )

@@ -1,24 +1,21 @@
-"""InferenceServices: their names, how they are deployed and scaled, and what a canary is made of."""
+"""InferenceServices, and objects as such: their names, how they are deployed, and what a canary is made of."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from headrace.manifests.documents import Object
 from headrace.manifests.findings import Rule, Spot
 from headrace.manifests.objects import annotation, identity, look, mapping, mappings, misspelt, name_of, whole
+from headrace.manifests.rules.scaling import CLASS, components
 from headrace.manifests.workloads import COMPONENTS, MODE, MODES, Manifests, mode_of
 
-_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_LONGEST = 63
-_CLASS = "serving.kserve.io/autoscalerClass"
-_CLASSES = ("hpa", "keda", "external", "none")
-_KNATIVE_CLASS = "autoscaling.knative.dev/class"
-_METRICS = {"Standard": ("cpu", "memory"), "Knative": ("concurrency", "rps")}
+_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_DNS = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?|[a-z0-9:.-]*[a-z0-9]")  # roles may have colons
+_LONGEST, _LONGEST_ANY = 63, 253
 _KNOWN = (
     MODE,
-    _CLASS,
+    CLASS,
     "serving.kserve.io/metrics",
     "serving.kserve.io/targetUtilizationPercentage",
     "serving.kserve.io/enable-prometheus-scraping",
@@ -31,11 +28,13 @@ _KNOWN = (
 
 
 def _name(manifests: Manifests) -> Iterator[Spot]:
-    for owner in manifests.of_kind("InferenceService", "InferenceGraph"):
-        host = f"{name_of(owner)}-transformer"
-        if not _NAME.fullmatch(name_of(owner)):
-            yield owner, "metadata.name", f"the name is {name_of(owner)!r}"
-        elif len(host) > _LONGEST:
+    for owner in manifests.objects:
+        kind, name = str(owner.get("kind")), name_of(owner)
+        served = kind in ("InferenceService", "InferenceGraph")
+        host = f"{name}-transformer" if kind == "InferenceService" else name
+        if not (_LABEL if served or kind == "Service" else _DNS).fullmatch(name):
+            yield owner, "metadata.name", f"the name is {name!r}"
+        elif len(host) > (_LONGEST if served or kind == "Service" else _LONGEST_ANY):
             yield owner, "metadata.name", f"{host} has {len(host)} characters"
 
 
@@ -64,54 +63,10 @@ def _annotations(manifests: Manifests) -> Iterator[Spot]:
                     yield owner, f"{path}.annotations.{name}", f"{name} is unknown, probably {meant}"
 
 
-def _class(manifests: Manifests) -> Iterator[Spot]:
-    for service in manifests.services:
-        said = annotation(service, _CLASS)
-        if said and said not in _CLASSES:
-            yield service, f"metadata.annotations.{_CLASS}", f"the class is {said!r}"
-
-
-def _components(service: Object) -> Iterator[tuple[str, dict[str, object]]]:
-    for component in COMPONENTS:
-        if spec := mapping(look(service, f"spec.{component}")):
-            yield f"spec.{component}", spec
-
-
-def _metric(manifests: Manifests) -> Iterator[Spot]:
-    for service in manifests.services:
-        mode = mode_of(service)
-        if mode == "Knative" and annotation(service, _KNATIVE_CLASS).startswith("hpa"):
-            mode = "Standard"
-        for path, spec in _components(service):
-            said = spec.get("scaleMetric")
-            if said and mode and said not in _METRICS[mode]:
-                yield service, f"{path}.scaleMetric", f"the metric is {said!r}, {mode} scales by {_either(mode)}"
-
-
-def _either(mode: str) -> str:
-    return " or ".join(_METRICS[mode])
-
-
-def _bounds(manifests: Manifests) -> Iterator[Spot]:
-    for service in manifests.services:
-        for path, spec in _components(service):
-            low, high = whole(spec.get("minReplicas"), 1), whole(spec.get("maxReplicas"), 0)
-            if 0 < high < low:
-                yield service, f"{path}.maxReplicas", f"maxReplicas is {high}, minReplicas {low}"
-
-
-def _to_zero(manifests: Manifests) -> Iterator[Spot]:
-    for service in manifests.services:
-        if mode_of(service) == "Standard" and annotation(service, _CLASS) not in ("keda", "external"):
-            for path, spec in _components(service):
-                if whole(spec.get("minReplicas"), 1) == 0:
-                    yield service, f"{path}.minReplicas", "minReplicas is 0 and nothing scales from zero in this mode"
-
-
 def _canary_mode(manifests: Manifests) -> Iterator[Spot]:
     for service in manifests.services:
         if mode_of(service) == "Standard":
-            for path, spec in _components(service):
+            for path, spec in components(service):
                 if "canaryTrafficPercent" in spec:
                     yield (
                         service,
@@ -172,7 +127,7 @@ RULES = (
     Rule(
         "object-name",
         _name,
-        "KServe's webhook refuses the name, or the host name made of it is longer than the 63 characters of DNS",
+        "a cluster, or KServe's webhook, refuses the name, or a host name made of it is longer than DNS has",
         "begin with a small letter; go on with at most 50 small letters, digits and dashes; end with no dash",
     ),
     Rule(
@@ -187,25 +142,6 @@ RULES = (
         _annotations,
         "an annotation that nobody reads changes nothing, and nobody says so",
         "write the annotation by its known name",
-    ),
-    Rule(
-        "autoscaler-class",
-        _class,
-        "KServe's webhook refuses a class that it does not know",
-        f"use one of {', '.join(_CLASSES)}",
-    ),
-    Rule(
-        "scale-metric",
-        _metric,
-        "rps and concurrency are measured by Knative only, cpu and memory by an HPA only: the other is refused",
-        "use a metric of the mode; for requests per second in Standard mode use KEDA with a Prometheus query",
-    ),
-    Rule("scale-bounds", _bounds, "KServe's webhook refuses such bounds", "let maxReplicas be minReplicas or more"),
-    Rule(
-        "scale-to-zero",
-        _to_zero,
-        "an HPA neither goes to zero nor comes back from it: no pod would ever answer",
-        "let minReplicas be 1 or more, scale by KEDA, or deploy in Knative mode",
     ),
     Rule(
         "canary-mode",
