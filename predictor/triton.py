@@ -21,11 +21,8 @@ THREADS = "intra_op_thread_count"  # ONNX Runtime's own word, in Triton's backen
 
 _COMPARED = ("name", "backend", "platform", "version_policy", "input", "output")
 
-#: Execution accelerators by the name they are asked for with; on a machine without a GPU they are without effect.
-ACCELERATORS: Mapping[str, list[dict[str, Any]]] = {
-    "tensorrt-fp16": [{"name": "tensorrt", "parameters": {"precision_mode": "FP16"}}],
-    "tensorrt-fp32": [{"name": "tensorrt", "parameters": {"precision_mode": "FP32"}}],
-}
+#: Execution accelerators and their precision; on a machine without a GPU they are without effect.
+ACCELERATORS = {"tensorrt-fp16": "FP16", "tensorrt-fp32": "FP32"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ def model_config(
     `versions` are those that are loaded, `production` the one whose fingerprint and columns are told;
     `labelled` names the outputs that have a file of labels.
     """
-    accelerator = ACCELERATORS.get(serving.accelerator)
+    optimised = {"optimization": _tensorrt(serving, len(columns))} if serving.accelerator else {}
     warm = {1, *serving.preferred_batch_size[-1:]}
     return {
         "name": name,
@@ -103,11 +100,7 @@ def model_config(
                 "max_queue_size": serving.max_queue_size,
             },
         },
-        **(
-            {"optimization": {"execution_accelerators": {"gpu_execution_accelerator": accelerator}}}
-            if accelerator
-            else {}
-        ),
+        **optimised,
         "model_warmup": [_warmup(rows, len(columns)) for rows in sorted(warm)],
         "parameters": {
             PRODUCTION: {"string_value": str(production)},
@@ -183,6 +176,16 @@ def labels_file(output: str) -> str:
 def _output(name: str, labelled: bool) -> dict[str, Any]:
     output = {"name": name, "data_type": "TYPE_FP32", "dims": [1], "reshape": {"shape": []}}
     return output | {"label_filename": labels_file(name)} if labelled else output
+
+
+def _tensorrt(serving: Serving, width: int) -> dict[str, Any]:
+    # Without the range of rows TensorRT builds its engine anew, for seconds, whenever a larger batch comes.
+    usual = max(serving.preferred_batch_size, default=1)
+    rows = {"min": 1, "opt": usual, "max": serving.max_batch_size}
+    shapes = {f"trt_profile_{which}_shapes": f"{INPUT}:{number}x{width}" for which, number in rows.items()}
+    parameters = {"precision_mode": ACCELERATORS[serving.accelerator], **shapes}
+    accelerator = {"name": "tensorrt", "parameters": parameters}
+    return {"execution_accelerators": {"gpu_execution_accelerator": [accelerator]}}
 
 
 def _warmup(rows: int, width: int) -> dict[str, Any]:

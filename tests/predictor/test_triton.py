@@ -56,7 +56,9 @@ def test_tritons_own_message_reads_every_field(as_triton_reads):
         },
     }
     (accelerator,) = found["optimization"]["execution_accelerators"]["gpu_execution_accelerator"]
-    assert accelerator == {"name": "tensorrt", "parameters": {"precision_mode": "FP16"}}
+    shapes = {"min": "features:1x2", "opt": "features:256x2", "max": "features:16384x2"}
+    profile = {f"trt_profile_{which}_shapes": shape for which, shape in shapes.items()}
+    assert accelerator == {"name": "tensorrt", "parameters": {"precision_mode": "FP16", **profile}}
     assert [sample["batch_size"] for sample in found["model_warmup"]] == [1, 256]
     zeros = {"data_type": "TYPE_FP32", "dims": ["2"], "zero_data": True}
     assert all(sample["inputs"] == {"features": zeros} for sample in found["model_warmup"])
