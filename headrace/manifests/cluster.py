@@ -144,11 +144,11 @@ class Cluster:
             if change["type"] in ("ADDED", "MODIFIED"):
                 yield change["raw_object"]
 
-    def proxied(self, pod: str, port: int, path: str) -> str:
-        """Return what a pod at home answers to a plain GET, through the API server."""
+    def proxied(self, pod: str, port: int, path: str, timeout_s: float) -> str:
+        """Return what a pod at home answers to a plain GET within so many seconds, through the API server."""
         asked = self._to.asked("get", "", "pods/proxy", self.home, pod)
         where = f"/api/v1/namespaces/{self.home}/pods/{pod}:{port}/proxy/{path.lstrip('/')}"
-        return self._to.request(asked, "get", where, header_params={"Accept": "*/*"}).text
+        return self._to.once(asked, "get", where, {"header_params": {"Accept": "*/*"}}, timeout_s).text
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -79,13 +79,16 @@ class Connection:
         """Send one request and return its answer; raises ClusterError."""
         for _ in range(_ATTEMPTS - 1):
             try:
-                return self._once(asked, method, path, params)
+                return self.once(asked, method, path, params)
             except Busy as busy:
                 self._pause(min(busy.after_s, _LONGEST_PAUSE_S))
-        return self._once(asked, method, path, params)
+        return self.once(asked, method, path, params)
 
-    def _once(self, asked: Asked, method: str, path: str, params: Mapping[str, Any]) -> Answer:
-        timeouts = (self._timeout_s, self._timeout_s)
+    def once(
+        self, asked: Asked, method: str, path: str, params: Mapping[str, Any], timeout_s: float | None = None
+    ) -> Answer:
+        """Send one request that is not sent again, whatever comes of it; raises ClusterError."""
+        timeouts = (timeout_s or self._timeout_s,) * 2
         query = list(params.get("query_params", ()))  # the client adds to it
         with as_cluster_errors(asked):
             raw = self._dynamic.request(

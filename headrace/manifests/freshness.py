@@ -17,6 +17,7 @@ from headrace.manifests.documents import Object
 NEWEST = "headrace_pipeline_newest_event_timestamp_seconds"
 _PORT_NAME = "metrics"
 _PATH = "metrics"
+_TIMEOUT_S = 2.0  # a network policy may let the API server wait for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def freshness(cluster: Cluster, pods: Iterable[Object], now_s: float) -> Freshne
     newest, why = [], ""
     for pod, port in ports:
         try:
-            newest += newest_events(cluster.proxied(pod, port, _PATH))
+            newest += newest_events(cluster.proxied(pod, port, _PATH, _TIMEOUT_S))
         except Forbidden:
             return Freshness(why="freshness needs the right to get pods/proxy")
         except ClusterError:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from headrace.manifests.documents import read_objects
+from headrace.manifests.kubectl import fetch_kubectl
 
-GOLDEN = Path(__file__).parents[1] / "manifests" / "golden"
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "manifests" / "golden"
 OVERLAYS = ("laptop", "staging", "production")
 COMPONENTS = (
     "collocated+canary-standard",
@@ -36,3 +38,11 @@ def test_a_component_is_taken_by_the_cluster(manifests, component):
     path = GOLDEN / "components" / f"{component}.yaml"
     said = manifests("apply", path, "--name", "fraud", "--settle", 0, "--timeout", 30).output
     assert "fraud is ready: revision 1" in said
+
+
+def test_an_overlays_folder_is_rendered_and_applied(manifests, monkeypatch):
+    monkeypatch.setenv("HEADRACE_KUBECTL", str(fetch_kubectl()))
+    said = manifests("apply", ROOT / "manifests" / "overlays" / "laptop", "--dry-run").output
+    rendered = manifests("apply", GOLDEN / "laptop.yaml", "--dry-run").output
+    assert said == rendered
+    assert said.endswith("the cluster would take all of it; nothing was changed\n")

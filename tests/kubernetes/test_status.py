@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import time
 
+import numpy as np
 import pytest
 
+from headrace.features.columns import Column
+from headrace.features.streams import Stream
+from headrace.manifests.freshness import newest_events
 from headrace.manifests.status import statuses
+from headrace.telemetry.pipelines import PipelineMetrics
 from tests.kubernetes.sets import VIEWS, fraud
 
 METRICS = 'headrace_pipeline_newest_event_timestamp_seconds{{stream="payments"}} {at}\n'
@@ -138,3 +143,11 @@ def test_what_was_deleted_by_hand_is_missed(apply, manifests, stand_in):
     apply(fraud())
     stand_in.on_loop(lambda: stand_in.store.delete(("inferenceservices", "shop", "fraud")))
     assert "fraud: it is not there: was it deleted?" in manifests("status", "fraud", code=1).output
+
+
+def test_what_a_pipeline_really_tells_is_understood():
+    stream = Stream("payments", (Column("at", "timestamp"),), time="at")
+    metrics = PipelineMetrics(stream, ())
+    assert newest_events(metrics.text().decode()) == []
+    metrics.observe(np.array([1_000, 1_500]), now_ms=2_000, events=2)
+    assert newest_events(metrics.text().decode()) == [1.5]
