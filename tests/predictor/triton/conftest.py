@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from headrace.cli.stack import Server
 from predictor.local_triton.cache import cache_folder
 from predictor.local_triton.getting import Installed, TritonMissing, get
 from tests.end_to_end.ground import Ground, made
-from tests.predictor.triton.running import serving
+from tests.end_to_end.test_readiness import until
+from tests.predictor.triton.running import Up, alive, up
 
 
 @pytest.fixture(scope="session")
 def installed() -> Installed:
-    """Triton and what its models need; headrace triton get says the same reason where it cannot be had."""
+    """Triton and what its models need; `headrace triton get` says the same reason where it cannot be had."""
     try:
         return get(cache_folder(os.environ))
     except TritonMissing as missing:
@@ -30,9 +30,10 @@ def ground(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Gr
 
 
 @pytest.fixture(scope="session")
-def live(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
-    """Triton and a transformer in front of it; at the end both still run."""
-    with serving(ground, tmp_path_factory.mktemp("logs")) as (predictor, transformer):
-        yield predictor, transformer
-        transformer.check()
-        predictor.check()
+def live(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """The running command `headrace up fraud --predictor triton`; at the end it stops all that it started."""
+    with up(ground, tmp_path_factory.mktemp("up")) as running:
+        yield running
+    until(lambda: not alive(running.processes), "the end of every process")
+    assert "Traceback" not in running.rest
+    assert (running.code, running.rest.strip()) == (0, "stopped")

@@ -5,17 +5,62 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from applications.fraud.app import APP
-from headrace.cli.stack import Server, server, wait_ready
+from headrace.cli.stack import Server, server
 from predictor.local_triton.cache import cache_folder
-from tests.end_to_end.ground import Ground, transformer_flags
+from tests.end_to_end.ground import Ground
 
 MODULE = "predictor.local_triton"
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass(slots=True)
+class Up:
+    """The command `headrace up --predictor triton`: what it said, where it serves, what it started, how it ended."""
+
+    said: str
+    transformer: str
+    predictor: str
+    grpc: str
+    processes: set[int]
+    code: int = -1
+    rest: str = ""
+
+
+@contextmanager
+def up(ground: Ground, folder: Path) -> Iterator[Up]:
+    """Run the command in a folder until the block ends, then end it as Ctrl-C does."""
+    command = [sys.executable, "-m", "headrace.cli", "up", APP.name, "--predictor", "triton"]
+    flags = ["--store", str(ground.store), "--models", str(ground.models), "--http-port", "0", "--grpc-port", "0"]
+    clean = {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "HEADRACE_CACHE": str(cache_folder(os.environ))}
+    with subprocess.Popen(
+        [*command, *flags], cwd=folder, env=clean, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        while "Ctrl-C stops all" not in said:
+            line = process.stdout.readline()
+            assert line, f"it ended: {said}"
+            said += line
+        (transformer,) = re.findall(r"transformer\s+http (\S+)", said)
+        ((predictor, grpc),) = re.findall(r"predictor\s+http (\S+)\s+grpc (\S+)", said)
+        running = Up(said, transformer, predictor, grpc, below(process.pid))
+        try:
+            yield running
+        finally:
+            process.send_signal(signal.SIGINT)
+            running.rest = process.stdout.read()
+            running.code = process.wait(60)
 
 
 @contextmanager
@@ -25,17 +70,6 @@ def triton(models: Path, logs: Path, http_port: str = "0") -> Iterator[Server]:
     flags = ["--repository", str(models), "--model", APP.name, "--http-port", http_port, "--grpc-port", "0"]
     with server(MODULE, [*flags, "--cache", str(cache_folder(os.environ))], logs, "predictor") as running:
         yield running
-
-
-@contextmanager
-def serving(ground: Ground, logs: Path, models: Path | None = None) -> Iterator[tuple[Server, Server]]:
-    """Run Triton, and a transformer in front of it; give both once the transformer is ready."""
-    with (
-        triton(models or ground.models, logs) as predictor,
-        server("transformer", transformer_flags(ground.store, predictor.http), logs) as transformer,
-    ):
-        wait_ready(transformer)
-        yield predictor, transformer
 
 
 def told(address: str, path: str) -> Any:

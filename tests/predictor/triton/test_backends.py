@@ -79,6 +79,13 @@ def running(installed: Installed, models: Path, cache: Path, *more: Path) -> Ite
         yield triton
 
 
+class Doubling(torch.nn.Module):
+    """Twice the rows, and their sums."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x * 2, x.sum(dim=1)
+
+
 @pytest.fixture(scope="module")
 def client(
     installed: Installed, tmp_path_factory: pytest.TempPathFactory
@@ -86,7 +93,9 @@ def client(
     models = tmp_path_factory.mktemp("models")
     put(models, "gpu", GPU_CONFIG, scaling())
     put(models, "unbatched", UNBATCHED_CONFIG, scaling())
-    with running(installed, models, tmp_path_factory.mktemp("cache")) as triton:
+    put(models, "doubling", TORCH_CONFIG, b"")
+    torch.jit.script(Doubling()).save(models / "doubling" / "1" / "model.pt")
+    with running(installed, models, tmp_path_factory.mktemp("cache"), OWN_PACKAGES) as triton:
         yield tritonclient.http.InferenceServerClient(f"127.0.0.1:{triton.ports.http}", concurrency=4)
 
 
@@ -117,38 +126,26 @@ def test_requests_at_once_get_each_its_own_rows(client: tritonclient.http.Infere
         np.testing.assert_array_equal(answer.as_numpy("total").reshape(-1), x.sum(axis=1))
 
 
-def test_torchscript_answers_what_it_says(installed: Installed, tmp_path: Path) -> None:
-    class Doubling(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return x * 2, x.sum(dim=1)
-
-    put(tmp_path / "models", "doubling", TORCH_CONFIG, b"")
-    torch.jit.script(Doubling()).save(tmp_path / "models" / "doubling" / "1" / "model.pt")
-    with running(installed, tmp_path / "models", tmp_path / "cache", OWN_PACKAGES) as triton:
-        asking = tritonclient.http.InferenceServerClient(f"127.0.0.1:{triton.ports.http}")
-        answer = asking.infer("doubling", asked(ROWS, ROWS)[:1])
+def test_torchscript_answers_what_it_says(client: tritonclient.http.InferenceServerClient) -> None:
+    answer = client.infer("doubling", asked(ROWS, ROWS)[:1])
     np.testing.assert_array_equal(answer.as_numpy("doubled"), ROWS * 2)
     np.testing.assert_array_equal(answer.as_numpy("total").reshape(-1), ROWS.sum(axis=1))
 
 
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        (GPU_CONFIG.replace("TYPE_FP32, dims: [3]}, {name", "TYPE_STRING, dims: [3]}, {name"), "reads texts or keeps"),
-        (GPU_CONFIG.replace("dynamic_batching", "sequence_batching {}  # "), "reads texts or keeps state"),
-    ],
-)
-def test_a_model_that_the_backend_cannot_run_is_named(
-    installed: Installed, tmp_path: Path, config: str, said: str
-) -> None:
-    put(tmp_path / "models", "gpu", config, scaling())
-    with pytest.raises(TritonFailed, match=said), running(installed, tmp_path / "models", tmp_path / "cache"):
-        pass
+def test_models_that_the_backend_cannot_run_are_named(installed: Installed, tmp_path: Path) -> None:
+    texts = GPU_CONFIG.replace("TYPE_FP32, dims: [3]}, {name", "TYPE_STRING, dims: [3]}, {name")
+    put(tmp_path / "models", "texts", texts[: texts.index("model_warmup")], scaling())
+    put(tmp_path / "models", "state", GPU_CONFIG.replace("dynamic_batching", "sequence_batching {}  # "), scaling())
+    with run_in(tmp_path) as run, launched(installed, tmp_path / "models", run, Ports.free()) as triton:
+        with pytest.raises(TritonFailed, match="reads texts or keeps state, needs a backend that can"):
+            triton.wait_ready()
+        for name in ("texts", "state"):
+            assert [said for said in triton.complaints if said.startswith(f"failed to load '{name}' version 1")]
 
 
 def test_a_numpy_that_would_give_wrong_values_is_refused(installed: Installed, tmp_path: Path) -> None:
     put(tmp_path / "models", "unbatched", UNBATCHED_CONFIG, scaling())
     wrong = dataclasses.replace(installed, packages=OWN_PACKAGES)
-    refusal = rf"failed to load 'unbatched' .*numpy is {np.__version__}, needs 1.x: Triton would read wrong values"
+    refusal = rf"failed to load 'unbatched' .*numpy is {np.__version__}, needs 1.x: Triton would read wrong values$"
     with pytest.raises(TritonFailed, match=refusal), running(wrong, tmp_path / "models", tmp_path / "cache"):
         pass
