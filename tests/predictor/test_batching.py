@@ -219,3 +219,31 @@ def test_a_joined_answer_is_that_of_a_run_alone(runtime, sizes, inline_rows, bat
     for one, other in zip(joined, alone, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=SAME)
     assert batches.waiting_rows == 0
+
+
+def test_who_leads_and_hangs_up_leaves_the_others_their_answers(pool):
+    seen = []
+    batches = Batches(total, Threads(pool, 1), inline_rows=100, observe=lambda *told: seen.append(told))
+
+    async def ask():
+        leader, *others = (asyncio.create_task(batches.score(rows_of(n), ("p",))) for n in (7, 2, 3))
+        await asyncio.sleep(0)
+        leader.cancel()
+        answers = await asyncio.gather(*others)
+        assert leader.cancelled()
+        return answers
+
+    assert [len(answer["p"]) for answer in asyncio.run(ask())] == [2, 3]
+    assert seen == [(2, 5)]
+    assert batches.waiting_rows == 0
+
+
+def test_who_comes_while_others_are_left_over_waits_behind_them(pool):
+    seen = []
+    batches = Batches(total, Threads(pool, 1), inline_rows=10, observe=lambda *told: seen.append(told))
+
+    async def ask():
+        return await asyncio.gather(*(batches.score(rows_of(n), ("p",)) for n in (6, 6, 6, 3)))
+
+    assert [len(answer["p"]) for answer in asyncio.run(ask())] == [6, 6, 6, 3]
+    assert seen == [(1, 6), (1, 6), (2, 9)]
