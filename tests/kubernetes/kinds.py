@@ -90,10 +90,24 @@ def addressed(path: str, kinds: Iterable[Kind]) -> Address | None:
 
 
 def discovered(path: str, kinds: Iterable[Kind]) -> dict[str, Any] | None:
-    """Return the list of a group's kinds for `/api/v1` or `/apis/GROUP/VERSION`, None where there are none."""
+    """Return what `/api` and `/apis` tell, a group's kinds for `/api/v1` or `/apis/GROUP/VERSION`; None for others."""
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if path == "/apis":
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": list(_groups(kinds))}
     api_version = path.removeprefix("/apis/").removeprefix("/api/")
     found = list(_resources(kind for kind in kinds if kind.api_version == api_version))
     return {"kind": "APIResourceList", "groupVersion": api_version, "resources": found} if found else None
+
+
+def _groups(kinds: Iterable[Kind]) -> Iterator[dict[str, Any]]:
+    versions: dict[str, list[str]] = {}
+    for kind in kinds:
+        if kind.group and kind.version not in versions.setdefault(kind.group, []):
+            versions[kind.group].append(kind.version)
+    for group, names in versions.items():
+        told = [{"groupVersion": f"{group}/{name}", "version": name} for name in names]
+        yield {"name": group, "versions": told, "preferredVersion": told[0]}
 
 
 def _resources(kinds: Iterable[Kind]) -> Iterator[dict[str, Any]]:

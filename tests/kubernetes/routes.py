@@ -175,31 +175,42 @@ class Api:
         return web.json_response(listed)
 
     async def _watch(self, request: web.Request, at: Address) -> web.StreamResponse:
-        since = int(request.query.get("resourceVersion", 0))
-        matches = _selecting(request)
-        queue: asyncio.Queue[Change | None] = asyncio.Queue()
-        for change in self.store.changes:
-            if change.version > since:
-                queue.put_nowait(change)
-        self.store.watchers.add(queue)
         stream = web.StreamResponse(headers={"Content-Type": "application/json"})
+        queue: asyncio.Queue[Change | None] = asyncio.Queue()
         try:
             await stream.prepare(request)
-            if self.rules.forgotten:
-                self.rules.forgotten = False
-                gone = Said(410, "Expired", f"too old resource version: {since} ({self.store.version})")
-                await stream.write(json.dumps({"type": "ERROR", "object": gone.body}).encode() + b"\n")
+            first = self._first(request, at)
+            self.store.watchers.add(queue)
+            for told in first:
+                await stream.write(json.dumps(told).encode() + b"\n")
+            if first and first[-1]["type"] == "ERROR":
                 return stream
             async with asyncio.timeout(float(request.query.get("timeoutSeconds", 60))):
                 while (change := await queue.get()) is not None:
-                    if change.key[:2] == (at.kind.plural, at.namespace or change.key[1]) and matches(change.object):
-                        line = json.dumps({"type": change.word, "object": change.object})
-                        await stream.write(line.encode() + b"\n")
+                    if _of(change, at) and _selecting(request)(change.object):
+                        told = {"type": change.word, "object": change.object}
+                        await stream.write(json.dumps(told).encode() + b"\n")
         except (TimeoutError, ConnectionResetError):
             pass
         finally:
             self.store.watchers.discard(queue)
         return stream
+
+    def _first(self, request: web.Request, at: Address) -> list[dict[str, Any]]:
+        """Return what a watch tells before anything happens: what is there, or what happened since its version."""
+        since, matches = int(request.query.get("resourceVersion") or 0), _selecting(request)
+        if request.query.get("sendInitialEvents") == "true":
+            held = [each for each in self.store.of(at.kind.plural, at.namespace) if matches(each)]
+            ended = {"k8s.io/initial-events-end": "true"}
+            mark = {"metadata": {"resourceVersion": str(self.store.version), "annotations": ended}}
+            bookmark = {"type": "BOOKMARK", "object": {"apiVersion": at.kind.api_version, "kind": at.kind.kind, **mark}}
+            return [*({"type": "ADDED", "object": each} for each in held), bookmark]
+        if self.rules.forgotten:
+            self.rules.forgotten = False
+            gone = Said(410, "Expired", f"too old resource version: {since} ({self.store.version})")
+            return [{"type": "ERROR", "object": gone.body}]
+        later = (change for change in self.store.changes if change.version > since and _of(change, at))
+        return [{"type": change.word, "object": change.object} for change in later if matches(change.object)]
 
     def _proxied(self, path: str) -> web.Response:
         pod = path.split("/pods/")[1].split("/")[0]
@@ -209,6 +220,10 @@ class Api:
         if pod not in self.rules.metrics:
             raise Said(503, "ServiceUnavailable", "error trying to reach service: connection refused")
         return web.Response(text=self.rules.metrics[pod])
+
+
+def _of(change: Change, at: Address) -> bool:
+    return change.key[:2] == (at.kind.plural, at.namespace or change.key[1])
 
 
 def _selecting(request: web.Request) -> Callable[[Mapping[str, Any]], bool]:

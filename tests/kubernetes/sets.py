@@ -33,7 +33,7 @@ def fraud(version: int = 1, *, image: str = "1.0.0", storage: str | None = None,
         _object(
             "serving.kserve.io/v1alpha1", "ServingRuntime", "headrace-triton", spec={"containers": [{"name": "t"}]}
         ),
-        _object("v1", "ConfigMap", "fraud-transformer", data={"HEADRACE_DEADLINE_MS": "200", **extra}),
+        _object("v1", "ConfigMap", "fraud-transformer", data={"HEADRACE_DEADLINE_MS": "200"} | extra),
         _object("v1", "ServiceAccount", "fraud"),
         pipeline(image),
     ]
