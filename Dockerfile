@@ -9,11 +9,11 @@ RUN python3 -m venv /opt/headrace
 COPY requirements requirements
 # What is installed beyond serving, by the names of the files in requirements, such as "kafka hopsworks".
 ARG EXTRAS=
-# Every package by its version and hash; one that has no wheel is built with the setuptools of build.txt.
-RUN set -f; for name in build serving ${EXTRAS}; do set -- "$@" --requirement "requirements/${name}.txt"; done \
- && /opt/headrace/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes \
-    --requirement requirements/build.txt \
- && /opt/headrace/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-build-isolation "$@"
+# Every package by its version and hash, and no other; one that has no wheel is built with the setuptools of build.txt.
+RUN set -f; for name in serving ${EXTRAS}; do set -- "$@" --requirement "requirements/${name}.txt"; done; \
+    install="/opt/headrace/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --require-hashes" \
+ && ${install} --requirement requirements/build.txt \
+ && ${install} --no-build-isolation "$@"
 COPY pyproject.toml LICENSE README.md ./
 COPY headrace headrace
 COPY feature_pipelines feature_pipelines
@@ -21,7 +21,7 @@ COPY transformer transformer
 COPY predictor predictor
 COPY applications applications
 # The installers stay behind: a running container can fetch and install nothing.
-RUN /opt/headrace/bin/pip install --no-cache-dir --disable-pip-version-check --no-index --no-deps --no-build-isolation . \
+RUN /opt/headrace/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-index --no-deps --no-build-isolation . \
  && /opt/headrace/bin/pip check \
  && /opt/headrace/bin/pip uninstall --yes --quiet setuptools pip
 
