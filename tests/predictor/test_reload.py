@@ -130,7 +130,11 @@ REFUSED = {
     "pickled": (pickled, "code", "model 'small' holds 1/model.pkl, a file that can run code"),
     "unlisted": (lambda d: (d / "notes.txt").write_text("x"), "unlisted", "model 'small' holds notes.txt, which"),
     "lacking": (lambda d: (d / "1" / "model.onnx").unlink(), "incomplete", "model 'small' lacks 1/model.onnx"),
-    "half written": (lambda d: flip(d / "headrace.json", 40), "incomplete", "model 'small' has a headrace.json that"),
+    "half written": (
+        lambda d: flip(d / "headrace.json", 40),
+        "incomplete",
+        "headrace.json of model 'small' is not JSON",
+    ),
     "emptied": (lambda d: (d / "headrace.json").unlink(), "incomplete", "model 'small' has no headrace.json"),
 }
 
