@@ -21,7 +21,7 @@ from headrace.cli.console import DIRECTORY, console, refusals
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def lint(path: Path, crds: Path | None, as_json: bool) -> None:
-    """Look for mistakes in PATH: a kustomization's folder, a YAML file, or a folder of either.
+    """Look for mistakes in PATH: a kustomization's folder, a YAML file, a folder of either, or - for standard input.
 
     Exit code 1 where there are any. Objects are held against the schemas of their kinds, then against the rules that
     `headrace manifests rules` lists.

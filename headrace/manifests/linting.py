@@ -7,18 +7,21 @@ folder without a kustomization is every kustomization below it, one set each, an
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.manifests import core_kinds
-from headrace.manifests.documents import DocumentsUnreadable, Object, read_objects, yaml_files
+from headrace.manifests.documents import DocumentsUnreadable, Object, objects_of, read_objects, yaml_files
 from headrace.manifests.findings import EXCUSE, Finding, Rule, Spot, excuses, finding, found_by
 from headrace.manifests.rendering import KUSTOMIZATIONS, is_component, is_kustomization, render_with_origins
 from headrace.manifests.rulebook import CORE, DEFINED, EXCUSE_UNFOUNDED, RULES
 from headrace.manifests.schemas import Definitions, Fault
 from headrace.manifests.workloads import Manifests
+
+STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,14 @@ class Report:
 
 
 def sets_of(path: Path) -> Iterator[Manifest]:
-    """Yield the sets of objects at a path, each with a name.
+    """Yield the sets of objects at a path, each with a name; `-` is the standard input.
 
     Raises DocumentsUnreadable where there is nothing to look at, RenderFailed, KubectlAbsent.
     """
-    if path.is_file():
+    if str(path) == STDIN:
+        objects = objects_of(sys.stdin.read(), "the standard input")
+        yield Manifest("standard input", objects, {id(each): STDIN for each in objects})
+    elif path.is_file():
         yield _of_files(path.name, [path])
     elif is_kustomization(path):
         yield _rendered(path)

@@ -6,6 +6,7 @@ The settings themselves are read by `headrace.settings`, the very code that the 
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -131,7 +132,7 @@ def flag_refusal(name: str) -> str:
     if name.lstrip("-").replace("-", "_") in (*SETTINGS, "workers"):
         return ""
     try:
-        with contextlib.redirect_stderr(None):
+        with contextlib.redirect_stderr(io.StringIO()):
             read_settings(TransformerSettings, [name], {})
     except SettingsError as wrong:
         return str(wrong)

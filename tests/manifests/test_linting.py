@@ -140,6 +140,12 @@ def test_the_command_ends_with_0_where_nothing_is_found():
     assert (told.exit_code, told.output.splitlines()[0]) == (0, "good.yaml: 11 objects, no findings")
 
 
+def test_the_command_reads_a_render_from_the_standard_input():
+    told = CliRunner().invoke(main, ["manifests", "lint", "-"], input=GOOD.read_text().replace(":0.1.0", ":latest"))
+    assert told.exit_code == 1
+    assert "standard input: 11 objects, 1 finding\n\nInferenceService/fraud  in -" in told.output
+
+
 def test_the_command_tells_machines_in_json(overlay):
     told = json.loads(command("lint", overlay, "--json").stdout)
     (one_set,) = told["sets"]

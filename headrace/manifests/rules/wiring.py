@@ -75,7 +75,9 @@ def _unprobed(containers: list[Container]) -> Iterator[Spot]:
 
 
 def _transformer_probes(manifests: Manifests) -> Iterator[Spot]:
-    return _unprobed([container for _, container in manifests.running("transformer")])
+    ours = [container for _, container in manifests.running("transformer")]
+    theirs = [each for pod in manifests.pods if pod.component == "transformer" for each in pod.main[:1]]
+    return _unprobed(list(dict.fromkeys(ours + theirs)))
 
 
 def _predictor_probes(manifests: Manifests) -> Iterator[Spot]:
