@@ -106,6 +106,7 @@ def _made(
             history.end(made, Outcome.FAILED, failed.reason if isinstance(failed, NotReady) else str(failed))
         raise _taken_back(history, made, former, failed, terms, told) from failed
     except KeyboardInterrupt:
+        told.say(f"interrupted: what was applied stays; headrace manifests rollback {of.name} goes back")
         history.end(made, Outcome.INTERRUPTED, "interrupted before it was ready")
         raise
     ended = history.end(made, Outcome.READY if terms.wait else Outcome.APPLIED)

@@ -18,6 +18,14 @@ from tests.kubernetes.server import StandIn
 Run = Callable[..., Result]
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is on the loopback, whatever lies between this machine and others."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
 @pytest.fixture
 def stand_in(tmp_path: Path) -> Iterator[StandIn]:
     """A running server with the namespaces `default` and `shop`."""

@@ -128,7 +128,8 @@ def test_an_interrupted_release_says_so(apply, manifests, stand_in, monkeypatch)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Wait, "run", interrupted)
-    apply(fraud(1), code=1)
+    said = apply(fraud(1), code=1).output
+    assert "interrupted: what was applied stays; headrace manifests rollback fraud goes back\n" in said
     assert "revision 1, apply, interrupted (interrupted before it was ready)" in manifests("status", "fraud").output
 
 
