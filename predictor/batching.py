@@ -56,10 +56,15 @@ class Batches:
         inline_rows: int = 0,
         observe: Callable[[int, int], None] | None = None,
     ) -> None:
-        self._run, self._threads, self._limits = run, threads, limits
-        self._inline_rows, self._observe = inline_rows, observe
+        self._run, self._threads, self.limits = run, threads, limits
+        self.inline_rows, self._observe = inline_rows, observe
         self._here = _Lane(self._run_here, min(inline_rows, limits.batch_rows), 1, led=True)
         self._aside = _Lane(self._run_aside, limits.batch_rows, threads.runs, led=False)
+
+    @property
+    def runs_at_once(self) -> int:
+        """How many larger runs are made at once."""
+        return self._threads.runs
 
     @property
     def waiting_rows(self) -> int:
@@ -72,14 +77,14 @@ class Batches:
         A request larger than the queue is taken where nothing waits: else it could never be answered.
         """
         rows, waiting = len(features), self.waiting_rows
-        if waiting and waiting + rows > self._limits.queue_rows:
+        if waiting and waiting + rows > self.limits.queue_rows:
             raise Overloaded(
                 f"{waiting} rows wait for a run and {rows} more were asked for, "
-                f"needs at most {self._limits.queue_rows}: try later"
+                f"needs at most {self.limits.queue_rows}: try later"
             )
-        if rows > self._inline_rows:
+        if rows > self.inline_rows:
             return await self._aside.join(features, wanted)
-        if self._limits.batch_rows <= 1:
+        if self.limits.batch_rows <= 1:
             return await self._run_here(features, wanted, 1)
         return await self._here.join(features, wanted)
 

@@ -106,12 +106,15 @@ class Runs:
     ) -> OnnxServable:
         """Return a version that agrees with its manifest and has run; raises ModelRefused."""
         threads = self.threads or 1
-        runtime = _opened(manifest, model, name, threads)
-        inline_rows, large = self._measured(runtime)
-        if self.threads is None and large and self.cores > 1:
-            threads = self.cores
+        try:
             runtime = _opened(manifest, model, name, threads)
-            inline_rows, _ = self._measured(runtime)
+            inline_rows, large = self._measured(runtime)
+            if self.threads is None and large and self.cores > 1:
+                threads = self.cores
+                runtime = _opened(manifest, model, name, threads)
+                inline_rows, _ = self._measured(runtime)
+        except (RuntimeRefused, RunFailed) as wrong:
+            raise ModelRefused(f"model {name!r} cannot be run: {wrong}") from wrong
         aside = Threads(self.pool, max(1, self.cores // threads))
         batches = Batches(runtime.run, aside, self.limits, inline_rows=inline_rows, observe=observe)
         return OnnxServable(manifest, runtime, batches)
@@ -147,12 +150,9 @@ def directory_of(repository: Path | str, name: str) -> Path:
 
 
 def _opened(manifest: Manifest, model: bytes, name: str, threads: int) -> Runtime:
-    try:
-        runtime = Runtime.of(model, threads)
-        _agree(manifest, runtime, name)
-        runtime.run(np.zeros((1, runtime.width), dtype=np.float32))  # the first run of a session is its slowest
-    except (RuntimeRefused, RunFailed) as wrong:
-        raise ModelRefused(f"model {name!r} cannot be run: {wrong}") from wrong
+    runtime = Runtime.of(model, threads)
+    _agree(manifest, runtime, name)
+    runtime.run(np.zeros((1, runtime.width), dtype=np.float32))  # the first run of a session is its slowest
     return runtime
 
 

@@ -65,6 +65,8 @@ def command(
         number = max(verified(model).manifest.versions)
         doing.result = f"version {number}, judged on {found.rows:,} rows, {found.positive:,} of them positive"
     console.print(_table(found, which, number))
+    if kind == "int8" and (accelerator := verified(model).manifest.serving.accelerator):
+        console.print(f"{model.name} is served with {accelerator}: its int8 variant is for processors", soft_wrap=True)
 
 
 def _table(found: Comparison, which: str, number: int) -> Table:

@@ -73,6 +73,9 @@ def test_a_new_version_is_served_from_the_next_request_on(repository, watching):
     assert score(found.model, "1") == before
     assert said == ["predictor: 'small' now answers by version 2\n"]
     assert b'headrace_model_version{model_name="small",production="true",version="2"} 1.0' in found.metrics.text()
+    write_version(repository, 2.0)
+    assert looked(found)
+    assert b'production="true",version="2"' not in found.metrics.text()
 
 
 def test_while_the_directory_is_the_same_nothing_is_read(watching):

@@ -1,0 +1,101 @@
+"""How a model is run: what is small is measured, large models get all cores, and what fails is told apart."""
+
+import asyncio
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from headrace.open_inference import InferRequest, PredictorFailed, Tensor
+from predictor.batching import Limits
+from predictor.repository import ModelRefused, read_model, write_model
+from predictor.rewriting import step
+from predictor.server import Runs, load
+from tests.predictor.test_rewriting import WIDTH, model_of, numbers
+
+
+def clock_of(one, many):
+    """A clock by which a run of one row takes `one` seconds and a larger one `many`."""
+    now = itertools.accumulate(itertools.cycle([0.0, one, 0.0, one, 0.0, one, 0.0, many, 0.0, many, 0.0, many]))
+    return lambda: next(now)
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+
+
+def opened(repository, pool, **how):
+    manifest, model = read_model(repository / "small")
+    return Runs(pool, **how).open(manifest, model, "small")
+
+
+@pytest.mark.parametrize(
+    ("one", "many", "rows"),
+    [
+        (0.0001, 0.0001 + 255 * 1e-6, 401),  # 0.4 ms are left for rows of a microsecond
+        (0.0001, 0.0001, 3277),  # rows that cost nothing are not run on the event loop without end
+        (0.0006, 1.0, 0),
+    ],
+)
+def test_as_many_rows_are_small_as_take_half_a_millisecond(published, pool, one, many, rows):
+    found = opened(published, pool, clock=clock_of(one, many))
+    assert found.batches.inline_rows == rows
+
+
+@pytest.mark.parametrize(
+    ("threads", "many", "runs"),
+    [(None, 0.001, 8), (None, 0.02, 1), (2, 0.02, 4), (1, 0.02, 8), (16, 0.001, 1)],
+)
+def test_a_small_model_runs_side_by_side_and_a_large_one_on_all_cores(published, pool, threads, many, runs):
+    found = opened(published, pool, cores=8, threads=threads, clock=clock_of(0.0001, many))
+    assert found.batches.runs_at_once == runs
+
+
+def put(repository, model):
+    whole = onnx.load_from_string(model)
+    whole.metadata_props.add(key="headrace_fingerprint", value="f")
+    columns = [{"name": f"c{at}"} for at in range(WIDTH)]
+    write_model(repository, "m", whole.SerializeToString(), fingerprint="f", columns=columns, outputs=["p"])
+    return repository
+
+
+def test_a_model_that_runs_one_row_alone_is_refused(tmp_path):
+    nodes = [
+        step("Reshape", ["features", "shape"], ["a"]),
+        helper.make_node("ReduceSum", ["a", "one"], ["p"], keepdims=0),
+    ]
+    put(tmp_path, model_of(nodes, {"shape": np.array([1, WIDTH]), "one": np.array([1])}))
+    said = "model 'm' cannot be run: ONNX Runtime failed with .+ on 256 rows"
+    with pytest.raises(ModelRefused, match=said):
+        load(tmp_path, "m")
+
+
+def test_a_run_that_fails_is_the_predictors_fault_and_says_nothing_of_the_features(tmp_path):
+    nodes = [
+        helper.make_node("Gather", ["features", "first"], ["a"], axis=1),
+        helper.make_node("Cast", ["a"], ["b"], to=7),
+        step("Gather", ["table", "b"], ["p"]),
+    ]
+    put(tmp_path, model_of(nodes, {"first": np.array(0), "table": numbers(3)}))
+    servable = load(tmp_path, "m")
+
+    def ask(value):
+        rows = np.full((1, WIDTH), value, dtype=np.float32)
+        return asyncio.run(servable.infer(InferRequest("m", inputs={"features": Tensor.of("features", rows)}), 1e9))
+
+    assert ask(2).output("p").shape == (1, 1)
+    with pytest.raises(PredictorFailed) as failed:
+        ask(4711)
+    assert failed.value.message.startswith("model 'm' could not be run: ONNX Runtime failed with ")
+    assert "4711" not in failed.value.message
+    assert failed.value.http_status == 502
+
+
+def test_limits_are_the_servers(published, pool):
+    found = opened(published, pool, limits=Limits(7, 9))
+    assert found.batches.limits == Limits(7, 9)
