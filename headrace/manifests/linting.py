@@ -58,6 +58,8 @@ def sets_of(path: Path) -> Iterator[Manifest]:
         yield Manifest("standard input", objects, {id(each): STDIN for each in objects})
     elif path.is_file():
         yield _of_files(path.name, [path])
+    elif is_component(path):
+        raise DocumentsUnreadable(f"{path} is a component, a difference to others: look at an overlay that lists it")
     elif is_kustomization(path):
         yield _rendered(path)
     elif path.is_dir():

@@ -25,7 +25,7 @@ def given(changes):
 def test_settings_come_from_configmaps_variables_and_flags():
     settings = given({}).settings
     assert (settings.store, settings.drain_s, settings.deadline_ms) == ("hopsworks://", 15.0, 50.0)
-    assert settings.predictor_host == "fraud-predictor:9000"
+    assert settings.predictor_host == "fraud-predictor:8000"
 
 
 def test_a_flag_wins_over_a_variable_and_a_variable_over_a_configmap():

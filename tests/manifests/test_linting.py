@@ -75,6 +75,12 @@ def test_where_nothing_is_there_is_nothing_to_look_at(tmp_path, made, said):
         list(sets_of(tmp_path / "empty"))
 
 
+def test_a_component_is_looked_at_where_it_is_used(tmp_path):
+    (tmp_path / "kustomization.yaml").write_text("apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n")
+    with pytest.raises(DocumentsUnreadable, match=r"is a component, .* look at an overlay that lists it"):
+        list(sets_of(tmp_path))
+
+
 def test_a_finding_says_where_what_why_and_the_fix():
     objects = good()
     plant(one(objects, "InferenceService/fraud"), {"spec/transformer/containers/0/image": IMAGE})

@@ -22,6 +22,7 @@ NOT_THERE = {
     "implicit-torchserve",
     "grpc-port-first",  # the predictor is asked by REST
     "predictor-host-port",
+    "predictor-port-protocol",
     "env-twice",  # its variables are in a ConfigMap
     "scale-idle",  # KEDA scales
     "triton-api-open",  # its arguments are in another order

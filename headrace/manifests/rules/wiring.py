@@ -1,4 +1,4 @@
-"""How transformer and predictor are wired: ports, protocols, probes, and who waits how long at the end."""
+"""How transformer and predictor are wired: ports, protocols, and who waits how long at the end."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from headrace.manifests.objects import look, mapping, name_of, namespace_of, tex
 from headrace.manifests.settings import Given, given_to
 from headrace.manifests.workloads import COMPONENTS, Container, Manifests, Pod, mode_of
 
-_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-_READY, _LIVE = "/v2/health/ready", "/v2/health/live"
-_WANTED = {"readinessProbe": (_READY,), "livenessProbe": (_LIVE,), "startupProbe": (_READY, _LIVE)}
-_MODELS = ("predictor", "triton")
-_SERVERS = ("transformer", *_MODELS)
+_SERVERS = ("transformer", "predictor", "triton")
 _GRACE_S = 30.0  # Kubernetes' own, where a pod says nothing
 _TRITON_EXIT_S = 30.0
 
@@ -68,44 +64,6 @@ def _concurrency(manifests: Manifests) -> Iterator[Spot]:
                 yield service, f"spec.{component}.containerConcurrency", f"containerConcurrency is {said}"
 
 
-def _unprobed(containers: list[Container]) -> Iterator[Spot]:
-    for container in containers:
-        if absent := [probe for probe in _PROBES if not container.spec.get(probe)]:
-            yield container.owner, container.path, f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} absent"
-
-
-def _transformer_probes(manifests: Manifests) -> Iterator[Spot]:
-    ours = [container for _, container in manifests.running("transformer")]
-    theirs = [each for pod in manifests.pods if pod.component == "transformer" for each in pod.main[:1]]
-    return _unprobed(list(dict.fromkeys(ours + theirs)))
-
-
-def _predictor_probes(manifests: Manifests) -> Iterator[Spot]:
-    pods = [pod for pod in manifests.pods if pod.component == "predictor"]
-    served = [each for pod in pods for each in pod.main if each.name == "kserve-container" or each.program in _MODELS]
-    return _unprobed(list(dict.fromkeys(served)))
-
-
-def _probe_paths(manifests: Manifests) -> Iterator[Spot]:
-    for _, container in manifests.running(*_SERVERS):
-        for probe, paths in _WANTED.items():
-            said = mapping(container.spec.get(probe))
-            path = look(said, "httpGet.path")
-            asks = f"it asks {path}" if path else "it asks no HTTP path"
-            if said and path not in paths and not (container.program == "triton" and "grpc" in said):
-                yield container.owner, f"{container.path}.{probe}", f"{asks}, needs {' or '.join(paths)}"
-
-
-def _probe_ports(manifests: Manifests) -> Iterator[Spot]:
-    for container in manifests.containers:
-        listed = [str(each) for port in container.ports for each in (port.get("containerPort"), port.get("name"))]
-        for probe in _PROBES:
-            for how in ("httpGet", "tcpSocket", "grpc"):
-                said = look(container.spec, f"{probe}.{how}.port")
-                if said is not None and listed and str(said) not in listed:
-                    yield container.owner, f"{container.path}.{probe}.{how}.port", f"the port is {said}, not one listed"
-
-
 def _host_port(manifests: Manifests) -> Iterator[Spot]:
     for pod, container in manifests.running("transformer"):
         given = given_to(manifests, container)
@@ -114,6 +72,24 @@ def _host_port(manifests: Manifests) -> Iterator[Spot]:
         known = "predictor_host" in given.places or not pod.component
         if known and not re.search(r":\d+$", bare) and _headless(manifests, pod, host, bare):
             yield *given.where("predictor_host"), f"it is {host}, without a port"
+
+
+def _protocol(manifests: Manifests) -> Iterator[Spot]:
+    for pod, container in manifests.running("transformer"):
+        given = given_to(manifests, container)
+        port = re.search(r":(\d+)/?$", given.settings.predictor_host) if "predictor_host" in given.places else None
+        for served in _asked(manifests, pod):
+            ports = [each for each in served.ports if not port or str(each.get("containerPort")) == port[1]]
+            if ports and str(ports[0].get("name", "")).startswith(("h2c", "grpc")):
+                reached = f"port {port[1]}" if port else "the Service's port, which leads to the first,"
+                yield *given.where("predictor_host"), f"{reached} is the predictor's gRPC, the transformer asks by REST"
+
+
+def _asked(manifests: Manifests, pod: Pod) -> list[Container]:
+    if pod.component != "transformer" or mode_of(pod.owner) == "Knative":
+        return []
+    own = [each for each in manifests.pods if each.owner is pod.owner and each.path == "spec.predictor"]
+    return [each for one in own for each in one.main if each.name == "kserve-container"]
 
 
 def _headless(manifests: Manifests, pod: Pod, host: str, bare: str) -> bool:
@@ -205,34 +181,16 @@ RULES = (
         "take it out; bound replicas instead",
     ),
     Rule(
-        "transformer-probes",
-        _transformer_probes,
-        "without them Kubernetes sends requests before features and model are there, or keeps a dead process",
-        f"give it startup and readiness probes on {_READY} and a liveness probe on {_LIVE}",
-    ),
-    Rule(
-        "predictor-probes",
-        _predictor_probes,
-        "KServe's default only tries whether the first port is open, which it is before the model is loaded",
-        f"give it startup and readiness probes on {_READY} and a liveness probe on {_LIVE}",
-    ),
-    Rule(
-        "probe-path",
-        _probe_paths,
-        "readiness elsewhere says nothing of features and model; liveness on readiness restarts all when a store fails",
-        f"ask {_READY} for startup and readiness, {_LIVE} for liveness",
-    ),
-    Rule(
-        "probe-port",
-        _probe_ports,
-        "the probe fails for ever, and the pod never gets ready",
-        "ask a port that is listed",
-    ),
-    Rule(
         "predictor-host-port",
         _host_port,
         "a headless Service maps no ports: the transformer would call port 80 of a pod, where nothing listens",
         "name the pod's own port: --predictor_host=<service>:9000",
+    ),
+    Rule(
+        "predictor-port-protocol",
+        _protocol,
+        "every request of the transformer fails: it speaks HTTP to a port that speaks gRPC",
+        "list the predictor's HTTP port first (protocolVersion v2), or name it: --predictor_host=<service>:8000",
     ),
     Rule(
         "drain-short",
