@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: How `diff` ends where something differs; click ends with 2 where it was asked wrongly.
 DIFFERS = 3
-_SIGNS = {"create": ("+", "green"), "change": ("~", "yellow"), "same": ("=", "dim")}
+_SIGNS = {"create": ("+", "green"), "change": ("~", "yellow"), "same": ("~", "yellow")}
 _TARGET = click.argument("target", type=click.Path(path_type=Path))
 _NAME = click.option("--name", help="What the set is called; its InferenceService's name otherwise.")
 _RELEASE = (
@@ -61,11 +61,9 @@ def diff(target: Path, name: str | None, brief: bool, **access: Any) -> None:
         of = Set.of(objects_at(target), cluster, name, access["namespace"])
         changes = planned(of)
         for change in changes:
+            show(change)
             if not brief:
-                show(change)
                 console.print(_coloured(change.diff), soft_wrap=True, end="")
-            elif _differs(change):
-                show(change)
         gone = list(left_over(of, Revisions(of.cluster, of.name)))
         refuse([change for change in changes if change.refused], force=True)
     _show_left_over(gone)
@@ -148,7 +146,9 @@ def objects_at(target: Path) -> list[Object]:
 
 
 def show(change: Change) -> None:
-    """Print one object and what is done to it."""
+    """Print one object and what is done to it; nothing where it stays as it is."""
+    if not _differs(change):
+        return
     sign, style = _SIGNS[change.action.value]
     held = "".join(f"; {field.field} is set by {field.manager}" for field in change.owned)
     console.print(Text(f"{sign} {change.ref}{held}", style=style), soft_wrap=True)

@@ -74,7 +74,8 @@ def reasons(cluster: Cluster, ref: Ref, of: Object | None, said: str) -> list[st
     lines = [said]
     if of is not None:
         pods = below(cluster, of).pods
-        lines += [*troubles(pods), *unscheduled(pods), next(_logs(pods), "")]
+        told = (*troubles(pods), *unscheduled(pods), next(_logs(pods), ""))
+        lines += [each for each in told if each not in said]
     lines += [f"event: {event}" for event in _warnings(cluster.at_home(ref.namespace or cluster.home), ref.name)]
     return list(dict.fromkeys(filter(None, lines)))[:_LINES_SHOWN]
 
