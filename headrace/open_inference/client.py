@@ -27,15 +27,15 @@ _DEADLINE = "headrace-deadline-ms"
 _KEEP_ALIVE_S = 30.0
 #: How long questions about the model may take; inference has its own deadline.
 _ASK_S = 5.0
-#: How Triton, which is ready all the same, begins to refuse with a 503 what its queue has no room for.
-_QUEUE_FULL = "maximum queue size"
+#: How Triton, which is ready all the same, refuses with a 503 what its queue has no room or no time for.
+_NO_ROOM = ("Exceeds maximum queue size", "Request timeout expired")
 
 
 class PredictorClient:
     """Asks one model of a v2 server, such as Triton or our own predictor.
 
     Failures are the errors of this package: NotReady when the server cannot be reached or says
-    503, Overloaded when it says 429 or that its queue is full, DeadlinePassed when it is late, PredictorFailed
+    503, Overloaded when it says 429 or that it has no room, DeadlinePassed when it is late, PredictorFailed
     for any other error and for an answer that is none. A connection that breaks is tried once more.
     """
 
@@ -168,7 +168,7 @@ class PredictorClient:
         match status:
             case 429:
                 return Overloaded(reason)
-            case 503 if _QUEUE_FULL in reason:
+            case 503 if any(said in reason for said in _NO_ROOM):
                 return Overloaded(reason)
             case 503:
                 return NotReady(reason)

@@ -13,10 +13,9 @@ import argparse
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from predictor.local_triton.cache import cache_folder
@@ -94,8 +93,7 @@ def _copied(repository: Path, names: Sequence[str], run: Run) -> Path:
 
 def _watch(triton: Triton, parent: int) -> int:
     while os.getppid() == parent:
-        with suppress(subprocess.TimeoutExpired):
-            raise TritonFailed(f"Triton ended with code {triton.process.wait(_LOOK_S)}: {triton.reason()}")
+        triton.watch(_LOOK_S)
     return 0
 
 

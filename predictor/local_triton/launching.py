@@ -67,6 +67,7 @@ class Triton:
     process: subprocess.Popen[bytes]
     ports: Ports
     complaints: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    _models: set[int] = field(default_factory=set)
 
     def wait_ready(self) -> None:
         """Wait until every model is ready; raises TritonFailed with what Triton complained of."""
@@ -77,6 +78,14 @@ class Triton:
             with suppress(subprocess.TimeoutExpired):
                 code = self.process.wait(_LOOK_S)
                 raise TritonFailed(f"Triton ended with code {code} before it was ready: {self.reason()}")
+
+    def watch(self, seconds: float) -> None:
+        """Wait so long; raises TritonFailed where Triton or the process of a model has ended, or ends meanwhile."""
+        self._models = self._models or _children(self.process.pid)
+        with suppress(subprocess.TimeoutExpired):
+            raise TritonFailed(f"Triton ended with code {self.process.wait(seconds)}: {self.reason()}")
+        if any(_parent(model) != self.process.pid for model in self._models):
+            raise TritonFailed("the process of a model ended, and Triton starts no other: needs a new start")
 
     def reason(self) -> str:
         """Return the complaint that tells most: why a model could not be loaded, else the last."""
@@ -179,6 +188,19 @@ def _backends(server: Path, into: Path) -> Path:
     for name in BACKENDS:  # copied: the embedded Python writes bytecode beside them
         shutil.copytree(Path(backends.__path__[0], name), into / name)
     return into
+
+
+def _children(pid: int) -> set[int]:
+    processes = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
+    return {process for process in processes if _parent(process) == pid}
+
+
+def _parent(pid: int) -> int:
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return 0
+    return 0 if state == "Z" else int(parent)
 
 
 def _end_with_parent() -> None:

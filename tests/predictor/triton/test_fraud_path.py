@@ -92,6 +92,16 @@ def test_requests_are_run_together_and_those_without_room_told_to_come_later(gro
         assert after["largest"] == 4
         assert infer(transformer.http, asked(1)).status == 200
         assert ask(transformer.http, "GET", "/v2/health/ready").status == 200
+        a_killed_model_ends_it(predictor)
+
+
+def a_killed_model_ends_it(running: Server) -> None:
+    """Triton would answer every request with an error from then on, and stay ready."""
+    (model,) = below(tritonserver(running))
+    os.kill(model, signal.SIGKILL)
+    assert running.process.wait(20) == 2
+    last = running.log.read_text().splitlines()[-1]
+    assert last == "predictor: the process of a model ended, and Triton starts no other: needs a new start"
 
 
 def together(address: str, callers: int) -> list[Said]:
