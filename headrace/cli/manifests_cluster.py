@@ -24,6 +24,12 @@ DIFFERS = 3
 _SIGNS = {"create": ("+", "green"), "change": ("~", "yellow"), "same": ("~", "yellow")}
 _TARGET = click.argument("target", type=click.Path(path_type=Path))
 _NAME = click.option("--name", help="What the set is called; its InferenceService's name otherwise.")
+_WITHOUT = click.option(
+    "--without",
+    multiple=True,
+    metavar="KIND",
+    help="Leave out objects of a kind, which others make: Namespace, say; may be given again.",
+)
 _RELEASE = (
     click.option("--timeout", "timeout_s", type=click.FloatRange(0), default=600.0, show_default=True,
                  help="Seconds to wait for all to be ready."),
@@ -47,9 +53,10 @@ def released(command: Any) -> Any:
 @click.command("diff")
 @_TARGET
 @_NAME
+@_WITHOUT
 @click.option("--brief", is_flag=True, help="Show which objects differ, not in what.")
 @in_kubernetes
-def diff(target: Path, name: str | None, brief: bool, **access: Any) -> None:
+def diff(target: Path, name: str | None, without: tuple[str, ...], brief: bool, **access: Any) -> None:
     """Show what applying TARGET, an overlay's folder or a rendered file, would change; change nothing.
 
     Ends with 0 where nothing differs, with 3 where something does, with 1 where the cluster would refuse it.
@@ -58,7 +65,7 @@ def diff(target: Path, name: str | None, brief: bool, **access: Any) -> None:
     from headrace.manifests.revisions import Revisions
 
     with connected(**access) as cluster:
-        of = Set.of(objects_at(target), cluster, name, access["namespace"])
+        of = Set.of(objects_at(target, without), cluster, name, access["namespace"])
         changes = planned(of)
         for change in changes:
             show(change)
@@ -75,6 +82,7 @@ def diff(target: Path, name: str | None, brief: bool, **access: Any) -> None:
 @click.command("apply")
 @_TARGET
 @_NAME
+@_WITHOUT
 @click.option("--dry-run", is_flag=True, help="Let the cluster check all of it, and change nothing.")
 @click.option(
     "--rollback-on-failure/--no-rollback-on-failure",
@@ -85,7 +93,9 @@ def diff(target: Path, name: str | None, brief: bool, **access: Any) -> None:
 )
 @released
 @in_kubernetes
-def apply(target: Path, name: str | None, dry_run: bool, roll_back: bool, **options: Any) -> None:
+def apply(
+    target: Path, name: str | None, without: tuple[str, ...], dry_run: bool, roll_back: bool, **options: Any
+) -> None:
     """Make a cluster have TARGET, an overlay's folder or a rendered file, and wait until it is ready.
 
     The cluster checks every object before the first is applied. What was applied is kept as a revision.
@@ -95,7 +105,7 @@ def apply(target: Path, name: str | None, dry_run: bool, roll_back: bool, **opti
 
     terms, access = _terms(roll_back=roll_back, **options)
     with connected(**access) as cluster:
-        of = Set.of(objects_at(target), cluster, name, access["namespace"])
+        of = Set.of(objects_at(target, without), cluster, name, access["namespace"])
         console.print(f"applying {of.name}: {_counted(len(of.objects), 'object')} to {of.cluster}", soft_wrap=True)
         if dry_run:
             changes = planned(of)
@@ -132,17 +142,24 @@ def rollback(name: str, to: int | None, **options: Any) -> None:
     _show_end(done, name, terms)
 
 
-def objects_at(target: Path) -> list[Object]:
+def objects_at(target: Path, without: Sequence[str] = ()) -> list[Object]:
     """Return the objects of a kustomization's folder, of a rendered file, or of standard input for `-`.
 
-    Raises RenderFailed, KubectlAbsent and DocumentsUnreadable.
+    Those of the kinds in `without` are left out. Raises RenderFailed, KubectlAbsent and DocumentsUnreadable, and
+    ValueError where there is no object of such a kind.
     """
     from headrace.manifests.documents import objects_of, read_objects
     from headrace.manifests.rendering import render
 
     if str(target) == "-":
-        return objects_of(sys.stdin.read(), "standard input")
-    return render(target) if target.is_dir() else read_objects(target)
+        found = objects_of(sys.stdin.read(), "standard input")
+    else:
+        found = render(target) if target.is_dir() else read_objects(target)
+    kinds = {each["kind"] for each in found}
+    if unknown := set(without) - kinds:
+        known = ", ".join(sorted(kinds))
+        raise ValueError(f"--without is {min(unknown)}, {target} has no such kind: it has {known}")
+    return [each for each in found if each["kind"] not in without]
 
 
 def show(change: Change) -> None:

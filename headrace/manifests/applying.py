@@ -126,4 +126,6 @@ def _planned(cluster: Cluster, wanted: Object, coming: frozenset[tuple[str, str]
     try:
         return compared(cluster, wanted, coming)
     except Forbidden as forbidden:
-        return Change(ref_of(wanted), Action.CHANGE, wanted, refused=str(forbidden))
+        ref = _resolved(cluster, ref_of(wanted)) or ref_of(wanted)
+        other = f"; or leave it to others by --without {ref.kind}" if ref.namespace is None else ""
+        return Change(ref, Action.CHANGE, wanted, refused=f"{forbidden}{other}")

@@ -197,3 +197,14 @@ def test_a_set_may_bring_the_definition_of_a_kind(apply, manifests, rendered, st
         "knows no Mill of headrace.dev/v2"
         in apply([{**mill, "apiVersion": "headrace.dev/v2"}, *fraud()], code=1).output
     )
+
+
+def test_what_others_make_may_be_left_out(apply, stand_in):
+    brought = [namespace("shop"), *fraud()]
+    stand_in.rules.forbidden = {("get", "namespaces"), ("patch", "namespaces")}
+    said = apply(brought, code=1).output
+    rule = 'apiGroups: [""], resources: ["namespaces"], verbs: ["get"]'
+    assert f"it needs a ClusterRole with the rule {{{rule}}}; or leave it to others by --without Namespace\n" in said
+    assert "fraud is ready" in apply(brought, "--without", "Namespace").output
+    said = apply(brought, "--without", "Service", code=1).output
+    assert "rendered.yaml has no such kind: it has ConfigMap, Deployment, InferenceService, Namespace" in said
