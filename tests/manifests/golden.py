@@ -38,7 +38,9 @@ COMBINATIONS = (
     ("kafka",),
     ("hopsworks-secrets", "kafka"),
     ("spark-pipeline",),
+    ("spark-pipeline", "hopsworks-secrets", "kafka"),
     ("flink-pipeline",),
+    ("flink-pipeline", "hopsworks-secrets"),
     ("model-cache",),
 )
 

@@ -77,7 +77,7 @@ def test_spark_runs_the_command_in_a_restricted_pod_and_keeps_the_store():
 
 
 def test_flink_runs_the_entry_point_that_the_engines_page_describes():
-    objects = combined(("flink-pipeline",))
+    objects = combined(("flink-pipeline", "hopsworks-secrets"))
     deployment = one(objects, "FlinkDeployment", "fraud-pipeline-payments")
     spec, told = deployment["spec"], MANIFESTS.with_name("docs").joinpath("engines.md").read_text("utf-8")
     assert deployment["apiVersion"] == "flink.apache.org/v1beta1"

@@ -79,3 +79,10 @@ def test_the_overlay_that_it_shows_renders(tmp_path):
     (service,) = [each for each in render(folder) if each["kind"] == "InferenceService"]
     assert service["spec"]["canary"][0]["trafficPercent"] == 10
     assert service["metadata"]["namespace"] == "headrace"
+
+
+def test_the_counts_of_objects_it_shows_are_those_there_are():
+    shown = re.findall(r"^(manifests/\S+): (\d+) objects, no findings$", TEXT, re.MULTILINE)
+    assert len(shown) == 2
+    for folder, count in shown:
+        assert len(whole(folder.removeprefix("manifests/"))) == int(count), folder
