@@ -88,6 +88,7 @@ def test_the_cluster_engines_are_given_jobs_that_they_know():
     spark = one(combined(("spark-pipeline",)), "SparkApplication", "fraud-pipeline-payments")["spec"]
     given = taken(spark["arguments"]).params
     assert (given["engine"], str(given["store"])) == ("spark", "/store")
-    (data,) = [each["data"] for each in combined(("flink-pipeline", "hopsworks-secrets")) if "flink-payments-" in each["metadata"]["name"]]
+    flink = combined(("flink-pipeline", "hopsworks-secrets"))
+    (data,) = [each["data"] for each in flink if "flink-payments-" in each["metadata"]["name"]]
     flow = Plan(job_of(data["job.json"]), "").flow()
     assert flow.stream.name == "payments"
