@@ -23,6 +23,11 @@ PREFIX = "HEADRACE_"
 KAFKA_PREFIX = "HEADRACE_KAFKA_"
 #: Variables of the command and of the tests, which start servers in their own environment.
 OF_OTHERS = ("HEADRACE_KUBECTL", "HEADRACE_SPECS", "HEADRACE_CI_ENGINES")
+#: Variables of commands and tests that run on the same machine: no setting of a server.
+_OF_COMMANDS = frozenset(
+    PREFIX + name
+    for name in ("CACHE", "CI_ENGINES", "FLINK_PYTHON", "KUBECTL", "SIGNING_PASSWORD", "SPECS", "TORCHSERVE")
+)
 #: What Kubernetes puts into every container for a Service whose name begins with `headrace`.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 FILE = "HEADRACE_SETTINGS"
@@ -118,7 +123,7 @@ def _of_file(path: str | None) -> dict[str, Any]:
 
 
 def _of_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    names = (name for name in environment if name.startswith(PREFIX) and name != FILE)
+    names = (name for name in environment if name.startswith(PREFIX) and name != FILE and name not in _OF_COMMANDS)
     return {
         name.removeprefix(PREFIX).lower(): environment[name]
         for name in names

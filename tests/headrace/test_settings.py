@@ -133,3 +133,8 @@ def test_what_kubernetes_says_of_its_services_is_no_setting():
     assert read_settings(TransformerSettings, [], links).http_port == 9000
     with pytest.raises(SettingsError, match="'htp_port', which is unknown; did you mean 'http_port'"):
         read_settings(TransformerSettings, [], {"HEADRACE_HTP_PORT": "9000"})
+
+
+@pytest.mark.parametrize("name", ["HEADRACE_CACHE", "HEADRACE_FLINK_PYTHON", "HEADRACE_KUBECTL", "HEADRACE_SPECS"])
+def test_what_commands_of_the_same_machine_are_told_is_no_setting(name):
+    assert read_settings(TransformerSettings, [], {name: "there"}) == TransformerSettings()
