@@ -3,6 +3,9 @@
 The variant is made with rows of the past and judged on later ones that have labels: size of the file, time of
 a run of one row and of many on this processor, and average precision, each before and after. One that loses
 more average precision than is allowed is refused, and nothing is written. The version it was made of stays.
+Where no rows are at hand they are drawn from the model's reference histograms, each column by itself, and are
+positive as often as the model says: that tells whether the variant ranks as the model does, not whether either
+is right.
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ from sklearn.metrics import average_precision_score
 
 from headrace.runtime import Runtime
 from predictor.quantising import to_fp16, to_int8
+from predictor.reference import rows_like
 from predictor.repository import Manifest, ModelRefused, Which, read_model, write_model
 
 KINDS = ("int8", "fp16")
 BATCHES = (1, 256)
 ALLOWED_LOSS = 0.005
 CALIBRATED_ON = 20_000  # rows that ranges are measured on
+DRAWN = 50_000  # rows, where none are given
 JUDGED_ON = 0.2  # the last part of the rows
 _TURNS, _MIDDLE = 200, 20  # runs of each side, and the percentile of their times: above it others were in the way
 
@@ -79,10 +84,25 @@ class Rows:
         return np.ascontiguousarray(self.matrix[: self.split : max(1, self.split // CALIBRATED_ON)])
 
 
+def drawn_rows(manifest: Manifest, model: bytes, seed: int = 0) -> Rows:
+    """Return rows that look like the reference, labelled by chance as the model says; ModelRefused where it cannot."""
+    absent = [name for name in manifest.column_names if name not in manifest.reference]
+    if absent:
+        raise ModelRefused(f"model {manifest.name!r} has no reference histogram of {', '.join(absent)}, needs rows")
+    matrix = rows_like(manifest.reference, manifest.column_names, DRAWN, seed)
+    scores = next(iter(Runtime.of(model).run(matrix).values())).reshape(-1)
+    if scores.min() < 0 or scores.max() > 1:
+        raise ModelRefused(
+            f"model {manifest.name!r} answers {scores.min():.3g} to {scores.max():.3g}, which are no "
+            "probabilities to draw labels by, needs rows with labels"
+        )
+    return Rows(matrix, (np.random.default_rng(seed).random(DRAWN) < scores).astype(np.int8))
+
+
 def optimise(
     directory: Path | str,
     kind: str,
-    rows: Rows,
+    rows: Rows | None = None,
     *,
     which: Which = None,
     allowed_loss: float = ALLOWED_LOSS,
@@ -91,11 +111,12 @@ def optimise(
 ) -> Comparison:
     """Write a variant of a version as the model's next one, candidate unless promoted; return how they compare.
 
-    Raises ModelRefused for a model that is not whole or cannot be made smaller, for rows that cannot judge, and
-    for a variant that loses more average precision than allowed: then nothing is written.
+    Without rows they are drawn. Raises ModelRefused for a model that is not whole or cannot be made smaller, for
+    rows that cannot judge, and for a variant that loses more average precision than allowed: then nothing is written.
     """
     directory = Path(directory)
     manifest, model = read_model(directory, version=which)
+    rows = drawn_rows(manifest, model) if rows is None else rows
     judged = rows.labels[rows.split :]
     if rows.matrix.shape[1] != len(manifest.columns) or not 0 < judged.sum() < judged.size:
         raise ModelRefused(

@@ -13,6 +13,7 @@ from headrace.application import Application
 from headrace.cli.console import APP, DIRECTORY, FILE, console, refusals, step
 from headrace.cli.model_versions import KEY, refused
 from headrace.cli.train import training_rows
+from predictor.repository import read_manifest
 from predictor.verified import verified
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 @click.argument("model", type=DIRECTORY)
 @click.option("--int8", "kind", flag_value="int8", help="Large products in eight bits: smaller and faster.")
 @click.option("--fp16", "kind", flag_value="fp16", help="Weights kept in sixteen bits: half the size, as fast.")
-@click.option("--app", required=True, type=APP, help="The application whose model it is.")
-@click.option("--data", required=True, type=FILE, help="A frame with the label; its last fifth in time judges.")
+@click.option("--app", type=APP, help="The application whose model it is; needed for --data.")
+@click.option("--data", type=FILE, help="A frame with the label; its last fifth in time judges.")
 @click.option("--version", "which", default="production", show_default=True, help="The version it is made of.")
 @click.option(
     "--allowed-loss",
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 def command(
     model: Path,
     kind: str | None,
-    app: Application,
-    data: Path,
+    app: Application | None,
+    data: Path | None,
     which: str,
     allowed_loss: float,
     promote: bool,
@@ -48,22 +49,24 @@ def command(
     """Write a variant of a version in the MODEL directory as the next version, if it is as good.
 
     Prints size, speed and average precision before and after. A variant that loses more than is allowed is
-    refused, and nothing is written. It becomes the candidate unless it is promoted.
+    refused, and nothing is written. It becomes the candidate unless it is promoted. Without --data, rows are
+    drawn from the model's reference histograms: they tell whether both rank alike.
     """
     if kind is None:
         raise click.UsageError("needs what to make of it: --int8 or --fp16")
+    if data is not None and app is None:
+        raise click.UsageError("--data needs --app, which says what its columns and its label are")
     from predictor.optimise import Rows, optimise
-    from predictor.repository import read_manifest
 
     with refusals(), refused(), step(f"{kind} variant of {model.name}") as doing:
         version = int(which) if which.isdecimal() else which
-        read_manifest(model, app.view, version)
-        matrix, labels, *_ = training_rows(app, read_table(data))
-        found = optimise(
-            model, kind, Rows(matrix, labels), which=version, allowed_loss=allowed_loss, promote=promote, key=key
-        )
+        if app is not None:
+            read_manifest(model, app.view, version)
+        rows = None if data is None or app is None else Rows(*training_rows(app, read_table(data))[:2])
+        found = optimise(model, kind, rows, which=version, allowed_loss=allowed_loss, promote=promote, key=key)
         number = max(verified(model).manifest.versions)
-        doing.result = f"version {number}, judged on {found.rows:,} rows, {found.positive:,} of them positive"
+        drawn = "" if data else " drawn from its reference"
+        doing.result = f"version {number}, judged on {found.rows:,} rows{drawn}, {found.positive:,} of them positive"
     console.print(_table(found, which, number))
     if kind == "int8" and (accelerator := verified(model).manifest.serving.accelerator):
         console.print(f"{model.name} is served with {accelerator}: its int8 variant is for processors", soft_wrap=True)

@@ -48,6 +48,16 @@ def test_a_promoted_variant_is_production(headrace, model, frame):
     assert dict(verified(model).aliases) == {"production": 2, "previous": 1}
 
 
+def test_without_a_frame_the_reference_judges(headrace, model):
+    output = headrace("model", "optimise", model, "--int8", "--allowed-loss", "0.5").output
+    assert "version 2, judged on 10,000 rows drawn from its reference" in " ".join(output.split())
+
+
+def test_a_frame_needs_its_application(headrace, model, frame):
+    output = headrace("model", "optimise", model, "--int8", "--data", frame, code=2).output
+    assert "--data needs --app" in output
+
+
 def test_it_must_be_said_what_to_make(headrace, model, frame):
     output = headrace("model", "optimise", model, "--app", "fraud", "--data", frame, code=2).output
     assert "needs what to make of it: --int8 or --fp16" in output

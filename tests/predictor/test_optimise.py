@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from headrace.runtime import Runtime
-from predictor.optimise import Comparison, Rows, Side, compare, optimise
+from predictor.optimise import DRAWN, JUDGED_ON, Comparison, Rows, Side, compare, optimise
+from predictor.reference import histograms
 from predictor.repository import ModelRefused, read_manifest, read_model, write_model
+from predictor.rewriting import step
 from predictor.server import load
 from predictor.verified import verified
 from tests.predictor.test_rewriting import WIDTH, ensemble, numbers
@@ -101,6 +103,53 @@ def test_a_variant_of_a_version_that_is_named(directory, rows, model):
 def test_rows_that_cannot_judge_are_refused(directory, rows, said):
     with pytest.raises(ModelRefused, match=said):
         optimise(directory, "int8", rows)
+
+
+def reference_of(matrix):
+    return histograms(matrix, [column["name"] for column in COLUMNS])
+
+
+def probability(model):
+    """Return the model with a probability for its answer."""
+    import onnx
+
+    whole = onnx.load_from_string(model)
+    whole.graph.node[-1].output[0] = "logit"
+    whole.graph.node.append(step("Sigmoid", ["logit"], ["p"]))
+    return whole.SerializeToString()
+
+
+def test_without_rows_they_are_drawn_and_judge_whether_both_rank_alike(tmp_path, model):
+    reference = reference_of(MATRIX)
+    directory = write_model(
+        tmp_path,
+        "small",
+        probability(model),
+        fingerprint="f" * 64,
+        columns=COLUMNS,
+        outputs=["p"],
+        reference=reference,
+    )
+    found = optimise(directory, "int8")
+    assert found.rows == DRAWN * JUDGED_ON
+    assert abs(found.loss) < 0.005
+    assert verified(directory).aliases["candidate"] == 2
+
+
+def test_rows_cannot_be_drawn_for_a_model_without_histograms_or_probabilities(directory, model, tmp_path):
+    with pytest.raises(ModelRefused, match="model 'small' has no reference histogram of c1, c2, c3, c4, needs rows"):
+        optimise(directory, "int8")
+    other = write_model(
+        tmp_path / "other",
+        "small",
+        model,
+        fingerprint="f" * 64,
+        columns=COLUMNS,
+        outputs=["p"],
+        reference=reference_of(MATRIX),
+    )
+    with pytest.raises(ModelRefused, match=r"answers -\d+.* to \d+.*, which are no probabilities to draw labels by"):
+        optimise(other, "int8")
 
 
 def test_a_model_that_cannot_be_made_smaller_is_refused(tmp_path, rows):
