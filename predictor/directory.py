@@ -82,9 +82,13 @@ def check_onnx(content: bytes, inside: str, name: str) -> None:
 
 
 def _walk(directory: Path) -> Iterator[tuple[Path, bool]]:
-    for folder, folders, files in os.walk(directory, followlinks=False):
+    for folder, folders, files in os.walk(directory, onerror=_unreadable, followlinks=False):
         folders.sort()
         for one in sorted(files):
             yield Path(folder) / one, False
         for one in folders:
             yield Path(folder) / one, True
+
+
+def _unreadable(fault: OSError) -> None:
+    raise fault  # a folder that is passed over would hide what is in it

@@ -116,9 +116,9 @@ def _read(directory: Path, public_key: Path | str | None, kept: Callable[[Model]
     name = directory.name
     if not directory.is_dir():
         raise ModelRefused(f"model {name!r} is not in the repository: train one first", "absent")
-    if not (directory / MANIFEST).is_file():
-        raise ModelRefused(f"model {name!r} has no {MANIFEST}: it is half written, or not one of ours", "incomplete")
     found = files_in(directory, name)
+    if MANIFEST not in found:
+        raise ModelRefused(f"model {name!r} has no {MANIFEST}: it is half written, or not one of ours", "incomplete")
     check_kinds(found, name)
     written = found[MANIFEST].read_bytes()
     manifest = parse_manifest(written, name)

@@ -1,5 +1,6 @@
 """Model directories made to do harm: each is refused by name, by whoever reads it, though its checksums agree."""
 
+import errno
 import json
 import os
 
@@ -51,6 +52,17 @@ def test_a_link_that_leads_nowhere(model):
 def test_the_model_itself_may_be_reached_by_a_link(model, tmp_path):
     (tmp_path / "small").symlink_to(model)
     assert verified(tmp_path / "small").production == 1
+
+
+def test_a_folder_that_cannot_be_looked_into(model, monkeypatch):
+    def scandir(path):
+        if os.fspath(path).endswith("/1"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path)
+
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert refusal(model) == "model 'small' cannot be read: Permission denied"
 
 
 def test_a_pipe(model):
