@@ -103,3 +103,69 @@ def test_a_pod_without_a_node_says_why():
     told = condition("PodScheduled", "False", "Unschedulable", "0/3 nodes are available: 3 Insufficient nvidia.com/gpu")
     pod = {"metadata": {"name": "a"}, "status": {"conditions": [told]}}
     assert list(unscheduled([pod])) == ["pod a: Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu"]
+
+
+def service(**spec) -> dict:
+    """An InferenceService in Standard mode whose own conditions say that all is well."""
+    conditions = [condition(name, "True") for name in ("PredictorReady", "TransformerReady", "Ready")]
+    metadata = {"name": "fraud", "annotations": {"headrace.dev/functions": "f1"}}
+    status = {"conditions": conditions, "deploymentMode": "Standard"}
+    return {"kind": "InferenceService", "metadata": metadata, "spec": spec, "status": status}
+
+
+def deployment(name: str, image: str = "a", status: dict = DONE, **annotations: str) -> dict:
+    """A Deployment that KServe made, rolled out unless said otherwise."""
+    template = {"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "main", "image": image}]}}
+    metadata = {"name": name, "generation": 2}
+    return {"kind": "Deployment", "metadata": metadata, "spec": {"replicas": 2, "template": template}, "status": status}
+
+
+STABLE = {"annotations": {"headrace.dev/fingerprint": "1"}, "model": {}}
+ASIDE = {"containers": [{"name": "main", "image": "a"}]}
+CANARY = {"name": "v2", "annotations": {"headrace.dev/fingerprint": "2"}}
+PREDICTOR = deployment("fraud-predictor", **{"headrace.dev/fingerprint": "1", "headrace.dev/functions": "f1"})
+
+
+@pytest.mark.parametrize(
+    ("spec", "made", "said"),
+    [
+        ({"predictor": STABLE}, [PREDICTOR], ""),
+        ({"predictor": STABLE}, [], "predictor: KServe has made no Deployment of it yet"),
+        ({"predictor": STABLE}, [deployment("fraud-predictor")], "predictor: KServe has not taken the new"),
+        (
+            {"predictor": STABLE},
+            [deployment("fraud-predictor", **{"headrace.dev/fingerprint": "1", "headrace.dev/functions": "f0"})],
+            "predictor: KServe has not taken the new",
+        ),
+        ({"predictor": STABLE, "transformer": ASIDE}, [PREDICTOR, deployment("fraud-transformer")], ""),
+        (
+            {"predictor": STABLE, "transformer": ASIDE},
+            [PREDICTOR, deployment("fraud-transformer", "old")],
+            "transformer: KServe has not taken the new",
+        ),
+        (
+            {"predictor": STABLE, "transformer": ASIDE},
+            [PREDICTOR, deployment("fraud-transformer", status={**DONE, "availableReplicas": 1})],
+            "transformer: 1 of 2 replicas are available",
+        ),
+        (
+            {"predictor": STABLE, "canary": [{"trafficPercent": 10, "predictor": CANARY}]},
+            [PREDICTOR],
+            "canary v2: KServe has made no Deployment of it yet",
+        ),
+        (
+            {"predictor": STABLE, "canary": [{"trafficPercent": 10, "predictor": CANARY}]},
+            [PREDICTOR, deployment("fraud-v2-predictor", **{"headrace.dev/fingerprint": "1"})],
+            "canary v2: KServe has not taken the new",
+        ),
+        (
+            {"predictor": {**STABLE, **CANARY}},  # a canary that was promoted: its Deployment stays
+            [deployment("fraud-v2-predictor", **{"headrace.dev/fingerprint": "2"})],
+            "",
+        ),
+    ],
+)
+def test_an_inference_service_is_judged_by_its_deployments(spec, made, said):
+    found = readiness(service(**spec), made)
+    assert found.said.startswith(said), found
+    assert (found is READY) == (not said)
