@@ -23,10 +23,10 @@ from headrace.cli.console import DIRECTORY, console, refusals
 def lint(path: Path, crds: Path | None, as_json: bool) -> None:
     """Look for mistakes in PATH: a kustomization's folder, a YAML file, a folder of either, or - for standard input.
 
-    Exit code 1 where there are any. Objects are held against the schemas of their kinds, then against the rules that
-    `headrace manifests rules` lists.
+    Exit code 1 where there are any, 2 where PATH cannot be looked at. Objects are held against the schemas of their
+    kinds, then against the rules that `headrace manifests rules` lists.
     """
-    with refusals(), _installed():
+    with _unlooked(), refusals(), _installed():
         from headrace.manifests.linting import lint as find
         from headrace.manifests.linting import sets_of
         from headrace.manifests.schemas import default_crds
@@ -79,6 +79,15 @@ def _print(report: Any) -> None:
 
 def _say(line: str) -> None:
     console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _unlooked() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as refused:
+        refused.exit_code = 2  # 1 means that there are findings
+        raise
 
 
 @contextmanager

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+from click.testing import CliRunner
+
+from headrace.cli import main
 from headrace.manifests.rulebook import EVERY_RULE
 from headrace.manifests.workloads import Manifests
 from tests.architecture.code import ROOT
-from tests.manifests.planting import good
+from tests.manifests.planting import GOOD, good
 
 PAGE = ROOT / "docs" / "manifests.md"
 
@@ -30,6 +33,18 @@ def test_the_page_names_no_rule_that_is_not_there():
     names = {rule.name for rule in EVERY_RULE}
     told = set(re.findall(r"^\| `([a-z0-9-]+)` \|", PAGE.read_text("utf-8"), re.MULTILINE))
     assert told == names
+
+
+def test_the_examples_are_what_the_command_prints(tmp_path, monkeypatch):
+    lines = GOOD.read_text().splitlines(keepends=True)
+    at = next(n for n, line in enumerate(lines) if "name: h2c" in line)
+    lines[at : at + 2] = reversed(lines[at : at + 2])
+    (tmp_path / "fraud.yaml").write_text("".join(lines))
+    for folder, path in ((ROOT, "manifests/graphs"), (tmp_path, "fraud.yaml")):
+        monkeypatch.chdir(folder)
+        told = CliRunner().invoke(main, ["manifests", "lint", path]).output
+        told = "\n".join(line for line in told.splitlines() if "no schema here" not in line and "--crds" not in line)
+        assert f"$ headrace manifests lint {path}\n{told.rstrip()}\n" in PAGE.read_text("utf-8")
 
 
 def test_no_rule_changes_what_it_looks_at():

@@ -168,7 +168,7 @@ def test_the_command_checks_with_the_definitions_it_is_given(tmp_path):
 
 def test_the_command_says_what_it_cannot_look_at(tmp_path):
     told = command("lint", tmp_path / "none.yaml")
-    assert (told.exit_code, "none.yaml is not there" in told.output) == (1, True)
+    assert (told.exit_code, "none.yaml is not there" in told.output) == (2, True)
 
 
 def test_the_command_lists_the_rules():
