@@ -2,8 +2,9 @@
 
 Requests of several callers are joined into batches (`max_batch_size` above 0), so the first
 dimension is not in `dims`. A model answers [rows]; Triton cannot say so of a model that batches,
-and gives [rows, 1], by the reshape that its documents name for this case. What is not batched by
-a server, ours or Triton's, waits at most the queue delay and is turned away past the queue's size.
+and gives [rows, 1], by the reshape that its own ONNX backend writes where it completes such a
+configuration. A request waits for others at most the queue delay; one that finds the queue full,
+or waits longer than the queue's timeout, is refused.
 """
 
 from __future__ import annotations
