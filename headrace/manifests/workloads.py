@@ -87,10 +87,10 @@ class Container:
         """Return the value of a flag that was given last; None where none was."""
         return next(reversed(self.flags(name)), None)
 
-    def gpus(self, which: str = "limits") -> int:
-        """Return how many GPUs it asks for."""
-        asked = str(mapping(look(self.spec, f"resources.{which}")).get("nvidia.com/gpu"))
-        return int(asked) if asked.isdecimal() else 0
+    def gpus(self) -> int:
+        """Return how many GPUs, or parts of one, it asks for."""
+        limits = mapping(look(self.spec, "resources.limits")).items()
+        return sum(int(count) for name, count in limits if _is_gpu(name) and str(count).isdecimal())
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +213,10 @@ class Manifests:
 def mode_of(service: Object) -> str:
     """Return the mode an InferenceService is deployed in, by its name of today; empty where it does not say one."""
     return MODES.get(annotation(service, MODE), "")
+
+
+def _is_gpu(resource: str) -> bool:
+    return resource == "nvidia.com/gpu" or resource.startswith("nvidia.com/mig-")
 
 
 def _containers(owner: Object, path: str, spec: dict[str, Any]) -> tuple[Container, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from headrace.cli.console import console
 from headrace.manifests.documents import DocumentsUnreadable
 from headrace.manifests.linting import Manifest, lint, sets_of
 from headrace.manifests.rulebook import EVERY_RULE
+from tests.architecture.code import ROOT
 from tests.manifests.planting import GOOD, checked, good, one, plant
 
 IMAGE = "registry.internal/headrace:latest"
@@ -226,3 +229,12 @@ def _holds(holder: object, part: str | int) -> bool:
     if isinstance(holder, list):
         return isinstance(part, int) and part < len(holder)
     return isinstance(holder, dict) and part in holder
+
+
+def test_without_the_extra_it_says_what_to_install():
+    code = "import sys; sys.modules['kubernetes_validate'] = None; from headrace.cli import main; main()"
+    command = [sys.executable, "-c", code, "manifests", "lint", str(GOOD)]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert "kubernetes_validate is not installed" in told.stderr
+    assert "pip install 'headrace[manifests]'" in told.stderr
