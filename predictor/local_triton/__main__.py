@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,11 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from predictor.local_triton.cache import cache_folder
+from predictor.local_triton.copying import copied
 from predictor.local_triton.getting import AGE, Installed, TritonMissing, get
 from predictor.local_triton.known_answer import check
 from predictor.local_triton.launching import HOST, Ports, Triton, TritonFailed, launched
 from predictor.local_triton.runs import Run, run_in
-from predictor.repository import ModelRefused, read_model
+from predictor.repository import ModelRefused
 
 _TRIES = 3
 _LOOK_S = 0.5
@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         installed = get(cache, lambda what: print(f"fetching {what}", flush=True))
         with run_in(cache) as run:
-            models = _copied(Path(given.repository), given.model, run)
+            models = run.folder / "models"
+            for name in given.model:
+                copied(Path(given.repository), name, models)
             with _serving(installed, models, run, given) as triton:
                 return _watch(triton, parent)
     except (ModelRefused, TritonMissing, TritonFailed) as refused:
@@ -76,19 +78,6 @@ def _serving(installed: Installed, models: Path, run: Run, given: argparse.Names
             )
             yield triton
             return
-
-
-def _copied(repository: Path, names: Sequence[str], run: Run) -> Path:
-    """Copy models and check the copies: what is served is then what was checked, whatever becomes of the originals."""
-    models = run.folder / "models"
-    for name in names:
-        if not name or name in (".", "..") or "/" in name:
-            raise ModelRefused(f"model {name!r} is no name of a model, needs one without slashes")
-        if not (repository / name).is_dir():
-            raise ModelRefused(f"model {name!r} is not in the repository: train one first")
-        shutil.copytree(repository / name, models / name)
-        read_model(models / name)
-    return models
 
 
 def _watch(triton: Triton, parent: int) -> int:
