@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from headrace.manifests.cluster import Cluster
 from headrace.manifests.cluster_faults import TimedOut, Unreachable
 from headrace.manifests.explaining import Below, News, below, reasons
-from headrace.manifests.readiness import JUDGED, Readiness, State, readiness
+from headrace.manifests.readiness import JUDGED, READY, Readiness, State, readiness
 from headrace.manifests.sets import INFERENCE_SERVICE, Ref
 
 Tell = Callable[[str], None]
@@ -67,24 +67,33 @@ class Wait:
     ) -> None:
         self._cluster, self._patience, self._tell = cluster, patience, tell
         self._clock = clock or Clock()
-        self._pending = {ref: Readiness(State.WAITING) for ref in refs if ref.kind in JUDGED}
+        self._refs = tuple(ref for ref in refs if ref.kind in JUDGED)
+        self._pending = dict.fromkeys(self._refs, Readiness(State.WAITING))
+        self._looks = 0
         self._changed = set(changed)
         self._since: dict[tuple[Ref, State], float] = {}
         self._began = self._clock.now()
-        self._news = News(cluster, [ref.name for ref in self._pending])
+        self._news = News(cluster, [ref.name for ref in self._refs])
 
     def run(self) -> None:
         """Return when all is ready; raises NotReady, and ClusterError where the cluster says no."""
         with suppress(TimedOut, Unreachable):  # the first look says so
             self._news.begin()
-        while self._look():
+        while self._look() or self._look_again():
             if stuck := self._stuck():
                 raise NotReady(f"and failing for {self._patience.failing_s:g} s", self._reasons(stuck))
             if self._clock.now() - self._began >= self._patience.timeout_s:
                 raise NotReady(f"within {self._patience.timeout_s:g} s", self._reasons(self._pending))
             self._listen()
 
+    def _look_again(self) -> bool:
+        if self._looks == 1:
+            return False
+        self._pending = dict.fromkeys(self._refs, READY)  # what got ready first may have failed since
+        return self._look()
+
     def _look(self) -> bool:
+        self._looks += 1
         for ref in list(self._pending):
             try:
                 found = self._judged(ref)
@@ -103,7 +112,7 @@ class Wait:
         # A container that fails runs in between: what counts is how long ago it began to, and that it fails now.
         if state is State.READY:
             self._since.pop((ref, State.FAILING), None)
-        if state is State.WAITING:
+        else:
             self._since.pop((ref, State.READY), None)
         self._since.setdefault((ref, state), self._clock.now())
 

@@ -181,3 +181,30 @@ def test_a_cluster_that_goes_away_while_it_is_applied_to(apply, stand_in, monkey
     said = apply(fraud(2), "--request-timeout", 0.3, code=1).output
     assert "Error: revision 2 of fraud did not get ready: not ready at all:" in said
     assert "going back to revision 1 failed too: https://127.0.0.1:" in said
+
+
+def test_what_got_ready_first_is_looked_at_again_at_the_end(apply, stand_in, cluster):
+    pipeline = Ref("apps/v1", "Deployment", "shop", "fraud-pipeline-payments")
+    key = ("deployments", "shop", pipeline.name)
+    stand_in.behave(lambda of: "unseen" if of["kind"] == "InferenceService" else "ready")
+    apply(fraud(1), "--no-wait")
+    healthy = stand_in.get("Deployment", pipeline.name)["status"]
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if line == "Deployment fraud-pipeline-payments: ready":
+            stand_in.on_loop(lambda: stand_in.store.status(key, {**healthy, "availableReplicas": 0}))
+            stand_in.behave(lambda of: "ready")
+            stand_in.on_loop(lambda: stand_in.controllers.again("inferenceservices", "fraud", "shop"))
+        if line.endswith("0 of 1 replicas are available"):
+            stand_in.on_loop(lambda: stand_in.controllers.again("deployments", pipeline.name, "shop"))
+            stand_in.on_loop(lambda: stand_in.controllers.event(stand_in.store.objects[key], "Normal", "Up", "it is"))
+
+    Wait(cluster, [SERVICE, pipeline], Patience(look_s=30), tell).run()
+    assert [line for line in told if "replicas" in line or ": ready" in line] == [
+        "Deployment fraud-pipeline-payments: ready",
+        "InferenceService fraud: ready",
+        "Deployment fraud-pipeline-payments: 0 of 1 replicas are available",
+        "Deployment fraud-pipeline-payments: ready",
+    ]
