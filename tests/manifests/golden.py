@@ -29,6 +29,7 @@ COMBINATIONS = (
     ("collocated", "knative", "canary-knative"),
     ("knative", "scale-to-zero"),
     ("onnxruntime", "collocated", "embedded-store"),
+    ("monitoring", "onnxruntime", "collocated", "embedded-store"),
     ("hpa",),
     ("keda-autoscaling",),
     ("network-policies",),

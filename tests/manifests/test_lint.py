@@ -115,6 +115,20 @@ def test_monitors_choose_pods_and_ports_that_are_there():
         assert service["spec"]["ports"][0]["targetPort"] in [p["name"] for p in pod["spec"]["containers"][0]["ports"]]
 
 
+def test_a_pod_that_holds_everything_is_scraped_at_every_port_that_has_metrics():
+    objects = combined(("monitoring", "onnxruntime", "collocated", "embedded-store"))
+    spec = one(objects, "InferenceService")["spec"]["predictor"]
+    runtime = one(objects, "ServingRuntime", spec["model"]["runtime"])["spec"]
+    ports = [port for each in (*runtime["containers"], *spec["containers"]) for port in each["ports"]]
+    numbers = {port["name"]: port["containerPort"] for port in ports}
+    scraped = {}
+    for monitor in ("fraud-transformer", "fraud-predictor"):
+        for endpoint in one(objects, "PodMonitor", monitor)["spec"]["podMetricsEndpoints"]:
+            number = endpoint.get("portNumber") or numbers[endpoint["port"]]
+            scraped[number] = endpoint["relabelings"][0]["replacement"]
+    assert scraped == {8080: "transformer", 8000: "predictor", 9100: "pipeline", 9101: "pipeline"}
+
+
 def test_what_keda_is_told_has_a_value_and_not_an_average():
     spec = one(combined(("keda-autoscaling",)), "InferenceService")["spec"]
     for component in ("transformer", "predictor"):
