@@ -12,9 +12,8 @@ from typing import Any
 
 from headrace.manifests.documents import Object
 
-_MULTIPLES = {
-    **{"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18},
-    **{f"{sign}i": 2.0 ** (10 * at) for at, sign in enumerate("KMGTPE", start=1)},
+_MULTIPLES = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {
+    f"{sign}i": 2.0 ** (10 * at) for at, sign in enumerate("KMGTPE", start=1)
 }
 _QUANTITY = re.compile(r"([0-9.]+)([a-zA-Z]*)")
 

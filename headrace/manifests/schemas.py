@@ -23,6 +23,7 @@ _CHECKOUT = Path(__file__).parents[2]
 _IGNORED = ("description", "default", "format", "example", "externalDocs")
 _KEYS = "x-kubernetes-list-map-keys"
 _DEFAULTS = {"protocol": "TCP"}
+_BITS = {"int32": 32, "int64": 64}
 #: What is wrong at a path of an object: the path, and what was found.
 Fault = tuple[str, str]
 
@@ -90,21 +91,31 @@ def strict(schema: dict[str, Any], *, top: bool = False) -> dict[str, Any]:
     if schema.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string", "null"], **_kept(schema, "pattern")}
     out = {name: value for name, value in schema.items() if name not in _IGNORED and not name.startswith("x-")}
-    out |= _kept(schema, _KEYS)
-    properties = {name: strict(each) for name, each in mapping(schema.get("properties")).items()}
-    if top:
-        properties |= {"metadata": {"type": "object"}, "apiVersion": {"type": "string"}, "kind": {"type": "string"}}
-    if properties:
-        out["properties"] = properties
-        if not schema.get("x-kubernetes-preserve-unknown-fields") and "additionalProperties" not in schema:
-            out["additionalProperties"] = False
+    out = _bounds(schema) | out | _kept(schema, _KEYS) | _fields(schema, top)
     for name in ("items", "additionalProperties", "not"):
         if isinstance(schema.get(name), dict):
             out[name] = strict(schema[name])
     if isinstance(schema.get("type"), str) and not top:
         out["type"] = [schema["type"], "null"]
-        if "enum" in out:
-            out["enum"] = [*out["enum"], None]
+        out |= {"enum": [*out["enum"], None]} if "enum" in out else {}
+    return out
+
+
+def _bounds(schema: dict[str, Any]) -> dict[str, Any]:
+    bits = _BITS.get(str(schema.get("format")))
+    return {"minimum": -(2 ** (bits - 1)), "maximum": 2 ** (bits - 1) - 1} if bits else {}
+
+
+def _fields(schema: dict[str, Any], top: bool) -> dict[str, Any]:
+    given = mapping(schema.get("properties"))
+    properties = {name: strict(each) for name, each in given.items()}
+    if top:
+        properties |= {"metadata": {"type": "object"}, "apiVersion": {"type": "string"}, "kind": {"type": "string"}}
+    out: dict[str, Any] = {"properties": properties} if properties else {}
+    if properties and not schema.get("x-kubernetes-preserve-unknown-fields") and "additionalProperties" not in schema:
+        out["additionalProperties"] = False
+    if "required" in schema:  # what has a default is filled in by the cluster
+        out["required"] = [name for name in schema["required"] if "default" not in mapping(given.get(name))]
     return out
 
 

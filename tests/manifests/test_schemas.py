@@ -34,9 +34,10 @@ spec:
           metadata: {type: object}
           spec:
             type: object
-            required: [size]
+            required: [size, form]
             properties:
-              size: {type: integer, minimum: 1}
+              size: {type: integer, minimum: 1, format: int32}
+              form: {type: string, default: round}
               metal: {type: string, enum: [gold, silver]}
               port: {x-kubernetes-int-or-string: true}
               limit:
@@ -97,6 +98,7 @@ def test_what_a_cluster_takes_is_taken(definitions, spec):
         ("{metal: gold}", "spec: 'size' is missing there"),
         ("{size: one}", "spec.size: it is a text, needs integer"),
         ("{size: 0}", "spec.size: it is a whole number that does not meet minimum 1"),
+        ("{size: 2147483648}", "spec.size: it is a whole number that does not meet maximum 2147483647"),
         ("{size: 1, metal: tin}", "spec.metal: it is a text that is none of gold, silver"),
         ("{size: 1, port: 1.5}", "spec.port: it is a number, needs integer or string"),
         ("{size: 1, limit: 10 Mi}", "spec.limit: it is a text that does not meet pattern ^[0-9]+(Mi)?$"),
