@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +26,7 @@ _SELECTORS = {
 _GIVEN = {"ConfigMap": ("kube-root-ca.crt",), "ServiceAccount": ("default",)}
 #: Volumes that KServe adds to the pods it makes.
 _ADDED = ("kserve-provision-location", "kserve-pvc-source")
+_LONGEST = 15  # characters of a port's name
 
 
 def _nothing(manifests: Manifests) -> Iterator[Spot]:
@@ -101,32 +101,49 @@ def _dangling(manifests: Manifests) -> Iterator[Spot]:
 def _mounts(manifests: Manifests) -> Iterator[Spot]:
     for pod in manifests.pods:
         volumes = [str(volume.get("name")) for _, volume in mappings(pod.spec.get("volumes"))]
+        claims = mappings(look(pod.owner, "spec.volumeClaimTemplates"))  # a StatefulSet's are volumes of its pods
+        there = (*volumes, *(str(look(claim, "metadata.name")) for _, claim in claims), *_ADDED)
         for container in pod.containers:
             for at, mount in mappings(container.spec.get("volumeMounts")):
-                if str(mount.get("name")) not in (*volumes, *_ADDED):
+                if str(mount.get("name")) not in there:
                     found = f"the pod has no volume {mount.get('name')}"
                     yield container.owner, f"{container.path}.volumeMounts[{at}].name", found
 
 
+def _keys(manifests: Manifests) -> Iterator[Spot]:
+    for container in manifests.containers:
+        for at, variable in container.env:
+            reference = mapping(look(variable, "valueFrom.configMapKeyRef"))
+            name, key = str(reference.get("name")), str(reference.get("key"))
+            config = manifests.find("ConfigMap", name, container.owner) if reference else None
+            if config and not reference.get("optional") and key not in mapping(config.get("data")):
+                where = f"{container.path}.env[{at}].valueFrom.configMapKeyRef.key"
+                yield container.owner, where, f"ConfigMap {name} has no key {key}"
+
+
+def _listed(pod: Pod) -> Iterator[tuple[Container, str, tuple[str, str], str]]:
+    for container in pod.main:
+        for at, port in enumerate(container.ports):
+            key = (str(port.get("containerPort")), str(port.get("protocol", "TCP")))
+            yield container, f"{container.path}.ports[{at}]", key, str(port.get("name", ""))
+
+
 def _clashes(manifests: Manifests) -> Iterator[Spot]:
     for pod in manifests.pods:
-        listed = [(container, at, port) for container in pod.main for at, port in enumerate(container.ports)]
-        own = [(str(port.get("containerPort")), str(port.get("protocol", "TCP"))) for _, _, port in listed]
-        for (container, at, port), key in zip(listed, own, strict=True):
-            where = f"{container.path}.ports[{at}]"
-            holders = {id(each) for (each, _, _), other in zip(listed, own, strict=True) if other == key}
-            if len(holders) > 1 and container is not listed[own.index(key)][0]:
-                yield container.owner, f"{where}.containerPort", f"two containers of one pod listen on {key[0]}"
-            if len(str(port.get("name", ""))) > 15:
-                yield container.owner, f"{where}.name", f"{port['name']} has {len(port['name'])} characters"
+        first: dict[tuple[str, str], Container] = {}
+        for container, path, key, name in _listed(pod):
+            if first.setdefault(key, container) is not container:
+                yield container.owner, f"{path}.containerPort", f"two containers of one pod listen on {key[0]}"
+            if len(name) > _LONGEST:
+                yield container.owner, f"{path}.name", f"{name} has {len(name)} characters"
 
 
 def _scraped(manifests: Manifests) -> Iterator[Spot]:
     for monitor in manifests.of_kind("PodMonitor"):
         pods = [pod for pod in manifests.pods if selects(look(monitor, "spec.selector"), pod.labels)]
-        ports = Counter(str(port.get("name")) for pod in pods for each in pod.main for port in each.ports)
+        names = {name for pod in pods for _, _, _, name in _listed(pod)}
         for at, endpoint in mappings(look(monitor, "spec.podMetricsEndpoints")):
-            if pods and (named := endpoint.get("port")) and str(named) not in ports:
+            if pods and (named := endpoint.get("port")) and str(named) not in names:
                 yield monitor, f"spec.podMetricsEndpoints[{at}].port", f"no container lists a port {named}"
 
 
@@ -144,6 +161,12 @@ RULES = (
         "the pod waits for ever for what is not there; kustomize adds a hash to a ConfigMap's name and does not know "
         "where a CRD refers to it",
         "add the object, or tell kustomize by nameReference where the CRD refers to it",
+    ),
+    Rule(
+        "key-missing",
+        _keys,
+        "the container is not created, and its pod waits for ever",
+        "add the key to the ConfigMap, or say optional: true",
     ),
     Rule(
         "volume-missing",
