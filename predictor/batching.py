@@ -20,6 +20,7 @@ import numpy as np
 
 from headrace.open_inference import Overloaded
 
+_LONELY, _AT_ONCE = 4, 8
 Answers = dict[str, np.ndarray]
 #: A model's run: float32 [rows, width] and the outputs wanted (none: all of them) to each output, [rows].
 Run = Callable[[np.ndarray, tuple[str, ...]], Answers]
@@ -112,7 +113,9 @@ class _Lane:
     """First come, first run: at most `runs` at once, of at most `most` rows unless one request alone has more.
 
     Where runs are made on the event loop, a request that finds the lane idle leads: it runs in the loop's next
-    turn, for all that have come by then, which costs it less than a task of its own would.
+    turn, for all that have come by then, which costs it less than a task of its own would. Where leaders found
+    nobody time and again, requests run at once, which saves them a tenth of their time, and only now and then
+    one leads to see whether there is company.
     """
 
     def __init__(
@@ -122,10 +125,14 @@ class _Lane:
         self._queue: deque[_Waiting] = deque()
         self._under_way: set[asyncio.Task[list[Answers]]] = set()
         self._leader = False
+        self._alone = 0  # leaders in a row who found nobody, and requests since that did not look
         self.rows = 0
 
     async def join(self, features: np.ndarray, wanted: tuple[str, ...]) -> Answers:
         if self._led and not (self._leader or self._queue or self._under_way):
+            if _LONELY <= self._alone < _LONELY + _AT_ONCE:
+                self._alone += 1
+                return await self._run(features, wanted, 1)
             return await self._lead(features, wanted)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answers] = loop.create_future()
@@ -150,6 +157,8 @@ class _Lane:
         finally:
             self._leader = False
             self._begin(asyncio.get_running_loop())  # for whom there was no room, or whose leader has gone
+        # Two look, one after the other: the last of a turn finds nobody, the first of the next does.
+        self._alone = 0 if followers else self._alone + 1 if self._alone < _LONELY else _LONELY - 1
         for one, answer in zip(followers, others, strict=True):
             one.answer.set_result(answer)
         return own

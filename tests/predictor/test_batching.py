@@ -247,3 +247,29 @@ def test_who_comes_while_others_are_left_over_waits_behind_them(pool):
 
     assert [len(answer["p"]) for answer in asyncio.run(ask())] == [6, 6, 6, 3]
     assert seen == [(1, 6), (1, 6), (2, 9)]
+
+
+def test_where_nobody_comes_requests_run_at_once_and_company_is_found_again(pool):
+    seen = []
+    batches = Batches(total, Threads(pool, 1), inline_rows=100, observe=lambda *told: seen.append(told))
+
+    async def turns(count):
+        """Return in how many turns of the loop one request after another was answered."""
+        found = 0
+        for _ in range(count):
+            asking = asyncio.ensure_future(batches.score(rows_of(1), ("p",)))
+            while not asking.done():
+                found += 1
+                await asyncio.sleep(0)
+        return found
+
+    async def ask():
+        looking, at_once = await turns(4), await turns(8)
+        for _ in range(9):  # in one of them one looks, and finds the others
+            await asyncio.gather(*(batches.score(rows_of(1), ("p",)) for _ in range(3)))
+        return looking, at_once
+
+    looking, at_once = asyncio.run(ask())
+    assert at_once / 8 < looking / 4
+    assert (3, 3) in seen
+    assert seen[-1] == (3, 3)
