@@ -13,19 +13,18 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from predictor.local_triton.cache import cache_folder
+from predictor.local_triton.command import HOST, TritonFailed
 from predictor.local_triton.copying import copied
-from predictor.local_triton.getting import AGE, Installed, TritonMissing, get
+from predictor.local_triton.getting import AGE, TritonMissing, get
 from predictor.local_triton.known_answer import check
-from predictor.local_triton.launching import HOST, Ports, Triton, TritonFailed, launched
-from predictor.local_triton.runs import Run, run_in
+from predictor.local_triton.launching import Triton, started
+from predictor.local_triton.runs import run_in
 from predictor.repository import ModelRefused
 
-_TRIES = 3
 _LOOK_S = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -47,37 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             models = run.folder / "models"
             for name in given.model:
                 copied(Path(given.repository), name, models)
-            with _serving(installed, models, run, given) as triton:
+            with started(installed, models, run, given.http_port, given.grpc_port, given.metrics_port) as triton:
+                for name in given.model:
+                    check(models / name, triton.ports.http)
+                print(f"{AGE}\nlistening {triton.ports.said}", flush=True)
                 return _watch(triton, parent)
     except (ModelRefused, TritonMissing, TritonFailed) as refused:
         sys.stderr.write(f"predictor: {refused}\n")
         return 2
     except _Stopped:
         return 0
-
-
-@contextmanager
-def _serving(installed: Installed, models: Path, run: Run, given: argparse.Namespace) -> Iterator[Triton]:
-    """Start Triton until it got its ports: whoever was told a free one may find it taken."""
-    asked = (given.http_port, given.grpc_port, given.metrics_port)
-    for left in reversed(range(_TRIES)):
-        ports = Ports.free(*asked)
-        with launched(installed, models, run, ports) as triton:
-            try:
-                triton.wait_ready()
-            except TritonFailed:
-                if left and not all(asked) and "in use" in triton.reason():
-                    continue
-                raise
-            for name in given.model:
-                check(models / name, ports.http)
-            print(AGE, flush=True)
-            print(
-                f"listening http={HOST}:{ports.http} grpc={HOST}:{ports.grpc} metrics={HOST}:{ports.metrics}",
-                flush=True,
-            )
-            yield triton
-            return
 
 
 def _watch(triton: Triton, parent: int) -> int:

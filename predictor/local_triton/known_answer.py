@@ -18,7 +18,8 @@ from headrace.open_inference.codec import decode_response, encode_request
 from headrace.open_inference.errors import InvalidRequest
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.runtime import INPUT, Runtime
-from predictor.local_triton.launching import HOST, START_S, TritonFailed
+from predictor.local_triton.command import HOST, TritonFailed
+from predictor.local_triton.launching import START_S
 
 ROWS = 5
 _LENGTH = "Inference-Header-Content-Length"

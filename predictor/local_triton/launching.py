@@ -1,8 +1,7 @@
-"""One Triton on loopback: its folders, its arguments, its life.
+"""One Triton on loopback, from its start to its end.
 
-It serves the folder of models it is given as it stands, with the backends of
-`predictor/backends` beside its own, lends out no way to change what it serves, and ends with
-the process that started it, however that ends.
+It serves the folder of models it is given as it stands, and ends with the process that
+started it, however that ends.
 """
 
 from __future__ import annotations
@@ -10,54 +9,26 @@ from __future__ import annotations
 import ctypes
 import http.client
 import os
-import secrets
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from predictor import backends
+from predictor.local_triton.command import HOST, STOP_S, Ports, TritonFailed, arguments, environment
 from predictor.local_triton.getting import Installed
 from predictor.local_triton.runs import Run
 
-HOST = "127.0.0.1"
-START_S, STOP_S = 50.0, 8.0
-BACKENDS = ("onnxruntime", "pytorch")
+START_S = 50.0
 _LOOK_S = 0.05
+_TRIES, _IN_USE = 3, "already in use"
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 _STACK = r"\n\nAt:"  # what begins the lines of code in a complaint
-#: What lets a client change or look into the server; the word that would allow it is thrown away.
-_CLOSED = {
-    "--http-restricted-api": "model-repository,shared-memory,logging,trace",
-    "--grpc-restricted-protocol": "model-repository,shared-memory,logging,trace",
-}
-
-
-class TritonFailed(Exception):
-    """Triton did not start, or what it serves is not right; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where Triton listens on loopback."""
-
-    http: int
-    grpc: int
-    metrics: int
-
-    @classmethod
-    def free(cls, http: int = 0, grpc: int = 0, metrics: int = 0) -> Ports:
-        """Return these ports, and in the place of a 0 one that nobody listens on now; TritonFailed for a taken one."""
-        with ExitStack() as held:
-            return cls(*(held.enter_context(_bound(port)).getsockname()[1] for port in (http, grpc, metrics)))
 
 
 @dataclass(slots=True)
@@ -105,10 +76,36 @@ class Triton:
 
 
 @contextmanager
+def started(
+    installed: Installed,
+    models: Path,
+    run: Run,
+    http: int = 0,
+    grpc: int = 0,
+    metrics: int = 0,
+    more_packages: Sequence[Path] = (),
+) -> Iterator[Triton]:
+    """Run Triton on a folder of models until the block ends; give it once it is ready. Raises TritonFailed.
+
+    A port of 0 is any free one; one that is taken by another before Triton takes it is replaced.
+    """
+    for left in reversed(range(_TRIES)):
+        with launched(installed, models, run, Ports.free(http, grpc, metrics), more_packages) as triton:
+            try:
+                triton.wait_ready()
+            except TritonFailed:
+                if left and not (http and grpc and metrics) and _IN_USE in triton.reason():
+                    continue
+                raise
+            yield triton
+            return
+
+
+@contextmanager
 def launched(
     installed: Installed, models: Path, run: Run, ports: Ports, more_packages: Sequence[Path] = ()
 ) -> Iterator[Triton]:
-    """Run Triton on a folder of models until the block ends; no process of it is left then.
+    """Run Triton on a folder of models and these ports until the block ends; no process of it is left then.
 
     What it says goes to this process's stderr. Its models find `more_packages` behind their own.
     """
@@ -131,63 +128,6 @@ def launched(
     finally:
         _stop(process)
         listening.join(STOP_S)
-
-
-def arguments(installed: Installed, models: Path, run: Run, ports: Ports) -> list[str]:
-    """Return Triton's command line."""
-    server = installed.server
-    told = {
-        "--model-repository": models,
-        "--model-control-mode": "none",
-        "--strict-readiness": "true",
-        "--backend-directory": _backends(server, run.folder / "backends"),
-        "--cache-directory": server / "caches",
-        "--exit-timeout-secs": int(STOP_S) - 2,
-    }
-    for door, port in (("http", ports.http), ("grpc", ports.grpc), ("metrics", ports.metrics)):
-        told |= {f"--{door}-address": HOST, f"--{door}-port": port}
-    told |= {door: f"{what}:headrace={secrets.token_hex()}" for door, what in _CLOSED.items()}
-    memory = f"shm-region-prefix-name={run.memory_prefix}"
-    names = [f"--backend-config={name},{memory}" for name in ("python", *BACKENDS)]
-    told_so = [f"{flag}={value}" for flag, value in told.items()]
-    return [str(server / "bin" / "tritonserver"), "--disable-auto-complete-config", *told_so, *names]
-
-
-def environment(installed: Installed, run: Run, more_packages: Sequence[Path] = ()) -> dict[str, str]:
-    """Return the environment of Triton and its models: nothing of ours but PATH.
-
-    The embedded Python heeds no variable of its own. It takes the first `python3` on PATH for itself, and so the
-    packages of the virtual environment that this lies in.
-    """
-    python, base = run.folder / "python", installed.python
-    packages = python / "lib" / f"python{base.version}" / "site-packages"
-    packages.mkdir(parents=True)
-    (packages / "packages.pth").write_text("".join(f"{path}\n" for path in (installed.packages, *more_packages)))
-    (python / "pyvenv.cfg").write_text(f"home = {base.home / 'bin'}\ninclude-system-site-packages = false\n")
-    (python / "bin").mkdir()
-    (python / "bin" / "python3").symlink_to(sys.executable)
-    return {
-        "PATH": os.pathsep.join((str(python / "bin"), os.environ.get("PATH", os.defpath))),
-        "LD_LIBRARY_PATH": str(base.library),
-        "OMP_NUM_THREADS": "1",
-    }
-
-
-def _bound(port: int) -> socket.socket:
-    try:
-        return socket.create_server((HOST, port))
-    except OSError as taken:
-        raise TritonFailed(
-            f"port {port} on {HOST} is taken, needs a free one, or 0 for any: nothing was started"
-        ) from taken
-
-
-def _backends(server: Path, into: Path) -> Path:
-    into.mkdir()
-    (into / "python").symlink_to(server / "backends" / "python")
-    for name in BACKENDS:  # copied: the embedded Python writes bytecode beside them
-        shutil.copytree(Path(backends.__path__[0], name), into / name)
-    return into
 
 
 def _children(pid: int) -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ import torch
 import tritonclient.http
 from onnx import TensorProto, helper
 
+from predictor.local_triton.command import Ports, TritonFailed
 from predictor.local_triton.getting import Installed
-from predictor.local_triton.launching import Ports, Triton, TritonFailed, launched
+from predictor.local_triton.launching import Triton, launched, started
 from predictor.local_triton.runs import run_in
 
 OWN_PACKAGES = Path(sysconfig.get_path("purelib"))
@@ -74,8 +76,7 @@ def put(models: Path, name: str, config: str, content: bytes) -> None:
 
 @contextmanager
 def running(installed: Installed, models: Path, cache: Path, *more: Path) -> Iterator[Triton]:
-    with run_in(cache) as run, launched(installed, models, run, Ports.free(), more) as triton:
-        triton.wait_ready()
+    with run_in(cache) as run, started(installed, models, run, more_packages=more) as triton:
         yield triton
 
 
@@ -95,8 +96,17 @@ def client(
     put(models, "unbatched", UNBATCHED_CONFIG, scaling())
     put(models, "doubling", TORCH_CONFIG, b"")
     torch.jit.script(Doubling()).save(models / "doubling" / "1" / "model.pt")
-    with running(installed, models, tmp_path_factory.mktemp("cache"), OWN_PACKAGES) as triton:
-        yield tritonclient.http.InferenceServerClient(f"127.0.0.1:{triton.ports.http}", concurrency=4)
+    free, given = Ports.free, []
+
+    def taken_first(*asked: int) -> Ports:
+        given.append(free(*asked))
+        return given[-1] if len(given) > 1 else dataclasses.replace(given[-1], http=other.getsockname()[1])
+
+    with pytest.MonkeyPatch.context() as patched, socket.create_server(("127.0.0.1", 0)) as other:
+        patched.setattr(Ports, "free", taken_first)  # another takes the first port before Triton does
+        with running(installed, models, tmp_path_factory.mktemp("cache"), OWN_PACKAGES) as triton:
+            assert len(given) == 2
+            yield tritonclient.http.InferenceServerClient(f"127.0.0.1:{triton.ports.http}", concurrency=4)
 
 
 def asked(x: np.ndarray, scale: np.ndarray) -> list[tritonclient.http.InferInput]:

@@ -15,8 +15,8 @@ import pytest
 from headrace.open_inference.codec import decode_request, encode_response
 from headrace.open_inference.tensors import InferResponse, Tensor
 from headrace.runtime import Runtime
+from predictor.local_triton.command import TritonFailed
 from predictor.local_triton.known_answer import check
-from predictor.local_triton.launching import TritonFailed
 
 Values = Callable[[np.ndarray, np.ndarray], np.ndarray]
 LENGTH = "Inference-Header-Content-Length"
