@@ -91,7 +91,9 @@ def _worth(graph: Graph, node: onnx.NodeProto) -> bool:
     weight = graph.constants.get(node.input[1])
     bias = graph.constants.get(node.input[2]) if len(node.input) > 2 else np.zeros(1)
     plain = all(attribute(node, one.name) in (0, 1.0) for one in node.attribute) and not attribute(node, "transA")
-    return plain and bias is not None and bias.ndim == 1 and weight is not None and weight.size >= LEAST_WEIGHTS
+    if weight is None or weight.dtype != np.float32 or weight.size < LEAST_WEIGHTS:
+        return False
+    return plain and bias is not None and bias.ndim == 1
 
 
 def _seen(graph: Graph, values: Sequence[str], rows: np.ndarray) -> dict[str, np.ndarray]:

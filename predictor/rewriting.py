@@ -22,11 +22,15 @@ _TINY = np.float32(1e-37)  # below any number that is not 0 by an accident of ro
 class Graph:
     """An ONNX model being rewritten: its steps in order and its constants by name.
 
-    The model's own names stay those of what they named.
+    The model's own names stay those of what they named. Raises ValueError for a model with branches or loops,
+    whose steps read values out of sight.
     """
 
     def __init__(self, model: bytes) -> None:
         self.model = onnx.load_from_string(model)
+        inner = [node.op_type for node in self.model.graph.node if any(one.HasField("g") for one in node.attribute)]
+        if inner:
+            raise ValueError(f"the model has {', '.join(sorted(set(inner)))}, needs one without branches and loops")
         del self.model.graph.value_info[:]  # what was said of shapes may not hold for what becomes of them
         known = onnx.shape_inference.infer_shapes(self.model).graph
         self._ranks = {one.name: len(one.type.tensor_type.shape.dim) for one in (*known.value_info, *known.input)}

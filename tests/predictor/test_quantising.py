@@ -120,6 +120,31 @@ def test_a_model_without_large_products_has_no_int8_variant():
         to_int8(ensemble(2, 3, "mean"), ROWS)
 
 
+def test_a_model_with_branches_has_no_variant():
+    given = onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, ["rows"])
+    branch = onnx.helper.make_graph([step("Identity", ["a"], ["b"])], "branch", [], [given])
+    nodes = [
+        onnx.helper.make_node("ReduceSum", ["features", "one"], ["a"], keepdims=0),
+        onnx.helper.make_node("If", ["yes"], ["p"], then_branch=branch, else_branch=branch),
+    ]
+    model = model_of(nodes, {"one": np.array([1]), "yes": np.array(True)})
+    with pytest.raises(ValueError, match="the model has If, needs one without branches and loops"):
+        to_int8(model, ROWS)
+
+
+def test_products_of_other_numbers_stay_as_they_are():
+    nodes = [
+        onnx.helper.make_node("Cast", ["features"], ["d"], to=onnx.TensorProto.DOUBLE),
+        step("MatMul", ["d", "w"], ["a"]),
+        step("MatMul", ["a", "v"], ["b"]),
+        onnx.helper.make_node("Cast", ["b"], ["c"], to=onnx.TensorProto.FLOAT),
+        step("Squeeze", ["c", "one"], ["p"]),
+    ]
+    constants = {"w": np.ones((WIDTH, 300)), "v": np.ones((300, 1)), "one": np.array([1])}
+    with pytest.raises(ValueError, match="the model has no product with a matrix of 1024 numbers"):
+        to_int8(model_of(nodes, constants), ROWS)
+
+
 def test_weights_are_kept_in_half_the_bytes(large):
     half = to_fp16(large)
     assert len(half) < 0.65 * len(large)
