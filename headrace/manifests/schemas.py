@@ -21,6 +21,7 @@ VARIABLE = "HEADRACE_SPECS"
 _FOLDER = "kserve-crds"
 _CHECKOUT = Path(__file__).parents[2]
 _IGNORED = ("description", "default", "format", "example", "externalDocs")
+_SCHEMA = "schema.openAPIV3Schema"
 _KEYS = "x-kubernetes-list-map-keys"
 _DEFAULTS = {"protocol": "TCP"}
 _BITS = {"int32": 32, "int64": 64}
@@ -43,7 +44,10 @@ def default_crds(environment: Mapping[str, str] = os.environ) -> Path | None:
 
 
 class Definitions:
-    """The CustomResourceDefinitions of a folder, read as far as they are asked for."""
+    """The CustomResourceDefinitions of a folder, read as far as they are asked for.
+
+    One that says nothing of its kind's fields, as KServe's minimal ones, defines nothing here.
+    """
 
     def __init__(self, folder: Path, kinds: Iterable[str]) -> None:
         """Read what defines these kinds; raises DocumentsUnreadable."""
@@ -71,15 +75,21 @@ class Definitions:
 
 @cache  # the one of InferenceService takes a second to read
 def _defined_in(path: Path) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    specs = [mapping(each.get("spec")) for each in read_objects(path) if each["kind"] == "CustomResourceDefinition"]
-    return {
-        (str(spec.get("group")), str(look(spec, "names.kind"))): {
+    out = {}
+    for each in read_objects(path):
+        spec = mapping(each.get("spec")) if each["kind"] == "CustomResourceDefinition" else {}
+        versions = {
             str(version.get("name")): strict(schema, top=True)
             for _, version in mappings(spec.get("versions"))
-            if version.get("served", True) and (schema := mapping(look(version, "schema.openAPIV3Schema")))
+            if version.get("served", True) and _says_something(schema := mapping(look(version, _SCHEMA)))
         }
-        for spec in specs
-    }
+        if versions:
+            out[str(spec.get("group")), str(look(spec, "names.kind"))] = versions
+    return out
+
+
+def _says_something(schema: dict[str, Any]) -> bool:
+    return bool(set(mapping(schema.get("properties"))) - {"apiVersion", "kind", "metadata"})
 
 
 def strict(schema: dict[str, Any], *, top: bool = False) -> dict[str, Any]:

@@ -130,6 +130,19 @@ def test_only_what_defines_the_kinds_of_a_set_is_read(definitions):
     assert not Definitions(definitions, {"Chain"}).knows(ring)
 
 
+def test_a_definition_that_says_nothing_defines_nothing(tmp_path):
+    minimal = RING.partition("        type: object\n")[0] + "        type: object\n"
+    (tmp_path / "ring.yaml").write_text(minimal)
+    ring = objects_of("{apiVersion: example.org/v1, kind: Ring, metadata: {name: a}, spec: {sise: 1}}", "ring")
+    assert lint(Manifest("rings", ring, {}), tmp_path).unchecked == {"Ring (example.org/v1)": 1}
+
+
+def test_definitions_as_a_cluster_gives_them_are_read(tmp_path):
+    items = "".join(f"- {line}\n" if line.startswith("apiVersion") else f"  {line}\n" for line in RING.splitlines()[1:])
+    (tmp_path / "all.yaml").write_text(f"apiVersion: v1\nkind: List\nitems:\n{items}")
+    assert faults(tmp_path, "{size: 1, mettal: gold}") == ["spec: 'mettal' is unknown there; did you mean 'metal'?"]
+
+
 def test_a_folder_that_is_none_is_refused(tmp_path):
     with pytest.raises(DocumentsUnreadable, match=r"none is no folder, needs one of CustomResourceDefinitions"):
         Definitions(tmp_path / "none", {"Ring"})
