@@ -56,8 +56,8 @@ class Image:
             process = subprocess.Popen(self.command(shared, arguments), stdout=subprocess.PIPE, stderr=said, text=True)
         assert process.stdout
         try:
-            listening = process.stdout.readline().split()
-            assert listening[:1] == ["listening"], log.read_text()[-2000:]
+            listening = next((line.split() for line in process.stdout if line.startswith("listening ")), None)
+            assert listening, log.read_text()[-2000:]
             yield listening[1].partition("=")[2]
         finally:
             process.terminate()
