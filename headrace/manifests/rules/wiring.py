@@ -68,9 +68,10 @@ def _host_port(manifests: Manifests) -> Iterator[Spot]:
     for pod, container in manifests.running("transformer"):
         given = given_to(manifests, container)
         host = given.settings.predictor_host
+        if "predictor_host" not in given.places and pod.component == "transformer":
+            host = f"{name_of(pod.owner)}-predictor"  # KServe's controller passes it
         bare = re.sub(r"^\w+:/{2,3}", "", host).rstrip("/")
-        known = "predictor_host" in given.places or not pod.component
-        if known and not re.search(r":\d+$", bare) and _headless(manifests, pod, host, bare):
+        if not re.search(r":\d+$", bare) and _headless(manifests, pod, host, bare):
             yield *given.where("predictor_host"), f"it is {host}, without a port"
 
 
