@@ -152,7 +152,8 @@ def test_the_command_ends_with_0_where_nothing_is_found():
 def test_the_command_reads_a_render_from_the_standard_input():
     told = CliRunner().invoke(main, ["manifests", "lint", "-"], input=GOOD.read_text().replace(":0.1.0", ":latest"))
     assert told.exit_code == 1
-    assert "standard input: 11 objects, 1 finding\n\nInferenceService/fraud  in -" in told.output
+    assert "standard input: 11 objects, 1 finding\n" in told.output
+    assert "InferenceService/fraud  in -\n  image-latest  at " in told.output
 
 
 def test_the_command_tells_machines_in_json(overlay):
