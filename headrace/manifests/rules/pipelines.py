@@ -60,6 +60,16 @@ def _shared(manifests: Manifests) -> Iterator[Spot]:
             yield pod.owner, "spec.replicas", f"{pod.replicas} replicas keep their stores on {claim}"
 
 
+def _process_ids(manifests: Manifests) -> Iterator[Spot]:
+    first: dict[tuple[int, str], Container] = {}
+    for pod, container, store, _ in _stores(manifests):
+        volume = _mount(container, store)
+        own = first.setdefault((id(pod), volume or store), container)
+        if volume and own is not container and pod.spec.get("shareProcessNamespace") is not True:
+            found = f"{own.name} and {container.name} keep their store on volume {volume}"
+            yield pod.owner, f"{pod.path}.shareProcessNamespace", found
+
+
 def _strategy(manifests: Manifests) -> Iterator[Spot]:
     for pod, _, _, claim in _stores(manifests):
         said = look(pod.owner, "spec.strategy.type") or "RollingUpdate"
@@ -113,6 +123,12 @@ RULES = (
         _shared,
         "an LMDB store is shared memory: processes on two nodes, or in two pods, corrupt it",
         "give each pod a volume of its own, or run the containers in one pod",
+    ),
+    Rule(
+        "store-process-ids",
+        _process_ids,
+        "LMDB knows its readers by their process ids: two containers, each with a process 1, cannot both read",
+        "say shareProcessNamespace: true in the pod",
     ),
     Rule(
         "store-rolling-update",
