@@ -20,6 +20,7 @@ BROAD = {"headrace/open_inference/shield.py": 1}
 SKIPS = {
     "tests/feature_pipelines/engines/conftest.py",
     "tests/hopsworks/conftest.py",
+    "tests/image/conftest.py",
     "tests/manifests/conftest.py",
     "tests/manifests/monitoring/conftest.py",
     "tests/predictor/torchserve/conftest.py",
