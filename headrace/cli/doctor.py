@@ -17,6 +17,7 @@ from headrace.application import load_application
 from headrace.cli.console import DIRECTORY, console
 from headrace.stores.embedded import DATA_FILE, EmbeddedStore
 from headrace.stores.online import StoreUnavailable
+from predictor.local_triton.getting import TritonMissing, fit
 
 NEEDED = ("numpy", "pyarrow", "lmdb", "onnxruntime", "aiohttp", "uvicorn", "grpcio", "kserve")
 EXTRA = {"train": ("torch", "onnx", "scikit-learn"), "triton": ("tritonclient",), "hopsworks": ("hopsworks",)}
@@ -49,6 +50,10 @@ def _machine() -> Iterator[Finding]:
     yield "ok", "cores", str(os.cpu_count())
     free = shutil.disk_usage(".").free >> 20
     yield "ok" if free > 1024 else "note", "free disk", f"{free:,} MiB"
+    try:
+        yield "ok", "triton", f"can be run here, its models on Python {fit().version}"
+    except TritonMissing as missing:
+        yield "note", "triton", str(missing)
 
 
 def _packages() -> Iterator[Finding]:

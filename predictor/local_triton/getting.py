@@ -64,8 +64,7 @@ def get(cache: Path, say: Callable[[str], None] = lambda _: None) -> Installed:
 
     Raises TritonMissing.
     """
-    _check_machine()
-    python = find_python()
+    python = fit()
     tag, locked = python.version.replace(".", ""), hashlib.sha256(PACKAGES.read_bytes()).hexdigest()[:8]
 
     def server(into: Path) -> None:
@@ -81,6 +80,12 @@ def get(cache: Path, say: Callable[[str], None] = lambda _: None) -> Installed:
         made(cache / f"triton-models-py{tag}-{locked}", packages),
         python,
     )
+
+
+def fit() -> Python:
+    """Return the Python that Triton would run models with on this machine; raises TritonMissing where it cannot run."""
+    _check_machine()
+    return find_python()
 
 
 def find_python(candidates: Iterator[Python] | None = None) -> Python:
