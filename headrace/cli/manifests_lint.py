@@ -81,13 +81,16 @@ def _say(line: str) -> None:
     console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
+class _NothingSeen(click.ClickException):
+    exit_code = 2  # 1 means that there are findings
+
+
 @contextmanager
 def _unlooked() -> Iterator[None]:
     try:
         yield
     except click.ClickException as refused:
-        refused.exit_code = 2  # 1 means that there are findings
-        raise
+        raise _NothingSeen(refused.message) from refused
 
 
 @contextmanager
