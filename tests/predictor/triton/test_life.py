@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from applications.fraud.app import APP
 from headrace.cli.stack import StackError
+from predictor.local_triton.cache import cache_folder
 from tests.end_to_end.asking import ask
 from tests.end_to_end.ground import Ground
+from tests.end_to_end.test_readiness import until
 from tests.end_to_end.test_starts import HALF_WRITTEN, started
-from tests.predictor.triton.running import MODULE, Up, triton
+from tests.predictor.triton.running import MODULE, Up, alive, below, triton
 
 
 def test_it_listens_on_loopback_alone(live: Up, ground: Ground) -> None:
@@ -68,3 +73,16 @@ def test_a_taken_port(live: Up, ground: Ground, tmp_path: Path) -> None:
     port = live.predictor.rpartition(":")[2]
     with pytest.raises(StackError, match=f"port {port} on 127.0.0.1 is taken"), triton(ground.models, tmp_path, port):
         pass
+
+
+def test_it_ends_with_who_started_it_even_one_that_is_killed(ground: Ground, tmp_path: Path) -> None:
+    serve = [sys.executable, "-m", MODULE, "--repository", str(ground.models), "--model", APP.name]
+    flags = ["--http-port", "0", "--grpc-port", "0", "--cache", str(cache_folder(os.environ))]
+    starter = ["sh", "-c", '"$@" & wait', "sh", *serve, *flags]
+    with subprocess.Popen(starter, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as shell:
+        assert shell.stdout is not None
+        assert any(line.startswith("listening ") for line in shell.stdout)
+        processes = below(shell.pid)
+        shell.kill()
+        until(lambda: not alive(processes), "the end of Triton, its models and what ran them")
+    assert len(processes) == 3
