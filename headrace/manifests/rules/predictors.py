@@ -11,6 +11,7 @@ from headrace.manifests.objects import annotation, look, mapping, mappings, text
 from headrace.manifests.workloads import RUNTIMES, Manifests, mode_of
 
 FINGERPRINT = "headrace.dev/fingerprint"
+_RELEASE = ("headrace.dev/model-version", "headrace.dev/functions")
 _KSERVE_TRITON = "kserve-tritonserver"
 _LEGACY = ("triton", "pytorch", "sklearn", "xgboost", "tensorflow", "onnx", "pmml", "lightgbm", "paddle", "huggingface")
 _SCHEMES = ("gs", "s3", "pvc", "file", "https", "http", "hdfs", "webhdfs", "oci", "hf")
@@ -126,6 +127,15 @@ def _untold(manifests: Manifests) -> Iterator[Spot]:
             yield service, path, "the fingerprint is absent"
 
 
+def _release(manifests: Manifests) -> Iterator[Spot]:
+    for service in manifests.services:
+        if not annotation(service, FINGERPRINT):
+            continue  # the fingerprint comes first
+        for name in _RELEASE:
+            if not annotation(service, name):
+                yield service, f"metadata.annotations.{name}", f"{name} is absent"
+
+
 def _malformed(manifests: Manifests) -> Iterator[Spot]:
     for service, path, said in _fingerprints(manifests):
         if said and not _HEX.fullmatch(said):
@@ -190,6 +200,12 @@ RULES = (
         _untold,
         "nobody can tell which feature view the model was trained on, nor restore the two together",
         f"annotate the InferenceService and spec.predictor with {FINGERPRINT} from the model's headrace.json",
+    ),
+    Rule(
+        "release-untold",
+        _release,
+        "`status` and `rollback` cannot say which model and which functions a release has",
+        f"annotate the InferenceService with {' and '.join(_RELEASE)}; `headrace manifests release` says them",
     ),
     Rule(
         "fingerprint-malformed",
