@@ -20,10 +20,11 @@ COPY feature_pipelines feature_pipelines
 COPY transformer transformer
 COPY predictor predictor
 COPY applications applications
-# The installers stay behind: a running container can fetch and install nothing.
+# The installers stay behind, so that a running container can install nothing, and the tests of other packages.
 RUN /opt/headrace/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-index --no-deps --no-build-isolation . \
  && /opt/headrace/bin/pip check \
- && /opt/headrace/bin/pip uninstall --yes --quiet setuptools pip
+ && /opt/headrace/bin/pip uninstall --yes --quiet setuptools pip \
+ && find /opt/headrace/lib -type d -name tests -prune -exec rm -r {} +
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="headrace" org.opencontainers.image.licenses="Apache-2.0"
