@@ -4,8 +4,10 @@
 own range. A row's answer depends on that row alone, whoever it is in a run with: ranges measured anew in each
 run, as dynamic quantisation does, would let one caller's outlier change another's answer. Weights take seven
 bits of the eight, one scale a column: processors without VNNI instructions add pairs of products in 16 bits,
-where 255 x 127 twice does not fit; with seven bits every processor gives the same answers. GELU is computed
-by its tanh form. The steps are ONNX Runtime's own, for processors: a GPU is faster with the model as it was.
+where 255 x 127 twice does not fit; with seven bits every processor gives the same answers. A GELU between two
+such layers becomes a rectifier, which costs nothing there, and the layer after it is fitted to give what it
+gave; any other is computed by its tanh form. The steps are ONNX Runtime's own, for processors: a GPU is faster
+with the model as it was.
 
 **fp16**: weights are kept in half the bytes and become float32 again as the model is loaded: half the file
 and nearly the same answers, at the speed of the same steps in float32.
@@ -27,7 +29,7 @@ MICROSOFT = "com.microsoft"
 LEAST_WEIGHTS = 1024  # a smaller product takes less time than to quantise what goes into it
 _WEIGHT_MOST, _STEPS = 64, 255
 _TAILS = (0.0, 1e-6, 1e-5, 1e-4, 1e-3)  # shares of values that may lie outside of a range
-_FLAT = -4.0  # below it GELU is nearly 0: no steps are spent there
+_RIDGE = 1e-4  # keeps a fit near the layer as it was, where rows say little
 _NARROWEST = 1e-6  # half of a column's range, at least: one that is always the same has none
 _LOOKED_AT = 1_000_000  # values by which a range is chosen
 Range = tuple[np.float32, np.uint8]  # scale and zero point
@@ -51,13 +53,18 @@ def to_int8(model: bytes, rows: np.ndarray) -> bytes:
     seen = _seen(graph, sorted({*sources.values(), *(node.output[0] for node in curved)}), rows)
     ranges = {value: _range(seen[value]) for value in sources.values()}
     quantised = _quantised_inputs(graph, sources, ranges)
-    outs = {node.output[0]: _range(np.maximum(seen[node.output[0]], _FLAT)) for node in curved}
+    outs = {}
+    for node in curved:
+        gelu, before = graph.reader(node.output[0]).output[0], seen[node.output[0]]
+        outs[node.output[0]] = ranges[gelu] = _range(np.maximum(before, 0))
+        for one in [other for other in layers if sources[other.input[0]] == gelu]:
+            _fit_to_rectifier(graph, one, before, seen[gelu])
     for node in layers:
         value = node.input[0]
         _quantise(graph, node, quantised[value], ranges[sources[value]], outs.get(node.output[0]))
     graph.drop_unused()
-    for value, out in outs.items():
-        _gelu_by_table(graph, value, out)
+    for value in outs:
+        _leave_out_gelu(graph, value)
     for node in graph.of_kind("Gelu"):
         graph.replace([node], [step("FastGelu", node.input, node.output, MICROSOFT)])
     _clip_by_range(graph)
@@ -210,21 +217,27 @@ def _gelu_between(graph: Graph, layer: onnx.NodeProto, layers: Sequence[onnx.Nod
     return all(any(one is node for node in layers) for one in last)
 
 
-def _gelu_by_table(graph: Graph, value: str, range_: Range) -> None:
-    """Compute x * sigmoid(1.702 x) of a value of eight bits: the sigmoid is looked up in a table of 256."""
-    gelu = graph.only_reader(value)
-    assert gelu is not None
-    rounded = graph.only_reader(gelu.output[0])
-    assert rounded is not None
-    scale, zero = graph.constant(range_[0]), graph.constant(range_[1])
-    share, none = graph.constant(np.float32(1 / _STEPS)), graph.constant(np.uint8(0))
-    steeper = graph.constant(np.float32(range_[0] * np.float32(1.702)))
-    answer, looked_up = rounded.input[1:3], graph.name()
-    steps = [
-        step("QLinearSigmoid", [value, steeper, zero, share, none], [looked_up], MICROSOFT),
-        step("QLinearMul", [value, scale, zero, looked_up, share, none, *answer], rounded.output, MICROSOFT),
-    ]
-    graph.replace([gelu, rounded], steps)
+def _fit_to_rectifier(graph: Graph, layer: onnx.NodeProto, before: np.ndarray, after: np.ndarray) -> None:
+    """Fit a layer that read GELU's values, or a part of them, to give nearly the same for those of a rectifier."""
+    parted, width = graph.producer(layer.input[0]), len(graph.constants[layer.input[1]])
+    first = list(parted.output).index(layer.input[0]) * width if parted is not None and parted.op_type == "Split" else 0
+    part = slice(first, first + width)
+    weight = graph.constants[layer.input[1]].astype(np.float64)
+    bias = graph.constants[layer.input[2]] if len(layer.input) > 2 else np.zeros(weight.shape[1])
+    rectified = np.column_stack([np.maximum(before[:, part], 0), np.ones(len(before))]).astype(np.float64)
+    was = np.vstack([weight, bias])
+    lost = after[:, part] @ weight + bias - rectified @ was
+    moments = rectified.T @ rectified / len(before) + _RIDGE * np.eye(width + 1)
+    fitted = (was + np.linalg.solve(moments, rectified.T @ lost / len(before))).astype(np.float32)
+    layer.input[:] = [layer.input[0], graph.constant(fitted[:-1]), graph.constant(fitted[-1])]
+
+
+def _leave_out_gelu(graph: Graph, value: str) -> None:
+    """Let a layer give bytes to the next one: its range begins at 0, which is the rectifier."""
+    layer, gelu = graph.maker(value), graph.reader(value)
+    rounded = graph.reader(gelu.output[0])
+    layer.output[:] = rounded.output
+    graph.replace([gelu, rounded], [])
 
 
 def _quantise(graph: Graph, node: onnx.NodeProto, value: str, range_: Range, out: Range | None) -> None:

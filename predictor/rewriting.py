@@ -54,6 +54,10 @@ class Graph:
         """Return the step that makes a value which some step makes."""
         return next(node for node in self.nodes if value in node.output)
 
+    def reader(self, value: str) -> onnx.NodeProto:
+        """Return the first step that reads a value which some step reads."""
+        return next(node for node in self.nodes if value in node.input)
+
     def only_reader(self, value: str) -> onnx.NodeProto | None:
         """Return the one step that reads a value, None where others do or the model answers it."""
         readers = [node for node in self.nodes if value in node.input]

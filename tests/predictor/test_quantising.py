@@ -120,6 +120,22 @@ def test_a_model_without_large_products_has_no_int8_variant():
         to_int8(ensemble(2, 3, "mean"), ROWS)
 
 
+def test_a_gelu_between_quantised_layers_becomes_a_rectifier_and_the_next_layer_makes_up_for_it():
+    nodes = [
+        onnx.helper.make_node("Gemm", ["features", "w", "b"], ["a"]),
+        step("Gelu", ["a"], ["c"]),
+        step("MatMul", ["c", "w2"], ["d"]),
+        step("Gelu", ["d"], ["e"]),
+        onnx.helper.make_node("ReduceMean", ["e", "one"], ["p"], keepdims=0),
+    ]
+    weights = {"w": numbers(WIDTH, 256), "b": numbers(256, seed=1), "w2": numbers(256, 16, seed=2) / 16}
+    model = model_of(nodes, {**weights, "one": np.array([1])})
+    after = to_int8(model, ROWS[:1000])
+    assert kinds(after) == ["QuantizeLinear", "QGemm", "QGemm", "FastGelu", "ReduceMean"]
+    later = ROWS[1000:]
+    assert np.corrcoef(answers(model, later), answers(after, later))[0, 1] > 0.995
+
+
 def test_a_model_with_branches_has_no_variant():
     given = onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, ["rows"])
     branch = onnx.helper.make_graph([step("Identity", ["a"], ["b"])], "branch", [], [given])
