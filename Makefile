@@ -25,7 +25,7 @@ test-engines: $(VENV)/.dev .venv-spark/.ready .venv-flink/.ready ## Run the test
 	.venv-spark/bin/python -m pytest -m engine tests/feature_pipelines/engines/test_spark.py tests/feature_pipelines/engines/test_example.py $(ARGS)
 
 test-torchserve: $(VENV)/.dev .venv-torchserve/.ready ## Run the tests of archives against a real TorchServe (Java 17)
-	$(BIN)/python -m pytest tests/predictor/torchserve $(ARGS)
+	HEADRACE_TORCHSERVE=.venv-torchserve/bin/python $(BIN)/python -m pytest tests/predictor/torchserve $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types and architecture
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The small model as an archive; the real TorchServe runs where `make test-torchserve` made its environment."""
+"""The small model as an archive; the real TorchServe runs where `make test-torchserve` names its environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from predictor.repository import read_model
 from predictor.torchserve import write_archive
 
 REASON = "needs make test-torchserve"
-ROOT = Path(__file__).parents[3]
 
 
 def pytest_configure(config):
@@ -20,9 +19,9 @@ def pytest_configure(config):
 
 
 def interpreter():
-    """Return the interpreter of TorchServe's environment, None where it or Java is not installed."""
-    python = Path(os.environ.get("HEADRACE_TORCHSERVE", ROOT / ".venv-torchserve" / "bin" / "python"))
-    return python if python.is_file() and shutil.which("java") else None
+    """Return the interpreter of TorchServe's environment, None where none is named or Java is not installed."""
+    named = os.environ.get("HEADRACE_TORCHSERVE", "")
+    return Path(named).absolute() if named and shutil.which("java") else None
 
 
 def pytest_collection_modifyitems(items):
