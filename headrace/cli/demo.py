@@ -27,9 +27,9 @@ from headrace.cli.cluster import TakenIn, cluster, mirrored
 from headrace.cli.console import APP, DIRECTORY, FILE, console, now_ms, refusals, step, target
 from headrace.cli.report import Report, curl, print_report
 from headrace.cli.split import Split
-from headrace.cli.stack import PREDICTORS, Server, stack, terminated
+from headrace.cli.stack import Server, stack, terminated
 from headrace.cli.train import train_and_publish
-from headrace.cli.triton import prepare
+from headrace.cli.triton import in_predictor, prepare
 from headrace.features.columns import DAY
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.offline import TrainingFrame, training_frame
@@ -54,13 +54,7 @@ Events = dict[str, dict[str, np.ndarray]]
     show_default=True,
     help="Where features are read: hopsworks is the cluster that HOPSWORKS_HOST names, or a stand-in.",
 )
-@click.option(
-    "--predictor",
-    type=click.Choice(list(PREDICTORS)),
-    default="onnxruntime",
-    show_default=True,
-    help="What runs the model: triton is fetched once, and for laptops and CI only.",
-)
+@in_predictor
 @click.option("--keep", is_flag=True, help="Leave the servers running and print a line to ask them.")
 def command(
     app: Application,

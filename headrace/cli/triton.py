@@ -8,9 +8,19 @@ from pathlib import Path
 import click
 
 from headrace.cli.console import DIRECTORY, console, step
+from headrace.cli.stack import PREDICTORS
 from predictor.local_triton.cache import cache_folder
 from predictor.local_triton.getting import AGE, Installed, TritonMissing
 from predictor.local_triton.getting import get as got
+
+#: The option of the commands that run a predictor on this machine.
+in_predictor = click.option(
+    "--predictor",
+    type=click.Choice(list(PREDICTORS)),
+    default="onnxruntime",
+    show_default=True,
+    help="What runs the model: triton is fetched once, and for laptops and CI only.",
+)
 
 
 @click.group("triton")

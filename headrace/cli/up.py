@@ -13,8 +13,8 @@ from headrace.application import Application
 from headrace.cli.broker import local_broker
 from headrace.cli.console import APP as APPLICATION
 from headrace.cli.console import DIRECTORY, console, refusals, target
-from headrace.cli.stack import PREDICTORS, Worker, not_ready, stack, terminated, worker
-from headrace.cli.triton import prepare
+from headrace.cli.stack import Worker, not_ready, stack, terminated, worker
+from headrace.cli.triton import in_predictor, prepare
 
 
 @click.command("up")
@@ -23,13 +23,7 @@ from headrace.cli.triton import prepare
 @click.option("--models", type=DIRECTORY, help="The model repository (the demo's by default).")
 @click.option("--http-port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 is any free port.")
 @click.option("--grpc-port", default=8081, show_default=True, type=click.IntRange(0, 65535), help="0 is any free port.")
-@click.option(
-    "--predictor",
-    type=click.Choice(list(PREDICTORS)),
-    default="onnxruntime",
-    show_default=True,
-    help="What runs the model: triton is fetched once, and for laptops and CI only.",
-)
+@in_predictor
 @click.option(
     "--stream",
     metavar="local|HOST:PORT",
