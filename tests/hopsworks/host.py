@@ -38,8 +38,11 @@ def hosted(home: Path, *, kafka: bool, sql: bool) -> Iterator[tuple[Metadata, as
         yield state, runner.get_loop()
 
 
-async def serve(state: Metadata, ended: asyncio.Event, announce: Any) -> None:
-    """Run every server until `ended`; `announce` is told where they listen, as plain data."""
+async def serve(state: Metadata, ended: asyncio.Event, announce: Any, rest_port: int = 0) -> None:
+    """Run every server until `ended`; `announce` is told where they listen, as plain data.
+
+    `rest_port` is that of RonDB's REST server by TLS, 0 any free one. Raises OSError where it is taken.
+    """
     ca_file, server_file = state.authority.write(state.home)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(server_file)
@@ -49,7 +52,7 @@ async def serve(state: Metadata, ended: asyncio.Event, announce: Any) -> None:
         state.create_topic, state.behind = ingestion.create_topic, ingestion.behind
     state.queries = QueryService(state.authority, lambda group: state.offline.table(state.group_of(group)))
     control = Server(control_plane.answer, _HERE, tls)
-    plain, secure = Server(rest.answer, _HERE), Server(rest.answer, _HERE, tls)
+    plain, secure = Server(rest.answer, _HERE), Server(rest.answer, _HERE, tls, rest_port)
     calls = Calls(state, control_plane, rest, ingestion, {"control": (control,), "rdrs": (plain, secure)})
     admin = Server(calls.answer, _HERE)
     servers = (control, plain, secure, admin)

@@ -15,7 +15,7 @@ from typing import Any
 
 import fastavro
 import orjson
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from tests.hopsworks.avro import schema_of
@@ -90,10 +90,10 @@ class Ingestion:
         while not self._ended.is_set():
             self._assign(consumer, assigned)
             messages = [one for one in consumer.consume(_BATCH, _POLL_S) if one.error() is None]
-            if not messages:
-                self._rest(consumer)
-            else:
+            if messages:
                 self._late.append((time.monotonic() + self.delay_s, messages))
+            elif _at_end(consumer):
+                self._rest(consumer)
             while self._late and self._late[0][0] <= time.monotonic():
                 self._loop.call_soon_threadsafe(self._apply, self._late.popleft()[1])
         consumer.close()
@@ -182,6 +182,17 @@ class Ingestion:
         needed = "".join(str(row.get(name)) for name in _key_of(group))
         if (key or b"").decode(errors="replace") != needed:
             raise NotARowError("the message's key is not the primary key's values")
+
+
+def _at_end(consumer: Consumer) -> bool:
+    """Tell whether all was read: to rest before would break off a fetch that takes longer, again and again."""
+    try:
+        return all(
+            max(consumer.position([one])[0].offset, 0) >= consumer.get_watermark_offsets(one, timeout=1)[1]
+            for one in consumer.assignment()
+        )
+    except KafkaException:  # the broker is away or slow: what there is to read is not known
+        return False
 
 
 def _key_of(group: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 from tests.hopsworks import StandIn, StandInError
 from tests.hopsworks.sdk import CARDS, logged_in, make_group
 
+LONG = 20_000
 ROW = {"cc_num": 1, "datetime": 5_000, "amount_count_1d": 2.0, "tiles": b"abc"}
 
 
@@ -54,6 +55,17 @@ class Writer:
         key = str(row["cc_num"]) if key is None else key
         self.producer.produce(self.topic, said.getvalue() if value is None else value, key, headers=headers)
         assert self.producer.flush(10) == 0
+
+
+def test_a_long_topic_is_read_whole_though_its_first_fetch_takes_long(cluster, store):
+    writer = Writer(cluster, store, "long_fg")
+    cluster.delay_ingestion(0.0)
+    for _ in range(LONG):
+        writer.producer.produce(writer.topic, b"x" * 4_000, "1")  # refused, each of them: only the reading counts
+        writer.producer.poll(0)
+    writer.send({"amount_count_1d": 7.0})
+    cluster.wait_ingested("long_fg", 1, 1)
+    assert cluster.rows("long_fg", 1)[1]["amount_count_1d"] == 7.0
 
 
 def test_an_older_row_is_passed_over_where_asked(cluster, store):

@@ -46,12 +46,14 @@ Answer = Response | Awaitable[Response]
 class Server:
     """A listening socket of the loopback, its connections and its fault."""
 
-    def __init__(self, answer: Callable[[Request], Answer], host: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, answer: Callable[[Request], Answer], host: str, tls: ssl.SSLContext | None = None, port: int = 0
+    ) -> None:
         self.answer = answer
         self.fault = Fault()
         self.connections: set[_Connection] = set()
         self.host = host
-        self.port = 0
+        self.port = port
         self.seen = 0
         self._tls = tls
         self._server: asyncio.Server | None = None
