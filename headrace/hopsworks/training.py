@@ -78,7 +78,7 @@ def history_of(declared: Declared, store: OfflineStore) -> dict[str, dict[str, n
         except LookupError as none:
             raise HopsworksError(
                 f"the offline store of Hopsworks has no events in {group.name}, needs a history to learn from: "
-                f"write one with headrace hopsworks events {declared.application}"
+                f"write one with headrace hopsworks events {declared.application} --history PATH"
             ) from none
         order = np.argsort(columns[group.event_time], kind="stable")
         history[group.of.name] = {name: values[order] for name, values in columns.items()}

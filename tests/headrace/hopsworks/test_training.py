@@ -161,7 +161,7 @@ def test_a_feature_group_that_is_not_there(session, store):
 
 
 def test_a_store_without_events(store):
-    with pytest.raises(HopsworksError, match=r"has no events in payments_fg.*headrace hopsworks events fraud"):
+    with pytest.raises(HopsworksError, match=r"has no events in payments_fg.*hopsworks events fraud --history PATH"):
         history_of(DECLARED, store)
 
 
