@@ -27,18 +27,18 @@ def open_store(
     feature_pipelines.hopsworks. Raises StoreUnavailable, and ValueError where a store was written so before and the
     job does not say whether it still is (false gives it up).
     """
-    with closing(EmbeddedStore(job.store, durable=job.options.get("fast") != "true")) as store:
-        wish = job.options.get("hopsworks", "")
-        if wish not in ("", "true", "false"):
-            raise ValueError(f"option hopsworks is {wish!r}, needs true or false")
-        if wish == "true":
-            with _mirror(job, store, application, groups, tell, stop) as mirrored:
-                yield mirrored
-        else:
-            from feature_pipelines.hopsworks.marks import refuse_alone
+    wish = job.options.get("hopsworks", "")
+    if wish not in ("", "true", "false"):
+        raise ValueError(f"option hopsworks is {wish!r}, needs true or false")
+    if wish == "true":
+        with _mirrored(job, application, groups, tell, stop) as mirrored:
+            yield mirrored
+        return
+    with closing(_embedded(job)) as store:
+        from feature_pipelines.hopsworks.marks import refuse_alone
 
-            refuse_alone(store, forget=wish == "false")
-            yield store
+        refuse_alone(store, forget=wish == "false")
+        yield store
 
 
 def name_of(store: WritableStore) -> str:
@@ -52,21 +52,25 @@ def name_of(store: WritableStore) -> str:
 _NAMED = "the store itself"
 
 
+def _embedded(job: Job) -> EmbeddedStore:
+    return EmbeddedStore(job.store, durable=job.options.get("fast") != "true")
+
+
 @contextmanager
-def _mirror(
-    job: Job,
-    store: EmbeddedStore,
-    application: Application,
-    groups: Sequence[WindowedGroup],
-    tell: Tell,
-    stop: Stop,
+def _mirrored(
+    job: Job, application: Application, groups: Sequence[WindowedGroup], tell: Tell, stop: Stop
 ) -> Iterator[WritableStore]:
     try:
-        from feature_pipelines.hopsworks.opening import opened_mirror
+        from feature_pipelines.hopsworks.mirror import MirroredStore
+        from feature_pipelines.hopsworks.opening import opened_writer
     except ModuleNotFoundError as absent:
         raise ValueError(
             f"Hopsworks needs {absent.name}, which is not installed: pip install 'headrace[hopsworks,kafka]'"
         ) from absent
     wait_s = float(job.options.get("wait", "60"))
-    with opened_mirror(store, application, groups, wait_s=wait_s, tell=tell, stop=stop) as mirrored:
-        yield mirrored
+    # The cluster first: where it refuses, no folder of an empty store is left.
+    with (
+        opened_writer(application, groups, wait_s=wait_s, tell=tell, stop=stop) as writer,
+        closing(_embedded(job)) as store,
+    ):
+        yield MirroredStore(store, writer)

@@ -38,8 +38,7 @@ def writer_in(
 
 
 @contextmanager
-def opened_mirror(
-    store: WritableStore,
+def opened_writer(
     application: Application,
     groups: Sequence[WindowedGroup],
     environment: Mapping[str, str] = os.environ,
@@ -47,8 +46,8 @@ def opened_mirror(
     wait_s: float = 60.0,
     tell: Tell = silent,
     stop: Stop = never,
-) -> Iterator[MirroredStore]:
-    """Open the mirror of a store in the cluster that the `HOPSWORKS_*` variables name; the store stays the caller's.
+) -> Iterator[FeatureGroupWriter]:
+    """Open a writer of the cluster that the `HOPSWORKS_*` variables name, for the block.
 
     Raises StoreUnavailable where Hopsworks cannot be used or lacks a feature group, and SchemaMismatch.
     """
@@ -59,4 +58,13 @@ def opened_mirror(
     except HopsworksError as refused:
         raise StoreUnavailable(str(refused)) from refused
     with closing(writer):
+        yield writer
+
+
+@contextmanager
+def opened_mirror(
+    store: WritableStore, application: Application, groups: Sequence[WindowedGroup]
+) -> Iterator[MirroredStore]:
+    """Open the mirror of a store, which stays the caller's; see opened_writer."""
+    with opened_writer(application, groups) as writer:
         yield MirroredStore(store, writer)

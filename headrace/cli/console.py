@@ -71,10 +71,21 @@ class _Instant(click.ParamType):
         return at
 
 
+class _Directory(click.Path):
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        scheme, sign, _ = str(value).partition("://")
+        if sign:
+            self.fail(f"it is a URL ({scheme}://), needs a directory on this machine", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 APP = _App()
 INSTANT = _Instant()
 FILE = click.Path(dir_okay=False, path_type=Path)
-DIRECTORY = click.Path(file_okay=False, path_type=Path)
+DIRECTORY = _Directory()
 
 
 class Step:

@@ -72,7 +72,7 @@ def apply(app: Application, prune: bool, **cluster: Any) -> None:
     with refusals():
         declared = Declared.of(app)
     with connected(**cluster) as session:
-        steps = applied(session, declared, prune=prune, tell=_show)
+        steps = applied(session, declared, prune=prune, tell=_show_done)
     for step in () if prune else steps.left_over:
         _show(step)
     count = len(steps.to_do) + (len(steps.left_over) if prune else 0)
@@ -116,6 +116,13 @@ def _row(step: Step) -> tuple[str, ...]:
 def _show(step: Step) -> None:
     sign, style = _STYLES[step.change]
     console.print(Text(f"{sign} {step}", style=style), soft_wrap=True)
+
+
+def _show_done(step: Step) -> None:
+    if step.change is Change.LEFT_OVER:
+        console.print(Text(f"- deleted {step.kind} {step.name} version {step.version}", style="red"), soft_wrap=True)
+    else:
+        _show(step)
 
 
 def _summary(steps: Plan) -> str:

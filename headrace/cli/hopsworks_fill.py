@@ -28,7 +28,10 @@ def command(app: Application, store: Path, wait: float, **cluster: Any) -> None:
     from feature_pipelines.hopsworks.filling import fill
     from feature_pipelines.hopsworks.opening import writer_in
     from headrace.stores.embedded import EmbeddedStore
+    from headrace.stores.environment import refuse_absent
 
+    with refusals():
+        refuse_absent(store)
     with refusals(), closing(EmbeddedStore(store)) as held, stopping() as stop:
         groups = [group for group in app.groups if group.name in held.declared()]
         if not groups:

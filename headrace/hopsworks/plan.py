@@ -121,11 +121,12 @@ def _group_conflicts(wanted: GroupShape, kept: GroupShape) -> Iterator[str]:
 
 
 def _function_conflicts(wanted: GroupShape, kept: GroupShape) -> Iterator[str]:
-    for name, function in wanted.functions.items():
-        there = kept.functions.get(name)
-        if there is None:
-            yield f"it has no function {name}, a new function is a new version of the feature group"
-        elif there.inputs != function.inputs:
+    if absent := [name for name in wanted.functions if name not in kept.functions]:
+        called = "function" if len(absent) == 1 else "functions"
+        yield f"it has no {called} {', '.join(absent)}: a new function is a new version of the feature group"
+    for name in (name for name in wanted.functions if name in kept.functions):
+        function, there = wanted.functions[name], kept.functions[name]
+        if there.inputs != function.inputs:
             yield f"function {name} reads {', '.join(there.inputs)}, needs {', '.join(function.inputs)}"
         elif not same_source(there.source, function.source):
             yield f"function {name} has another source than is declared, a changed function is a new group version"

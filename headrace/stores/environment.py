@@ -149,8 +149,7 @@ class Environment:
         return StoreUnavailable(f"{self.called} cannot be written: {error}")
 
     def _to_read(self) -> lmdb.Environment:
-        if not (self.path / DATA_FILE).exists():
-            raise StoreUnavailable(f"there is no store at {self.path.name!r}: run a pipeline first")
+        refuse_absent(self.path)
         if self._boot and (why := fault(self.path, self._boot)):
             raise StoreUnavailable(f"{self.called} {why}")
         return lmdb.open(str(self.path), map_size=0, max_dbs=_MOST_DATABASES, readonly=True, create=False)
@@ -179,6 +178,12 @@ class Environment:
             self.env.set_mapsize(size)
         else:
             self._commits.resize(size)
+
+
+def refuse_absent(path: Path) -> None:
+    """Raise StoreUnavailable where no pipeline has made a store; for those who write into one that is there."""
+    if not (path / DATA_FILE).exists():
+        raise StoreUnavailable(f"there is no store at {path.name!r}: run a pipeline first")
 
 
 def _inode(path: Path) -> int:

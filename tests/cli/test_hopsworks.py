@@ -69,6 +69,8 @@ def test_from_an_empty_cluster_to_one_that_has_it_all_and_on_to_a_new_version(he
     assert raised.endswith("applied 3 changes\n")
     pruned = headrace("hopsworks", "apply", f"{HERE}:RAISED", "--prune").output
     assert pruned.endswith("applied 3 changes\n")
+    assert pruned.count("- deleted feature ") == 3
+    assert "left over" not in pruned
     assert "left over" not in headrace("hopsworks", "plan", f"{HERE}:RAISED").output
 
     (tmp_path / "key").write_text(cluster.api_key + "\n")
@@ -111,6 +113,20 @@ def test_an_application_that_cannot_be_declared_is_refused_before_anybody_is_ask
     said = headrace("hopsworks", "apply", f"{HERE}:UNDECLARABLE", code=1).output
     assert said.startswith("Error: 'Fraud_fv' cannot be a name in Hopsworks, needs lower-case letters")
     assert cluster.requests == []
+
+
+def test_filling_from_a_store_that_is_not_there_makes_none(headrace, cluster, tmp_path):
+    said = headrace("hopsworks", "fill", "fraud", "--store", "typo", code=1).output
+    assert said == "Error: there is no store at 'typo': run a pipeline first\n"
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize("command", [("pipeline", "run", "fraud", "--source", "a.csv"), ("hopsworks", "fill", "fraud")])
+def test_a_directory_is_not_a_url(headrace, tmp_path, command):
+    said = headrace(*command, "--store", "hopsworks://key@my.cluster", code=2).output
+    assert "Invalid value for '--store': it is a URL (hopsworks://), needs a directory on this machine" in said
+    assert "key" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 UNDECLARABLE = replace(APP, name="Fraud")

@@ -107,7 +107,6 @@ def test_a_view_over_a_new_group_version_is_a_new_view_version():
             {"description": marked("", "other", "0" * 16)},
             "it was declared as 0000000000000000 by other, now ",
         ),
-        ({"functions": {}}, "it has no function hour_sin, a new function is a new version of the feature group"),
     ],
 )
 def test_a_group_of_another_shape_is_a_conflict(changed, message):
@@ -122,6 +121,14 @@ def test_a_column_of_another_type_or_without_room_is_a_conflict():
     assert f"column tiles is varbinary(100) online, needs varbinary({APP.groups[0].layout.size})" in said
     columns["tiles"] = Column("binary", "blob")
     assert "column tiles is blob online, needs varbinary(" in conflict(having(CARD, columns=columns))
+
+
+def test_functions_that_a_group_lacks_are_one_conflict():
+    functions = dict(card(everything()).functions)
+    said = conflict(having(CARD, functions={}))
+    assert f"1: it has no functions {', '.join(functions)}: a new function is a new version of the feature" in said
+    del functions["hour_sin"]
+    assert "1: it has no function hour_sin: a new function is" in conflict(having(CARD, functions=functions))
 
 
 def test_a_function_that_was_changed_in_the_cluster_is_a_conflict():
