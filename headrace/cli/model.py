@@ -50,7 +50,10 @@ def put(model: Path, to: str, **cluster: Any) -> None:
 def versions(name: str, origin: str, **cluster: Any) -> None:
     """Print the versions of model NAME, their aliases and metrics."""
     with connected(**cluster) as session:
-        for one in registry.versions_of(session, name):
+        there = registry.versions_of(session, name)
+        if not there:
+            raise click.ClickException(f"there is no model {name!r} in project {session.settings.project}")
+        for one in there:
             metrics = ", ".join(f"{key} {value:.4g}" for key, value in sorted(one.metrics.items()))
             console.print(f"{one.version:>4}  {one.alias or '-':16}  {metrics}", soft_wrap=True)
 

@@ -127,7 +127,7 @@ def _init(session: Session, feature_view: Any, at: StoreURL) -> None:
     rest: dict[str, Any] = {"use_ssl": at.tls}
     rest |= {"host": at.host} if at.host else {}
     rest |= {"port": at.port} if at.port else {}
-    with session.asking("prepare reads of the feature view"):
+    with session.asking("prepare reads of the feature view from RonDB"):
         feature_view.init_serving(
             1,
             init_sql_client=sql,

@@ -120,8 +120,8 @@ def find_model(session: Session, name: str, version: int | None = None, alias: s
         )
     listed = ", ".join(map(str, there))
     if (version is None) == (not alias):
-        given = "neither" if version is None else "both"
-        raise HopsworksError(f"{given} a version and an alias of model {name!r} given, needs one: there is {listed}")
+        given = "no version or alias was" if version is None else "both a version and an alias were"
+        raise HopsworksError(f"{given} given, needs --version or --alias: of model {name!r} there is {listed}")
     meant = [one for one in there if alias and one.alias == alias]
     if not meant:
         said = f"alias {alias!r}" if alias else f"version {version}"

@@ -54,9 +54,13 @@ cert_folder='', timeout_s=10.0)
     timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
-        for name, sample in (("host", "my.cluster"), ("project", "fraud"), ("api_key", "...")):
+        for name, sample in (("host", "my.cluster"), ("project", "fraud")):
             if not getattr(self, name):
                 raise HopsworksError(f"no {name} of Hopsworks was given, needs HOPSWORKS_{name.upper()}={sample}")
+        if not self.api_key:
+            raise HopsworksError(
+                "no API key of Hopsworks was given, needs HOPSWORKS_API_KEY, HOPSWORKS_API_KEY_FILE or --key-file"
+            )
         if "/" in self.host or ":" in self.host:
             raise HopsworksError(f"the host of Hopsworks is {self.host!r}, needs a name alone: no https://, no port")
         if not 0 < self.port < 65536:

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 #: The scopes that a key needs for what is done here.
 SCOPES = "PROJECT and FEATURESTORE, to write KAFKA and JOB, for models MODELREGISTRY, DATASET_VIEW and DATASET_CREATE"
@@ -34,17 +35,17 @@ def asking(where: str, doing: str) -> Iterator[None]:
     except sdk.RestAPIError as refused:
         raise HopsworksError(_refused(where, doing, refused.response)) from refused
     except http.SSLError as untrusted:
-        raise HopsworksError(_untrusted(where, untrusted)) from untrusted
+        raise HopsworksError(_untrusted(_asked_at(untrusted, where), untrusted)) from untrusted
     except http.Timeout as slow:
-        raise HopsworksError(f"cannot {doing}: {where} gave no answer in time") from slow
+        raise HopsworksError(_silent(_asked_at(slow, where), doing)) from slow
     except http.JSONDecodeError as foreign:
         raise HopsworksError(_foreign(where, doing)) from foreign
     except (http.ChunkedEncodingError, http.ContentDecodingError) as broken:
         raise HopsworksError(f"cannot {doing}: {where} broke off its answer") from broken
     except http.ConnectionError as absent:
         raise HopsworksError(
-            f"cannot {doing}: {where} cannot be reached ({_cause(absent)}), "
-            "needs the host and the port of the cluster and a network that lets them through"
+            f"cannot {doing}: {_asked_at(absent, where)} cannot be reached ({_cause(absent)}), "
+            "needs the host and the port where it listens and a network that lets them through"
         ) from absent
     except (
         sdk.ProjectException,
@@ -70,7 +71,10 @@ def preflight(endpoint: str, project: str, key: str, verify: str | bool, limit_s
         answer = asked.get(url, headers={"Authorization": f"ApiKey {key}"}, verify=verify, timeout=limit_s)
     where = endpoint.removeprefix("https://").partition("/")[0]
     if answer.status_code in (400, 404) and "errorCode" in answer.text:
-        raise HopsworksError(f"there is no project {project!r} at {where} that this key may see: {_said(answer)}")
+        raise HopsworksError(
+            f"there is no project {project!r} at {where} that this key may see (code {_code(answer)}), "
+            "needs HOPSWORKS_PROJECT or --project to name one that the key's owner is a member of"
+        )
     if answer.status_code != 200:
         raise HopsworksError(_refused(where, "log in", answer))
     if "projectId" not in answer.json():
@@ -97,7 +101,7 @@ def within(limit_s: float, where: str, call: Callable[[], Any]) -> Any:
     try:
         return doing.result(limit_s)
     except FutureTimeout as slow:
-        raise HopsworksError(f"cannot log in: {where} gave no answer in time") from slow
+        raise HopsworksError(_silent(where, "log in")) from slow
 
 
 def limit_requests(limit_s: float) -> None:
@@ -120,6 +124,27 @@ def _refused(where: str, doing: str, answer: Any) -> str:
     if not _said(answer):
         return f"{_foreign(where, doing)} (HTTP {answer.status_code})"
     return f"cannot {doing}: {where} answers HTTP {answer.status_code}: {_said(answer)}"
+
+
+def _asked_at(fault: Any, where: str) -> str:
+    # Not all that the SDK asks is the cluster's API: the fault knows whom it was about.
+    if isinstance(fault, TimeoutError):  # the SDK's own kind, which it has for its online store alone
+        return "RonDB's REST server"
+    if netloc := urlsplit(getattr(fault.request, "url", None) or "").netloc:
+        return netloc
+    asked = getattr(fault.args[0] if fault.args else None, "conn", None)
+    return f"{asked.host}:{asked.port}" if asked else where
+
+
+def _silent(where: str, doing: str) -> str:
+    return f"cannot {doing}: {where} gave no answer in time, it is stopped or a firewall drops packets"
+
+
+def _code(answer: Any) -> object:
+    try:
+        return answer.json()["errorCode"]
+    except (ValueError, LookupError, TypeError):
+        return "unknown"
 
 
 def _said(answer: Any) -> str:

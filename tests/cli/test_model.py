@@ -84,7 +84,7 @@ def test_an_alias_is_set_listed_and_fetched_by(headrace, registered, tmp_path):
 
 def test_which_version_must_be_said(headrace, registered, tmp_path):
     output = headrace("model", "pull", "small", "--into", tmp_path / "models", code=1).output
-    assert "neither a version and an alias of model 'small' given, needs one: there is 1" in output
+    assert "no version or alias was given, needs --version or --alias: of model 'small' there is 1" in output
     assert not (tmp_path / "models").exists()
 
 
@@ -161,3 +161,8 @@ def test_a_model_without_a_fingerprint_is_not_put(headrace, trained, tmp_path):
 def test_a_cluster_that_is_not_named(headrace, monkeypatch):
     monkeypatch.delenv("HOPSWORKS_HOST")
     assert "no host of Hopsworks was given, needs HOPSWORKS_HOST" in headrace("model", "list", "small", code=1).output
+
+
+def test_a_model_that_the_registry_does_not_have_is_not_listed(headrace, registered):
+    output = headrace("model", "list", "nope", code=1).output
+    assert " ".join(output.split()) == "Error: there is no model 'nope' in project headrace"

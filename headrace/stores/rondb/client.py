@@ -147,7 +147,10 @@ class RonDBClient:
 def refusal_of(status: int, asked: object, about: object = "the view") -> StoreUnavailable:
     """Return the error of an HTTP status other than 200."""
     if status in (401, 403):
-        return AccessRefused(f"{asked} refused the API key with {status}, needs one that may read features")
+        return AccessRefused(
+            f"{asked} refused the API key with {status}, needs one that may read features: "
+            "a key file is read again, a key in a variable needs a restart"
+        )
     if status in (400, 404):
         return ViewAbsent(f"{asked} said {status}: it does not know {about}, or not with these keys")
     if status == 429 or status >= 500:

@@ -82,8 +82,8 @@ def test_an_alias_on_two_versions_means_neither(put, session):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({}, r"neither a version and an alias of model 'small' given, needs one: there is 1.*, 2"),
-        ({"version": 1, "alias": "best"}, "both a version and an alias of model 'small' given, needs one"),
+        ({}, r"^no version or alias was given, needs --version or --alias: of model 'small' there is 1.*, 2"),
+        ({"version": 1, "alias": "best"}, "both a version and an alias were given, needs --version or --alias"),
         ({"version": 7}, "model 'small' has no version 7, there is 1.*, 2"),
         ({"alias": "nobody"}, "model 'small' has no alias 'nobody', there is 1.*, 2"),
     ],

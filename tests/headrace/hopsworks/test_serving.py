@@ -151,6 +151,18 @@ def test_a_store_is_ready_when_the_cluster_has_the_view_and_its_server_answers(s
     assert gc.get_freeze_count() > frozen
 
 
+def test_a_rondb_that_is_away_is_not_taken_for_the_cluster(session, cluster, monkeypatch):
+    from hopsworks_common.client import online_store_rest_client as of_sdk
+
+    monkeypatch.setattr(of_sdk, "_online_store_rest_client", None)  # as when a process starts
+    store = open_hopsworks("hopsworks-sdk://127.0.0.1:1?tls=false", APP, environment(cluster))
+    said = opened_readiness(store)
+    store.close()
+    assert said.startswith(
+        "cannot prepare reads of the feature view from RonDB: 127.0.0.1:1 cannot be reached (connection refused), needs"
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [

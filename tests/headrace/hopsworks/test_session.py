@@ -46,7 +46,7 @@ def test_settings_are_those_of_the_environment_and_hide_the_key(tmp_path):
     [
         ({"HOPSWORKS_HOST": ""}, "no host of Hopsworks was given, needs HOPSWORKS_HOST=my.cluster"),
         ({"HOPSWORKS_PROJECT": ""}, "no project of Hopsworks was given, needs HOPSWORKS_PROJECT=fraud"),
-        ({"HOPSWORKS_API_KEY": ""}, "no api_key of Hopsworks was given, needs HOPSWORKS_API_KEY=..."),
+        ({"HOPSWORKS_API_KEY": ""}, "no API key of Hopsworks was given, needs HOPSWORKS_API_KEY, HOPSWORKS_API_KEY_"),
         ({"HOPSWORKS_API_KEY_FILE": "k"}, "HOPSWORKS_API_KEY and HOPSWORKS_API_KEY_FILE are both set, needs one"),
         ({"HOPSWORKS_HOST": "https://a"}, "is 'https://a', needs a name alone: no https://, no port"),
         ({"HOPSWORKS_PORT": "many"}, "HOPSWORKS_PORT is 'many', needs a number"),
@@ -96,7 +96,7 @@ def test_a_folder_that_was_named_keeps_nothing_but_itself_may_go(settings, tmp_p
         ({"host": "cluster.invalid"}, "cannot log in: cluster.invalid:{port} cannot be reached (no such host), needs"),
         ({"port": 1}, "cannot log in: 127.0.0.1:1 cannot be reached (connection refused), needs the host and the port"),
         ({"api_key": "wrong.key"}, "127.0.0.1:{port} does not accept the key (HTTP 401), needs a key that is valid"),
-        ({"project": "nobodys"}, "there is no project 'nobodys' at 127.0.0.1:{port} that this key may see: project"),
+        ({"project": "nobodys"}, "at 127.0.0.1:{port} that this key may see (code 150004), needs HOPSWORKS_PROJECT or"),
         ({"project": "../x?y"}, "there is no project '../x?y' at 127.0.0.1:{port}"),
         ({"ca_file": ""}, "the certificate of 127.0.0.1:{port} is not trusted (unable to get local issuer cert"),
     ],
@@ -130,7 +130,7 @@ def test_a_server_that_is_not_hopsworks_is_told_from_one(settings, cluster):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ({"listening": "hang"}, "gave no answer in time"),
+        ({"listening": "hang"}, "gave no answer in time, it is stopped or a firewall drops packets"),
         ({"listening": "closed"}, "cannot be reached (connection refused)"),
         ({"delay_ms": 60_000}, "cannot log in: {where} gave no answer in time"),
         ({"delay_ms": 60_000, "path": "credentials"}, "cannot log in: {where} gave no answer in time"),
