@@ -133,9 +133,11 @@ class TakenIn:
         lookups = self._lookups(keys)
         wanted = self._read(self._here, lookups, as_of)
         until = time.monotonic() + _TAKEN_IN_S
-        while not _equal(wanted, self._read(self._there, lookups, as_of)):
+        while lacking := _lacking(lookups, wanted, self._read(self._there, lookups, as_of)):
             if time.monotonic() > until:
-                raise StackError(f"Hopsworks did not take in rows that it acknowledged within {_TAKEN_IN_S:.0f} s")
+                raise StackError(
+                    f"Hopsworks did not take in rows that it acknowledged within {_TAKEN_IN_S:.0f} s: {lacking}"
+                )
             time.sleep(_LOOK_S)
 
     def close(self) -> None:
@@ -160,8 +162,11 @@ class TakenIn:
             raise StackError(f"the features cannot be read: {away}") from away
 
 
-def _equal(ours: Sequence[Block], theirs: Sequence[Block]) -> bool:
-    return all(
-        np.array_equal(a.values, b.values, equal_nan=True) and np.array_equal(a.found, b.found)
-        for a, b in zip(ours, theirs, strict=True)
-    )
+def _lacking(lookups: Sequence[Lookup], ours: Sequence[Block], theirs: Sequence[Block]) -> str:
+    """Say how many rows of which groups differ; empty where none does."""
+    said = []
+    for wanted, a, b in zip(lookups, ours, theirs, strict=True):
+        same = (a.found == b.found) & ((a.values == b.values) | (np.isnan(a.values) & np.isnan(b.values))).all(axis=1)
+        if not same.all():
+            said.append(f"{np.count_nonzero(~same):,} of {same.size:,} rows of {wanted.group.name}")
+    return ", ".join(said)

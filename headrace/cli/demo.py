@@ -106,10 +106,10 @@ class Demo:
         prepare(self.predictor)
         self.report.predictor = self.predictor
         self._clean()
-        self.get_payments()
         with ExitStack() as kept:
-            if self.in_hopsworks:
+            if self.in_hopsworks:  # first, as a cluster that is named wrongly is known at once
                 self.url = kept.enter_context(cluster(self.app, self.home))
+            self.get_payments()
             self.stream_training_period(kept)
             self.build_frame()
             scores = self.train()

@@ -34,6 +34,11 @@ def test_what_a_mirrored_store_holds_is_waited_for_in_the_cluster(tmp_path, monk
                 asked = {"cc_num": np.array([*CARDS, 11]), "terminal_id": np.arange(4)}
                 taken_in.wait(asked, np.full(4, AT + 1))
                 (found, _) = taken_in._read(taken_in._there, [*taken_in._lookups(asked)], np.full(4, AT + 1))
+                with store.transaction("labels", {}) as change:  # behind the mirror's back
+                    change.write(group, keys_of([11]), records[:1])
+                monkeypatch.setattr(cluster_module, "_TAKEN_IN_S", 0.0)
+                with pytest.raises(StackError, match=r"acknowledged within 0 s: 1 of 4 rows of card_activity$"):
+                    taken_in.wait(asked, np.full(4, AT + 1))
         assert found.found.tolist() == [True, True, True, False]
         assert os.environ["HOPSWORKS_HOST"]
     assert "HOPSWORKS_HOST" not in os.environ

@@ -17,6 +17,15 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path):
     assert mine.read_text() == "mine"
 
 
+def test_a_cluster_that_is_named_wrongly_is_known_before_the_payments(tmp_path, monkeypatch):
+    for name, value in {"HOST": "127.0.0.1", "PORT": "1", "PROJECT": "fraud", "API_KEY": "some.key"}.items():
+        monkeypatch.setenv(f"HOPSWORKS_{name}", value)
+    done = CliRunner().invoke(main, ["demo", "fraud", "--home", str(tmp_path / "demo"), "--store", "hopsworks"])
+    assert done.exit_code == 1
+    assert "cannot log in: 127.0.0.1:1 cannot be reached" in " ".join(done.output.split())
+    assert "payments" not in done.output
+
+
 def test_the_payments_are_not_written_over(tmp_path):
     (tmp_path / ".headrace-demo").touch()
     data = tmp_path / "payments.parquet"
