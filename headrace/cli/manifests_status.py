@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from headrace.manifests.status import Row, Status
 
 _HEADINGS = ("component", "replicas", "ready", "canary", "view", "model", "freshness")
+_WIDE = 1_000  # characters: who reads a file or a pipe wants lines whole
 _COUNTS = ("replicas", "freshness", "revision")
 _STYLES = {"ready": "green", "waiting": "yellow", "failing": "red"}
 
@@ -49,7 +50,7 @@ def status(name: str | None, watch: bool, every: float, as_json: bool, **access:
     if as_json:
         click.echo(orjson.dumps([each.as_dict() for each in found], option=orjson.OPT_INDENT_2))
     else:
-        console.print(_drawn_all(found))
+        _print(_drawn_all(found))
     raise SystemExit(0 if all(row.state.value == "ready" for each in found for row in each.rows) else 1)
 
 
@@ -68,7 +69,12 @@ def history(name: str, **access: Any) -> None:
         told = (str(each.number), each.began_at, each.cause, each.outcome.value, *serves)
         table.add_row(*(Text(cell or "-") for cell in told))
     notes = [Text(f"{each.number}: {each.reason}") for each in found if each.reason]
-    console.print(Group(table, *notes) if found else f"{name} has no revisions in {cluster}", soft_wrap=not found)
+    _print(Group(table, *notes) if found else Text(f"{name} has no revisions in {cluster}"))
+
+
+def _print(shown: RenderableType) -> None:
+    to = console if console.is_terminal else Console(width=_WIDE, highlight=False)
+    to.print(shown)
 
 
 def _looked(look: Callable[[], Sequence[Status]]) -> RenderableType:
