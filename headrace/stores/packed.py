@@ -8,6 +8,7 @@ bytes. A record is packed where that is at most a third of it. Reading gives bac
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -74,9 +75,13 @@ class Packing:
 
 
 def prepare() -> None:
-    """Load the compiled loops now, and not within the first read or write: it takes half a second, or seconds once."""
+    """Load the compiled loops now, and not within the first read or write: it takes half a second, or seconds once.
+
+    What is loaded by then is left out of garbage collection: a look at all of it stops a process for 60 ms.
+    """
     for name in ("headrace.features.kernels", "headrace.stores.packed_kernels"):
         import_module(name)
+    gc.freeze()
 
 
 def packing_of(group: WindowedGroup) -> Packing:
