@@ -2,7 +2,7 @@
 
 A summary is a dict of arrays of equal length, one per kept field, holding one summary per
 element; in the fields of sketches an element is itself an array. `of` makes summaries from
-sorted events, `add` merges two of them, `total` merges along slots, and `finish` turns them
+sorted events, `add` merges two of them, `total` merges sketches along slots, and `finish` turns them
 into a statistic. Nulls (NaN) are never counted. Variance merges by the parallel form of
 T. Chan, G. Golub and R. LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
 Sample Variances" (1979). `distinct` and the quantiles `p1` to `p99` are approximate, with the
@@ -127,26 +127,13 @@ def add(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> Summary:
 
 
 def total(tiles: Any, fields: tuple[str, ...], kept: np.ndarray, starts: np.ndarray, window: np.ndarray) -> Summary:
-    """Merge the kept slots of each window.
+    """Merge the counts and the sketches, `fields`, of the kept slots of each window; the rest is merged by `kernels`.
 
     `tiles[field]` and `kept` are [n, slots]; window w owns the slots from `starts[w]` on,
-    and `window[slot]` names it. Returns arrays of shape [n, windows], sketches [n, windows, size].
+    and `window[slot]` names it. Returns counts [n, windows] and sketches [n, windows, size].
     """
     counts = np.where(kept, tiles["count"], 0.0)
     out: Summary = {"count": np.add.reduceat(counts, starts, axis=1)}
-    if "sum" in fields:
-        sums = np.where(kept, tiles["sum"], 0.0)
-        out["sum"] = np.add.reduceat(sums, starts, axis=1)
-    if "m2" in fields:
-        mean = (out["sum"] / np.maximum(out["count"], 1.0))[:, window]
-        spread = tiles["m2"] + counts * (sums / np.maximum(counts, 1.0) - mean) ** 2
-        out["m2"] = np.add.reduceat(np.where(kept, spread, 0.0), starts, axis=1)
-    if "min" in fields:
-        out["min"] = np.minimum.reduceat(np.where(kept, tiles["min"], np.inf), starts, axis=1)
-    if "max" in fields:
-        out["max"] = np.maximum.reduceat(np.where(kept, tiles["max"], -np.inf), starts, axis=1)
-    if "last" in fields:
-        out["last"] = _newest(tiles, kept, out["count"].shape, starts)
     if "registers" in fields:
         filled = tiles["registers"] * (counts > 0).view(np.uint8)[:, :, None]
         ends = np.append(starts[1:], window.size)
@@ -162,17 +149,6 @@ def _histogram(tiles: Any, filled: np.ndarray, shape: tuple[int, int], window: n
     owner = row * shape[1] + window[slot]
     merged = sketches.merged(tiles["histogram"][row, slot], owner, shape[0] * shape[1])
     return merged.reshape(*shape, sketches.HISTOGRAM)
-
-
-def _newest(tiles: Any, kept: np.ndarray, shape: tuple[int, ...], starts: np.ndarray) -> np.ndarray:
-    times = np.where(kept & (tiles["count"] > 0), tiles["last_ms"], NO_TIME)
-    ends = np.append(starts[1:], times.shape[1])
-    out = np.full(shape, np.nan)
-    rows = np.arange(times.shape[0])
-    for at, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        best = start + np.argmax(times[:, start:end], axis=1)
-        out[:, at] = np.where(times[rows, best] > NO_TIME, tiles["last"][rows, best], np.nan)
-    return out
 
 
 def finish(stat: str, summary: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
@@ -74,13 +75,16 @@ class Packing:
         return out.reshape(-1).view(self.group.layout.dtype)
 
 
+@cache
 def prepare() -> None:
     """Load the compiled loops now, and not within the first read or write: it takes half a second, or seconds once.
 
-    What is loaded by then is left out of garbage collection: a look at all of it stops a process for 60 ms.
+    What is loaded by then is left out of garbage collection: a look at all of it stops a process for 60 ms. Only the
+    first call of a process does anything.
     """
     for name in ("headrace.features.kernels", "headrace.stores.packed_kernels"):
         import_module(name)
+    gc.collect()  # what is garbage by now would never be freed
     gc.freeze()
 
 
