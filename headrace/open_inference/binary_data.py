@@ -1,7 +1,7 @@
 """A tensor's elements as raw bytes: little-endian and row-major, the same over HTTP and gRPC.
 
 Numbers are views into the bytes that arrived, not copies. BOOL is one byte, 0 or 1. Every BYTES
-element is a little-endian u32 length followed by that many bytes.
+element is a little-endian u32 length followed by that many bytes. BF16 is widened and narrowed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import struct
 
 import numpy as np
 
+from headrace.open_inference import bfloat16
 from headrace.open_inference.errors import InvalidRequest
 from headrace.open_inference.tensors import DATATYPES
 
@@ -21,10 +22,13 @@ def array_of(name: str, datatype: str, shape: tuple[int, ...], size: int, raw: m
     if datatype == "BYTES":
         return _elements(name, size, bytes(raw)).reshape(shape)
     dtype = DATATYPES[datatype]
-    if len(raw) != size * dtype.itemsize:
+    each = dtype.itemsize if datatype != "BF16" else bfloat16.SIZE
+    if len(raw) != size * each:
         raise InvalidRequest(
-            f"tensor {name!r} has {len(raw)} bytes, needs {size * dtype.itemsize} for shape {list(shape)} of {datatype}"
+            f"tensor {name!r} has {len(raw)} bytes, needs {size * each} for shape {list(shape)} of {datatype}"
         )
+    if datatype == "BF16":
+        return bfloat16.widened(raw).reshape(shape)
     array: np.ndarray = np.frombuffer(raw, dtype=np.uint8 if datatype == "BOOL" else dtype)
     if datatype == "BOOL":
         if size and array.max() > 1:
@@ -42,6 +46,8 @@ def bytes_of(datatype: str, array: np.ndarray) -> bytes:
             data = item.encode() if isinstance(item, str) else item
             parts += (_LENGTH.pack(len(data)), data)
         return b"".join(parts)
+    if datatype == "BF16":
+        return bfloat16.narrowed(array).tobytes()
     return np.ascontiguousarray(array, dtype=DATATYPES[datatype]).tobytes()
 
 

@@ -11,6 +11,7 @@ from headrace.open_inference.codec import MAX_NAME, selected
 from headrace.open_inference.errors import InvalidRequest
 from headrace.open_inference.grpc_messages import INFERENCE
 from headrace.open_inference.tensors import (
+    BINARY_ONLY,
     DATATYPES,
     InferRequest,
     InferResponse,
@@ -20,7 +21,7 @@ from headrace.open_inference.tensors import (
     checked_shape,
 )
 
-#: The typed contents in which a datatype travels; FP16 has none.
+#: The typed contents in which a datatype travels; FP16 and BF16 have none.
 _TYPED = {
     "BOOL": "bool_contents",
     "UINT8": "uint_contents",
@@ -67,8 +68,8 @@ def encode_message(response: InferResponse, request: InferRequest) -> Any:
     for key, value in response.parameters.items():
         setattr(message.parameters[key], _parameter_kind(value), value)
     tensors = [tensor for tensor, _ in selected(response, request)]
-    # Typed and raw contents may not be mixed, and FP16 has no typed form.
-    raw = request.binary_default or any(tensor.datatype == "FP16" for tensor in tensors)
+    # Typed and raw contents may not be mixed, and not everything has a typed form.
+    raw = request.binary_default or any(tensor.datatype in BINARY_ONLY for tensor in tensors)
     for tensor in tensors:
         output = message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
         if raw:

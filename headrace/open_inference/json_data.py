@@ -2,7 +2,7 @@
 
 Lists may be flat or nested as the shape says. Elements are checked by the set of their types and
 converted by NumPy, never one by one. A `null` in FP32 or FP64 input means *missing* and becomes
-NaN; anywhere else it is refused. FP16 has no JSON form in the protocol.
+NaN; anywhere else it is refused. FP16 and BF16 have no JSON form in the protocol.
 
 JSON cannot say NaN or infinity: an output that holds one is refused in JSON, and is asked for with
 `binary_data`. Writing null instead would give the reader a number that is not one.
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from headrace.open_inference.errors import InvalidRequest
-from headrace.open_inference.tensors import DATATYPES
+from headrace.open_inference.tensors import BINARY_ONLY, DATATYPES
 
 _KINDS: dict[str, tuple[frozenset[type], str]] = {
     "?": (frozenset({bool}), "true or false"),
@@ -30,8 +30,8 @@ _JSON_NAMES = {type(None): "null", bool: "boolean", int: "integer", float: "numb
 
 def array_of(name: str, datatype: str, shape: tuple[int, ...], size: int, data: Any) -> np.ndarray:
     """Return the array that a JSON `data` member describes, or say why it does not describe one."""
-    if datatype == "FP16":
-        raise InvalidRequest(f"tensor {name!r} is FP16 in JSON, needs binary data: FP16 has no JSON form")
+    if datatype in BINARY_ONLY:
+        raise InvalidRequest(f"tensor {name!r} is {datatype} in JSON, needs binary data: {datatype} has no JSON form")
     if not isinstance(data, list):
         raise InvalidRequest(f"tensor {name!r} has no data that is a list, needs a flat or nested list, or binary data")
     flat = _flattened(name, shape, data)
@@ -51,8 +51,8 @@ def lists_of(name: str, datatype: str, array: np.ndarray) -> Any:
     flat = np.ascontiguousarray(array, dtype=DATATYPES[datatype]).reshape(-1)
     if datatype == "BYTES":
         return _texts(name, flat)
-    if datatype == "FP16":
-        raise InvalidRequest(f"output {name!r} is FP16, which has no JSON form: ask for it with binary_data true")
+    if datatype in BINARY_ONLY:
+        raise InvalidRequest(f"output {name!r} is {datatype}, which has no JSON form: ask for it with binary_data true")
     if flat.dtype.kind == "f" and not np.isfinite(flat).all():
         raise InvalidRequest(
             f"output {name!r} holds NaN or infinity, which JSON cannot say: ask for it with binary_data true"

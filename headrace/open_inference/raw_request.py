@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.open_inference import binary_data
 from headrace.open_inference.errors import InvalidRequest
-from headrace.open_inference.tensors import InferRequest, Tensor, checked_datatype
+from headrace.open_inference.tensors import InferRequest, Tensor, item_size
 
 
 def decode_raw(body: bytes, metadata: dict[str, Any], model: str, version: str = "") -> InferRequest:
@@ -21,7 +21,7 @@ def decode_raw(body: bytes, metadata: dict[str, Any], model: str, version: str =
     name, datatype, shape = inputs[0]["name"], inputs[0]["datatype"], list(inputs[0]["shape"])
     if datatype == "BYTES" or shape.count(-1) > 1:
         raise InvalidRequest(f"input {name!r} has no shape that follows from its bytes, needs a JSON part that says it")
-    row = math.prod(size for size in shape if size != -1) * checked_datatype(name, datatype).itemsize
+    row = math.prod(size for size in shape if size != -1) * item_size(datatype)
     if -1 in shape:
         if row == 0 or len(body) % row:
             raise InvalidRequest(f"input {name!r} has {len(body)} bytes, needs a multiple of {row}")

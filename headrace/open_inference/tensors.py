@@ -1,7 +1,7 @@
 """Tensors, and the requests and answers that carry them; the same for JSON, binary and gRPC.
 
 A tensor is a name, a datatype of the protocol and a NumPy array of that type. BYTES tensors are
-object arrays whose elements are `bytes`. Arrays that came from a request may be read-only.
+object arrays whose elements are `bytes`; BF16 tensors are float32. Arrays that came from a request may be read-only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 
 from headrace.open_inference.errors import InvalidRequest
 
-#: The protocol's datatypes and how they are held and sent: little-endian, BOOL in one byte.
+#: The protocol's datatypes and how they are held, which is how they are sent: little-endian, BOOL in one byte.
+#: Only BF16 is sent otherwise, as the upper two bytes of what is held.
 DATATYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype("?"),
     "UINT8": np.dtype("u1"),
@@ -29,8 +30,11 @@ DATATYPES: dict[str, np.dtype] = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
     "BYTES": np.dtype("O"),
+    "BF16": np.dtype("<f4"),
 }
-_NAMES = {dtype: name for name, dtype in DATATYPES.items()}
+#: What has no form in JSON, nor in the typed contents of gRPC.
+BINARY_ONLY = frozenset({"FP16", "BF16"})
+_NAMES = {dtype: name for name, dtype in DATATYPES.items() if name != "BF16"}
 
 MAX_DIMENSIONS = 32
 MAX_ELEMENTS = 2**31 - 1
@@ -117,6 +121,13 @@ def checked_datatype(name: str, datatype: Any) -> np.dtype:
         found = repr(datatype[:20]) if isinstance(datatype, str) else "no string"
         raise InvalidRequest(f"tensor {name!r} has datatype {found}, needs one of {', '.join(DATATYPES)}")
     return dtype
+
+
+def item_size(datatype: str) -> int:
+    """Return how many bytes an element has on the wire; 0 for BYTES, whose elements differ."""
+    if datatype == "BYTES":
+        return 0
+    return 2 if datatype == "BF16" else DATATYPES[datatype].itemsize
 
 
 def checked_shape(name: str, shape: Any) -> tuple[tuple[int, ...], int]:

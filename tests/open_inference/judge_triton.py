@@ -12,6 +12,7 @@ import inspect
 import sys
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
@@ -28,6 +29,7 @@ ARRAYS = {
     "INT32": lambda n: -np.arange(n, dtype="i4"),
     "INT64": lambda n: -np.arange(n, dtype="i8") - 2**60,
     "FP16": lambda n: np.arange(n, dtype="f2") / 2,
+    "BF16": lambda n: (np.arange(n, dtype="f4") / 2).astype(ml_dtypes.bfloat16),
     "FP32": lambda n: np.arange(n, dtype="f4") / 3,
     "FP64": lambda n: np.arange(n, dtype="f8") / 3,
     "BYTES": lambda n: np.array([f"käse {i}".encode() for i in range(n)], dtype=object),
@@ -61,7 +63,7 @@ class Judge:
     def ways(self, datatype: str) -> list[dict[str, bool]]:
         if not self.http:
             return [{}]
-        sides = (True,) if datatype == "FP16" else (True, False)
+        sides = (True,) if datatype in ("FP16", "BF16") else (True, False)
         return [{"binary_in": a, "binary_out": b} for a in sides for b in sides]
 
     async def about(self) -> None:

@@ -24,6 +24,7 @@ from headrace.open_inference import (
     encode_request,
     encode_response,
 )
+from headrace.open_inference.tensors import BINARY_ONLY
 
 NUMERIC = [name for name in DATATYPES if name != "BYTES"]
 SHAPES = arrays.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4)
@@ -31,13 +32,16 @@ SHAPES = arrays.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4)
 
 @st.composite
 def tensors(draw: Any, name: str, json: bool) -> Tensor:
-    datatype = draw(st.sampled_from([d for d in DATATYPES if not (json and d == "FP16")]))
+    datatype = draw(st.sampled_from([d for d in DATATYPES if not (json and d in BINARY_ONLY)]))
     shape = draw(SHAPES)
     if datatype == "BYTES":
         items = st.text().map(str.encode) if json else st.binary()
         return Tensor(name, datatype, draw(arrays.arrays(object, shape, elements=items, fill=st.nothing())))
     floats: dict[str, Any] = {"allow_nan": not json, "allow_infinity": not json} if datatype.startswith("FP") else {}
     dtype = DATATYPES[datatype]
+    if datatype == "BF16":
+        halves = draw(arrays.arrays("<u2", shape))
+        return Tensor(name, datatype, (halves.astype("<u4") << 16).view("<f4"))
     return Tensor(name, datatype, draw(arrays.arrays(dtype, shape, elements=arrays.from_dtype(dtype, **floats))))
 
 
