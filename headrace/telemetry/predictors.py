@@ -37,7 +37,7 @@ class PredictorMetrics(ServerMetrics):
 
     def runs_of(self, model: str) -> Callable[[int, int], None]:
         """Return what is to be told of every run of a model: its requests and rows."""
-        requests, rows = self._run_requests.labels(model_name=model), self._run_rows.labels(model_name=model)
+        requests, rows = self._run_requests.labels(model), self._run_rows.labels(model)
 
         def observe(of_requests: int, of_rows: int) -> None:
             requests.observe(of_requests)
@@ -51,7 +51,7 @@ class PredictorMetrics(ServerMetrics):
 
     def loaded(self, model: str, versions: Iterable[str], production: str) -> None:
         """Tell which versions of a model are served from now on, and which one answers where none is named."""
-        self._loads.labels(model_name=model).inc()
+        self._loads.labels(model).inc()
         for former in self._served.pop(model, ()):
             self._versions.remove(*former)
         now = [(model, version, "true" if version == production else "false") for version in versions]
@@ -61,7 +61,7 @@ class PredictorMetrics(ServerMetrics):
 
     def refused(self, model: str, reason: str) -> None:
         """Count a model that was refused; the reason is a word, of few."""
-        self._refused.labels(model_name=model, reason=reason).inc()
+        self._refused.labels(model, reason).inc()
 
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(name, meaning, ["model_name", *labels], registry=self._registry)
+        return Gauge(name, meaning, ["model_name", *labels], registry=self.registry)

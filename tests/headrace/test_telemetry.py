@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
+import prometheus_client
+import pytest
+from hypothesis import given
+from hypothesis.strategies import floats, lists
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from headrace.telemetry import AGES, BUCKETS, RequestMetrics
+import headrace
+from headrace.telemetry import AGES, BUCKETS, STAGES, RequestMetrics, ServerMetrics, merged
+from headrace.telemetry.counts import Histogram, counters
 
 
-def samples(metrics: RequestMetrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def samples(metrics: ServerMetrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Return what a scrape would read, by name and labels."""
     families = text_string_to_metric_families(metrics.text().decode())
     return {
@@ -78,3 +87,66 @@ def test_buckets_ascend_and_resolve_a_millisecond():
 def test_every_metric_says_what_it_is():
     for family in text_string_to_metric_families(RequestMetrics("fraud", ("cards",)).text().decode()):
         assert family.documentation
+
+
+def test_a_stage_is_counted_once_and_told_under_both_of_its_names():
+    metrics = RequestMetrics("fraud", ())
+    metrics.stages["predict"].observe(0.004)
+    metrics.store.observe(0.0004)
+    read = samples(metrics)
+    assert read["request_predict_seconds_count", MODEL] == 1
+    assert read["headrace_stage_seconds_sum", (*MODEL, ("stage", "predict"))] == 0.004
+    assert read["headrace_stage_seconds_bucket", (("le", "0.0005"), *MODEL, ("stage", "store"))] == 1
+    assert {dict(labels).get("stage") for name, labels in read if name == "headrace_stage_seconds_count"} == set(STAGES)
+
+
+def test_what_is_under_way_and_what_runs_are_asked_for_when_they_are_read():
+    metrics, under_way = ServerMetrics(), [3]
+    metrics.watch_in_flight(lambda: under_way[0])
+    assert samples(metrics)["headrace_requests_in_flight", ()] == 3
+    under_way[0] = 0
+    read = samples(metrics)
+    assert read["headrace_requests_in_flight", ()] == 0
+    labels = next(dict(labels) for name, labels in read if name == "headrace_build_info")
+    assert labels["version"] == headrace.__version__
+
+
+def test_a_family_is_given_as_many_label_values_as_it_has_labels():
+    family = counters(CollectorRegistry(), "rows", "Rows", "model_name")
+    with pytest.raises(ValueError, match="metric 'rows' was given 2 label values, needs 1"):
+        family.labels("fraud", "cards")
+
+
+@given(lists(floats(0, 100, allow_nan=False)))
+def test_a_histogram_counts_as_the_library_does(values):
+    registry = CollectorRegistry()
+    ours, theirs = Histogram(AGES), prometheus_client.Histogram("a", "A", buckets=AGES, registry=registry)
+    for value in values:
+        ours.observe(value)
+        theirs.observe(value)
+    told = [sample.value for metric in theirs.collect() for sample in metric.samples if sample.name == "a_bucket"]
+    assert list(accumulate(ours.counts)) == told
+    assert ours.total == registry.get_sample_value("a_sum")
+
+
+def test_metrics_of_several_processes_are_added_up_and_states_are_not():
+    one, other = RequestMetrics("fraud", ("cards",)), RequestMetrics("fraud", ("cards",))
+    one.rows.inc(25)
+    other.rows.inc(5)
+    other.observe("fraud", 200, 0.002)
+    one.predict.observe(0.0015)
+    other.predict.observe(0.1)
+    together = text_string_to_metric_families(merged([one.text(), other.text()]).decode())
+    read = {(s.name, tuple(sorted(s.labels.items()))): s.value for family in together for s in family.samples}
+    assert read["headrace_rows_total", MODEL] == 30
+    assert read["headrace_requests_total", (*MODEL, ("status", "200"))] == 1
+    assert read["request_predict_seconds_bucket", (("le", "0.002"), *MODEL)] == 1
+    assert read["request_predict_seconds_count", MODEL] == 2
+    assert next(value for (name, _), value in read.items() if name == "headrace_build_info") == 1
+    assert {name for name, _ in read} == {name for name, _ in samples(one)} | {name for name, _ in samples(other)}
+
+
+def test_labels_survive_being_merged():
+    told = b'# HELP a A\n# TYPE a gauge\na{path="back\\\\slash \\"quoted\\" \\nline"} 1.0\n'
+    assert merged([told, told]) == told.replace(b"1.0", b"2.0")
+    assert merged([told]) == told
