@@ -2,15 +2,16 @@
 
 This is the hot path. Names are resolved when it is built; a request makes one read of the
 online store and one call of the predictor however many rows it has, and nothing here
-loops over rows.
+loops over rows. Small requests that come in the same turn of the event loop are made one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,11 +19,20 @@ from headrace.application import Application
 from headrace.features import Plan
 from headrace.features.rows import Rows
 from headrace.open_inference.client import PredictorClient
-from headrace.open_inference.errors import DeadlinePassed, FeaturesUnavailable, InvalidRequest, PredictorFailed
+from headrace.open_inference.errors import (
+    DeadlinePassed,
+    FeaturesUnavailable,
+    InvalidRequest,
+    OpenInferenceError,
+    PredictorFailed,
+    TooLarge,
+)
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, StoreUnavailable
 from headrace.telemetry import RequestMetrics
+from transformer.joined import block_in, join, kind_of, rows_in
 from transformer.rows import rows_of, status_of
+from transformer.turns import Turns
 
 FEATURES = "features"
 EXTRAS = {"features": "FP32", "feature_age_ms": "FP64", "row_status": "BYTES", "stage_ms": "FP64"}
@@ -39,6 +49,12 @@ class Prepared:
     matrix: np.ndarray  # float32 [n, columns]
     deadline: float  # an instant of the running loop's clock
     stage_ms: list[float] = field(default_factory=list)
+
+
+class _Asked(NamedTuple):
+    kind: Hashable
+    request: InferRequest
+    deadline: float
 
 
 class RequestPath:
@@ -66,12 +82,13 @@ class RequestPath:
         self._plan = Plan.of(app.view)
         self._clock = clock
         self.max_rows = max_rows
+        self._turns: Turns[_Asked, InferResponse] = Turns(self._alone, self._together)
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Answer a request, or raise an OpenInferenceError."""
-        prepared = await self.prepare(request, deadline)
-        predictions = await self.predict(prepared, deadline)
-        return self.respond(prepared, predictions)
+        self._check_outputs(request)
+        asked = _Asked(kind_of(request), request, deadline)
+        return await (self._alone(asked) if asked.kind is None else self._turns.join(asked))
 
     async def prepare(self, request: InferRequest, deadline: float) -> Prepared:
         """Turn a request into the model's input, with one read of the online store."""
@@ -111,6 +128,48 @@ class RequestPath:
             parameters["headrace_fallback_rows"] = fallen_back
         self.metrics.postprocess.observe(time.perf_counter() - began)
         return InferResponse(self.name, request.version, request.id, outputs, parameters)
+
+    async def _alone(self, asked: _Asked) -> InferResponse:
+        prepared = await self.prepare(asked.request, asked.deadline)
+        return self.respond(prepared, await self.predict(prepared, asked.deadline))
+
+    async def _together(self, asked: Sequence[_Asked]) -> Sequence[InferResponse | Exception]:
+        kinds: dict[Hashable, list[_Asked]] = {}
+        for one in asked:
+            kinds.setdefault(one.kind, []).append(one)
+        if len(kinds) == 1:
+            return await self._joined(asked)
+        found = await asyncio.gather(*map(self._joined, kinds.values()))
+        answers = {kind: iter(given) for kind, given in zip(kinds, found, strict=True)}
+        return [next(answers[one.kind]) for one in asked]
+
+    async def _joined(self, asked: Sequence[_Asked]) -> Sequence[InferResponse | Exception]:
+        if len(asked) == 1:
+            return [await self._outcome(asked[0])]
+        joined, deadline = join([one.request for one in asked]), max(one.deadline for one in asked)
+        try:
+            prepared = await self.prepare(joined.request, deadline)
+        except (InvalidRequest, TooLarge):  # whose fault it was, each finds out by itself
+            return [await self._outcome(one) for one in asked]
+        except OpenInferenceError as failed:
+            return [failed] * len(asked)
+        try:
+            predictions = await self.predict(prepared, deadline)
+        except OpenInferenceError as failed:
+            return [failed] * len(asked)
+        spoiled = prepared.rows.spoiled() if prepared.rows.invalid else None
+        return [
+            await self._outcome(one)
+            if spoiled is not None and spoiled[part].all()
+            else self.respond(_part(prepared, one, part), {name: of[part] for name, of in predictions.items()})
+            for one, part in zip(asked, joined.parts, strict=True)
+        ]
+
+    async def _outcome(self, asked: _Asked) -> InferResponse | Exception:
+        try:
+            return await self._alone(asked)
+        except OpenInferenceError as refused:
+            return refused
 
     async def _read(self, rows: Rows, deadline: float) -> dict[str, Block]:
         groups = self._view.groups
@@ -173,6 +232,14 @@ class RequestPath:
                 self.metrics.fallback[name, "default"].inc(default)
             if known:
                 self.metrics.age[name].observe(float(np.nanmin(block.age_ms)) / 1e3)
+
+
+def _part(prepared: Prepared, asked: _Asked, part: slice) -> Prepared:
+    if not (asked.request.outputs or prepared.rows.invalid or _fallen_back(prepared.blocks)):
+        return Prepared(asked.request, prepared.rows, {}, prepared.matrix, asked.deadline)  # nothing more is said of it
+    blocks = {name: block_in(block, part) for name, block in prepared.blocks.items()}
+    rows, matrix = rows_in(prepared.rows, part), prepared.matrix[part]
+    return Prepared(asked.request, rows, blocks, matrix, asked.deadline, prepared.stage_ms)
 
 
 def _marked(marks: np.ndarray | None) -> int:

@@ -1,0 +1,135 @@
+"""Requests that are made one are answered as each would be alone, whatever is wrong with their neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.features import HOUR, MINUTE
+from headrace.open_inference import (
+    FeaturesUnavailable,
+    InferRequest,
+    InferResponse,
+    OpenInferenceError,
+    RequestedOutput,
+    Tensor,
+)
+from headrace.stores.memory import MemoryStore
+from headrace.stores.online import Block, Lookup, StoreUnavailable
+from tests.transformer.small import NOW, Tiny, path_to, row, stored
+from transformer.joined import MOST_ROWS
+from transformer.request_path import deadline_in
+
+STORE = stored([("ann", NOW - 2 * HOUR, 100.0), ("ann", NOW - MINUTE, 7.0), ("bob", NOW - HOUR // 2, 3.0)])
+EXTRAS = ("score", "features", "feature_age_ms", "row_status")
+
+
+def asked(inputs: dict[str, Tensor], name: str = "", *outputs: str) -> InferRequest:
+    return InferRequest("small", id=name, inputs=inputs, outputs=tuple(map(RequestedOutput, outputs)))
+
+
+class Away(MemoryStore):
+    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray, deadline: float | None = None) -> list[Block]:
+        raise StoreUnavailable("the store is away")
+
+
+def answers(requests: list[InferRequest], model: Tiny | None = None, store: Any = STORE) -> list[Any]:
+    """Ask all of these in one turn; a refusal is an answer."""
+    return both_answers(requests, model, store, alone_too=False)[1]
+
+
+def both_answers(
+    requests: list[InferRequest], model: Tiny | None = None, store: Any = STORE, *, alone_too: bool = True
+) -> tuple[list[Any], list[Any]]:
+    """Ask each of these alone, and all of them in one turn."""
+
+    async def played() -> tuple[list[Any], list[Any]]:
+        async with path_to(model or Tiny(), store) as path:
+            alone: list[Any] = []
+            for request in requests if alone_too else ():
+                alone += await asyncio.gather(path.infer(request, deadline_in(20)), return_exceptions=True)
+            made = [path.infer(request, deadline_in(20)) for request in requests]
+            return alone, await asyncio.gather(*made, return_exceptions=True)
+
+    return asyncio.run(played())
+
+
+def plain(answer: InferResponse | OpenInferenceError) -> Any:
+    """Return what can be compared of an answer: scores to six digits, for rows are summed together."""
+    if isinstance(answer, OpenInferenceError):
+        return type(answer), str(answer)
+    assert isinstance(answer, InferResponse), answer
+    outputs = [
+        (each.name, each.shape, np.round(each.array, 3).tolist() if each.datatype != "BYTES" else each.array.tolist())
+        for each in answer.outputs
+    ]
+    return answer.id, answer.parameters, outputs
+
+
+users = st.sampled_from(["ann", "bob", "nobody", ""])
+amounts = st.sampled_from([1.0, 10.0, -5.0, 1e9, float("nan"), float("inf")])
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> InferRequest:
+    count = draw(st.integers(0, 4))
+    columns: dict[str, Any] = {
+        "user": [draw(users) for _ in range(count)],
+        "at": draw(st.sampled_from([None, [NOW] * count, [NOW - MINUTE] * count])),
+        "amount": [draw(amounts) for _ in range(count)],
+        "note": draw(st.sampled_from([None, ["a"] * count])),
+    }
+    columns["visits"] = draw(st.sampled_from([None, np.arange(count)]))
+    columns["unknown"] = draw(st.sampled_from([None, None, None, np.arange(count)]))
+    inputs = {name: Tensor.of(name, values) for name, values in columns.items() if values is not None}
+    if draw(st.booleans()):
+        inputs["amount"].array = inputs["amount"].array.reshape(-1, 1)
+    if draw(st.integers(0, 5)) == 0:
+        inputs["amount"] = Tensor.of("amount", np.zeros(count + 1))
+    return asked(inputs, draw(st.text("ab", max_size=2)), *draw(st.sampled_from([(), ("score",), EXTRAS, ("what",)])))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(requests(), min_size=2, max_size=6))
+def test_an_answer_is_the_same_alone_and_among_others(given: list[InferRequest]) -> None:
+    alone, together = both_answers(given)
+    assert list(map(plain, together)) == list(map(plain, alone))
+
+
+def test_requests_of_one_kind_are_one_run_and_others_another() -> None:
+    model = Tiny()
+    given = [asked(row(user="ann")), asked(row(user="bob")), asked(row(visits=[3])), asked(row(user="ann"))]
+    assert len(answers(given, model=model)) == 4
+    assert sorted(map(len, model.asked)) == [1, 3]
+
+
+def test_a_large_request_goes_by_itself() -> None:
+    model, many = Tiny(), MOST_ROWS + 1
+    large = row(user=["ann"] * many, at=[NOW] * many, amount=[1.0] * many)
+    answers([asked(row()), asked(large), asked(row())], model=model)
+    assert sorted(map(len, model.asked)) == [2, many]
+
+
+def test_a_row_without_an_answer_refuses_its_own_request_alone() -> None:
+    good, bad = asked(row()), asked(row(amount=[-5.0], user=[""]))
+    first, refused, last = answers([good, bad, good])
+    assert "no row can be answered" in str(refused)
+    assert first.outputs[0].array == last.outputs[0].array
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_store_that_is_away_refuses_all_of_a_run(away: bool) -> None:
+    found = answers([asked(row()), asked(row())], store=Away() if away else STORE)
+    assert [isinstance(one, FeaturesUnavailable) for one in found] == [away, away]
+
+
+def test_a_model_that_fails_refuses_all_of_a_run() -> None:
+    model = Tiny(answer=lambda features: {"score": np.full(len(features), np.nan, dtype=np.float32)})
+    found = answers([asked(row()), asked(row())], model=model)
+    assert all("not finite" in str(refused) for refused in found)

@@ -1,0 +1,70 @@
+"""Small requests made one, and one request's part of what was found for all of them.
+
+Only requests of the same columns in the same datatypes are made one, so that a column is one array. A row's answer
+depends on that row alone; which rows it was computed beside, nobody can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headrace.features.rows import Rows
+from headrace.open_inference.tensors import InferRequest, Tensor
+from headrace.stores.online import Block
+
+#: Rows of a request that is worth joining: what is saved is the cost of a call, not that of a row.
+MOST_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Requests as one; `parts` says which rows are whose."""
+
+    request: InferRequest
+    parts: list[slice]
+
+
+def kind_of(request: InferRequest) -> Hashable | None:
+    """Return what requests that can be made one share; None for one that must be answered by itself."""
+    rows = -1
+    kind: list[str] = []
+    for name, tensor in request.inputs.items():
+        shape = tensor.array.shape
+        if rows < 0 and shape:
+            rows = shape[0]
+        if not shape or shape[0] != rows or not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
+            return None
+        kind += (name, tensor.datatype)
+    return tuple(kind) if 0 < rows <= MOST_ROWS else None
+
+
+def join(requests: Sequence[InferRequest]) -> Joined:
+    """Make one request of several of the same kind, in their order."""
+    first = requests[0]
+    inputs, parts, at = {}, [], 0
+    for name, tensor in first.inputs.items():
+        arrays = [request.inputs[name].array for request in requests]
+        inputs[name] = Tensor(name, tensor.datatype, np.concatenate(arrays, axis=None))
+    for array in arrays:
+        parts.append(slice(at, at := at + len(array)))
+    return Joined(InferRequest(first.model, first.version, first.id, inputs), parts)
+
+
+def rows_in(rows: Rows, part: slice) -> Rows:
+    """Return a part of rows; a column is marked invalid only where one of the part's values is."""
+    return Rows(
+        part.stop - part.start,
+        {name: column[part] for name, column in rows.columns.items()},
+        rows.as_of[part],
+        {name: marks[part] for name, marks in rows.invalid.items() if marks[part].any()},
+    )
+
+
+def block_in(block: Block, part: slice) -> Block:
+    """Return a part of a block."""
+    stale = None if block.stale is None else block.stale[part]
+    default = None if block.default is None else block.default[part]
+    return Block(block.values[part], block.found[part], block.age_ms[part], block.exact[part], stale, default)
