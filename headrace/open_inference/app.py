@@ -9,19 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 
-from headrace.open_inference.answers import Answer, answer_json, metrics_answer, ready_answer, refusal
+from headrace.open_inference.answers import Answer, answer_json, refusal
 from headrace.open_inference.body import read_body
 from headrace.open_inference.codec import decode_request, encode_response
-from headrace.open_inference.errors import Disconnected, InvalidRequest, OpenInferenceError, UnknownModel
+from headrace.open_inference.coding import PACK_FROM, chosen, packed
+from headrace.open_inference.errors import Disconnected, InvalidRequest, OpenInferenceError
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.raw_request import decode_raw
+from headrace.open_inference.routes import Routes
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.shield import shielded
+from headrace.open_inference.statistics import now_ns
 
-EXTENSIONS = ["binary_tensor_data", "model_configuration"]
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
+CONTROL_IS_OFF = "models cannot be loaded or unloaded by request: a model is served as long as it is in the repository"
 Headers = Mapping[bytes, bytes]
 
 
@@ -57,7 +62,7 @@ class App:
         self.gate = gate
         self.max_body_bytes = max_body_bytes
         self.about = about
-        self._metrics = metrics
+        self._routes = Routes(gate, about, metrics)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Answer one HTTP request; a caller that hangs up gets nothing."""
@@ -81,7 +86,7 @@ class App:
             return refusal(refused)
 
     def _routed(self, scope: dict[str, Any], receive: Any) -> Awaitable[Answer]:
-        parts = scope["path"].strip("/").split("/")
+        parts = _parts(scope)
         if scope["method"] == "POST":
             match parts:
                 case ["v2", "models", model, "infer"]:
@@ -93,6 +98,8 @@ class App:
                     return self.gate.observed(model, self._predict_v1(model, scope, receive))
                 case ["v2", "repository", "index"]:
                     return self._index(scope, receive)
+                case ["v2", "repository", "models", model, "load" | "unload"]:
+                    return self._refuse_control(model, scope, receive)
         return self._told(scope["method"], parts)
 
     async def _infer(self, model: str, version: str, scope: dict[str, Any], receive: Any) -> Answer:
@@ -100,24 +107,25 @@ class App:
         servable = self.gate.model(model, version)
         deadline = self.gate.deadline(_allowed_s(headers))
         body = await read_body(receive, headers, self.max_body_bytes)
-        length = _header_length(headers)
-        if length == 0:
-            request = decode_raw(body, servable.metadata(), model, version)
-        else:
-            request = decode_request(body, length, model, version)
-        response = await self.gate.infer(servable, request, deadline)
-        encoded, json_length = encode_response(response, request)
-        if json_length is None:
-            return 200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(encoded))], encoded
-        return (
-            200,
-            [
-                (b"content-type", b"application/octet-stream"),
-                (b"content-length", b"%d" % len(encoded)),
-                (b"inference-header-content-length", b"%d" % json_length),
-            ],
-            encoded,
-        )
+        counts, began = self.gate.statistics.of(servable, version), now_ns()
+        try:
+            length = _header_length(headers)
+            if length == 0:
+                request = decode_raw(body, servable.metadata(), model, version)
+            else:
+                request = decode_request(body, length, model, version)
+            decoded = now_ns()
+            response = await self.gate.infer(servable, request, deadline)
+            inferred = now_ns()
+            encoded, json_length = encode_response(response, request)
+        except BaseException:
+            counts.refused(began)
+            raise
+        counts.answered(request, began, decoded, inferred)
+        answer = _answer(encoded, json_length)
+        if len(encoded) >= PACK_FROM and (coding := chosen(headers.get(b"accept-encoding", b""))):
+            return await _packed(answer, coding)
+        return answer
 
     async def _predict_v1(self, model: str, scope: dict[str, Any], receive: Any) -> Answer:
         headers = dict(scope["headers"])
@@ -134,51 +142,42 @@ class App:
         asked = _object(body) if body else {}
         return answer_json(200, self.gate.index(ready=asked.get("ready") is True))
 
+    async def _refuse_control(self, model: str, scope: dict[str, Any], receive: Any) -> Answer:
+        await read_body(receive, dict(scope["headers"]), self.max_body_bytes)
+        self.gate.model(model)
+        raise InvalidRequest(CONTROL_IS_OFF)
+
     async def _told(self, method: str, parts: list[str]) -> Answer:
-        allowed, say = self._route(parts)
+        allowed, say = self._routes.of(parts)
+        if method == "OPTIONS":
+            return 204, [(b"allow", ", ".join(allowed).encode())], b""
         if method not in allowed:
             return refusal(InvalidRequest(f"the method is {method[:20]!r}, needs {allowed[0]}"), 405, allowed)
         assert say is not None
-        return say()
+        status, headers, body = say()
+        return status, headers, b"" if method == "HEAD" else body
 
-    def _route(self, parts: list[str]) -> tuple[list[str], Callable[[], Answer] | None]:
-        match parts:
-            case ["v2"]:
-                return ["GET", "HEAD"], lambda: answer_json(200, self.about)
-            case ["v2", "health", "live"] | ["livez"]:
-                return ["GET", "HEAD"], lambda: answer_json(200, {"live": True})
-            case ["v2", "health", "ready"] | ["readyz"]:
-                return ["GET", "HEAD"], lambda: ready_answer({"live": True}, self.gate.why_not_ready())
-            case ["metrics"] if self._metrics is not None:
-                metrics = self._metrics
-                return ["GET", "HEAD"], lambda: metrics_answer(metrics())
-            case ["v2", "repository", "index"]:
-                return ["POST"], None
-            case ["v2", "models"]:
-                return ["GET", "HEAD"], lambda: answer_json(200, {"models": list(self.gate.servables)})
-            case ["v2", "models", model, "versions", version, *rest]:
-                return self._route_model(self.gate.model(model, version), rest)
-            case ["v2", "models", model, *rest]:
-                return self._route_model(self.gate.model(model), rest)
-            case ["v1", "models"]:
-                return ["GET", "HEAD"], lambda: answer_json(200, {"models": list(self.gate.servables)})
-            case ["v1", "models", model] if model.endswith(":predict"):
-                return ["POST"], None
-            case ["v1", "models", model]:
-                return self._route_model(self.gate.model(model), ["ready"])
-        raise UnknownModel("there is no such route, needs one of the Open Inference Protocol such as /v2/models")
 
-    def _route_model(self, servable: Servable, rest: list[str]) -> tuple[list[str], Callable[[], Answer] | None]:
-        match rest:
-            case []:
-                return ["GET", "HEAD"], lambda: answer_json(200, servable.metadata())
-            case ["ready"]:
-                return ["GET", "HEAD"], lambda: ready_answer({"name": servable.name}, servable.readiness())
-            case ["config"]:
-                return ["GET", "HEAD"], lambda: answer_json(200, servable.config())
-            case ["infer"]:
-                return ["POST"], None
-        raise UnknownModel(f"there is no such route of model {servable.name!r}, needs infer, ready or config")
+def _answer(body: bytes, json_length: int | None) -> Answer:
+    length = b"content-length", b"%d" % len(body)
+    if json_length is None:
+        return 200, [(b"content-type", b"application/json"), length], body
+    cut = b"inference-header-content-length", b"%d" % json_length
+    return 200, [(b"content-type", b"application/octet-stream"), length, cut], body
+
+
+async def _packed(answer: Answer, coding: bytes) -> Answer:
+    status, headers, body = answer
+    body = await packed(body, coding)
+    kept = [header for header in headers if header[0] != b"content-length"]
+    return status, [*kept, (b"content-encoding", coding), (b"content-length", b"%d" % len(body))], body
+
+
+def _parts(scope: dict[str, Any]) -> list[str]:
+    raw: bytes = scope.get("raw_path", b"")
+    if b"%" not in raw:
+        return scope["path"].strip("/").split("/")
+    return [unquote(part) for part in raw.decode("latin-1").strip("/").split("/")]
 
 
 def _object(body: bytes) -> dict[str, Any]:

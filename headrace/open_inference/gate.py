@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from headrace.open_inference.errors import (
@@ -15,6 +15,7 @@ from headrace.open_inference.errors import (
     UnknownModel,
 )
 from headrace.open_inference.servable import Servable
+from headrace.open_inference.statistics import Statistics
 from headrace.open_inference.tensors import InferRequest, InferResponse
 
 Answer = TypeVar("Answer")
@@ -34,6 +35,7 @@ class Gate:
     draining: bool = False
     in_flight: int = 0
     observe: Callable[[str, int, float], None] | None = None
+    statistics: Statistics = field(default_factory=Statistics)
 
     def model(self, name: str, version: str = "") -> Servable:
         """Return a model, or raise UnknownModel; an empty version means the model's own choice."""

@@ -28,7 +28,9 @@ class Said:
         return self.json["error"]
 
 
-async def asked(app: Any, method: str, path: str, headers: dict[str, str], *chunks: bytes | None) -> Said | None:
+async def asked(
+    app: Any, method: str, path: str, headers: dict[str, str], *chunks: bytes | None, raw_path: str = ""
+) -> Said | None:
     """Ask with the chunks of a body; a None among them is the caller hanging up."""
     sent: list[dict[str, Any]] = []
     coming = iter(
@@ -47,17 +49,18 @@ async def asked(app: Any, method: str, path: str, headers: dict[str, str], *chun
         sent.append(message)
 
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await app({"type": "http", "method": method, "path": path, "headers": raw}, receive, send)
+    scope = {"type": "http", "method": method, "path": path, "raw_path": raw_path.encode(), "headers": raw}
+    await app(scope, receive, send)
     if not sent:
         return None
     start, body = sent
     return Said(start["status"], {k.decode(): v.decode() for k, v in start["headers"]}, body["body"])
 
 
-def ask(app: Any, method: str, path: str, content: Any = b"", **headers: str) -> Said:
+def ask(app: Any, method: str, path: str, content: Any = b"", raw_path: str = "", **headers: str) -> Said:
     """Ask once; content that is no bytes goes as JSON. Header names have `_` for `-`."""
     body = content if isinstance(content, bytes) else orjson.dumps(content)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    said = asyncio.run(asked(app, method, path, named, body))
+    said = asyncio.run(asked(app, method, path, named, body, raw_path=raw_path))
     assert said is not None
     return said

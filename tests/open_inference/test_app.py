@@ -97,9 +97,15 @@ def test_a_raw_request_is_the_bytes_of_the_only_input() -> None:
     assert found.output("features").tolist() == [[0, 1], [2, 3]]
 
 
+ABOUT = {
+    "name": "headrace",
+    "version": "",
+    "extensions": ["binary_tensor_data", "model_configuration", "model_repository", "statistics"],
+}
 GET = {
-    "/v2": {"name": "headrace", "version": "", "extensions": ["binary_tensor_data", "model_configuration"]},
-    "/v2/": {"name": "headrace", "version": "", "extensions": ["binary_tensor_data", "model_configuration"]},
+    "/": {"status": "alive"},
+    "/v2": ABOUT,
+    "/v2/": ABOUT,
     "/v2/health/live": {"live": True},
     "/livez": {"live": True},
     "/v2/health/ready": {"live": True, "ready": True},

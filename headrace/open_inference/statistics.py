@@ -1,0 +1,95 @@
+"""How often each model was asked and how long it took: Triton's statistics, of this process since it began.
+
+Durations are nanoseconds, summed; a reader who asks twice divides what was added. Only inference over
+v2 counts, over HTTP and gRPC alike. What is refused before its body was read is nobody's failure.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from headrace.open_inference.servable import Servable
+from headrace.open_inference.tensors import InferRequest
+
+now_ns = time.perf_counter_ns
+
+
+class Counts:
+    """What one version of one model has done; every member is a sum, but `last_ms`, an instant of the wall clock."""
+
+    __slots__ = ("decode_ns", "encode_ns", "failed", "failed_ns", "infer_ns", "last_ms", "requests", "rows")
+
+    def __init__(self) -> None:
+        self.requests = self.rows = self.failed = self.failed_ns = 0
+        self.decode_ns = self.infer_ns = self.encode_ns = self.last_ms = 0
+
+    def answered(self, request: InferRequest, began: int, decoded: int, inferred: int) -> None:
+        """Count an answer; the instants are `now_ns()` at its beginning and after its first two stages."""
+        self.requests += 1
+        for tensor in request.inputs.values():
+            self.rows += tensor.array.shape[0] if tensor.array.ndim else 1
+            break
+        self.decode_ns += decoded - began
+        self.infer_ns += inferred - decoded
+        self.encode_ns += now_ns() - inferred
+        self.last_ms = time.time_ns() // 1_000_000
+
+    def refused(self, began: int) -> None:
+        """Count a request that got no answer."""
+        self.failed += 1
+        self.failed_ns += now_ns() - began
+
+
+class Statistics:
+    """The counts of every version that was asked."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], Counts] = {}
+
+    def of(self, servable: Servable, version: str) -> Counts:
+        """Return the counts of the version that is asked; where none is named, of the one it chose."""
+        key = servable.name, version or (servable.versions[-1] if servable.versions else "")
+        counts = self._counts.get(key)
+        if counts is None:
+            counts = self._counts[key] = Counts()
+        return counts
+
+    def told(self, servables: Mapping[str, Servable], version: str = "") -> list[dict[str, Any]]:
+        """Return Triton's `model_stats`: one for each version, or for one version; zeros where nobody asked.
+
+        `compute_input` is reading the request, `compute_infer` the model and whatever it waits for, `compute_output`
+        writing the answer. Nothing is told of queues and batches, and every request is one execution.
+        """
+        asked = [
+            (name, number)
+            for name, servable in servables.items()
+            for number in ((version,) if version else servable.versions or ("",))
+        ]
+        return [_told(name, number, self._counts.get((name, number)) or Counts()) for name, number in asked]
+
+
+def _told(name: str, version: str, counts: Counts) -> dict[str, Any]:
+    none = {"count": 0, "ns": 0}
+    stages = {
+        "compute_input": counts.decode_ns,
+        "compute_infer": counts.infer_ns,
+        "compute_output": counts.encode_ns,
+    }
+    return {
+        "name": name,
+        "version": version,
+        "last_inference": counts.last_ms,
+        "inference_count": counts.rows,
+        "execution_count": counts.requests,
+        "inference_stats": {
+            "success": {"count": counts.requests, "ns": sum(stages.values())},
+            "fail": {"count": counts.failed, "ns": counts.failed_ns},
+            "queue": none,
+            **{stage: {"count": counts.requests, "ns": ns} for stage, ns in stages.items()},
+            "cache_hit": none,
+            "cache_miss": none,
+        },
+        "batch_stats": [],
+    }
