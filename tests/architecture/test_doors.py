@@ -23,9 +23,9 @@ DOORS = {
     "hopsworks_common": ("headrace/hopsworks/serving.py",),
     "hsml": ("headrace/hopsworks/session_faults.py",),
     "httptools": (
+        "headrace/http/connection.py",
         "headrace/open_inference/http_protocol.py",
         "headrace/open_inference/server.py",
-        "headrace/stores/rondb/connection.py",
     ),
     "jsonschema": ("headrace/manifests/schemas.py",),
     "kserve": ("transformer/model.py", "transformer/server.py"),

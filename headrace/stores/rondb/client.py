@@ -10,8 +10,9 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headrace.http.connection import Answer, BrokenOff, NotHTTP, Unanswered
+from headrace.http.pool import Pool
 from headrace.stores.online import ReadDeadlinePassed, StoreUnavailable
-from headrace.stores.rondb.connection import BrokenOff, Connection, NotHTTP, Unanswered
 from headrace.stores.rondb.errors import AccessRefused, BrokenAnswer, RonDBAway, ViewAbsent
 
 VERSION = "0.1.0"
@@ -44,8 +45,7 @@ class RonDBClient:
         self._key, self._known = key, ""
         self._timeout_s = timeout_s
         self._free = asyncio.Semaphore(connections)
-        self._idle: list[Connection] = []
-        self._busy: set[Connection] = set()
+        self._pool = Pool(address.host, address.port, address.tls)
 
     async def post(self, path: str, body: bytes, deadline: float | None = None) -> bytes:
         """Return the body of an answer that says 200; `deadline` is an instant of the running loop's clock."""
@@ -61,69 +61,44 @@ class RonDBClient:
 
     def close(self) -> None:
         """Close the connections, also under calls in flight; the client can be used again and opens new ones."""
-        for connection in (*self._idle, *self._busy):
-            connection.close()
-        self._idle.clear()
+        self._pool.close()
 
     async def _sent(self, path: str, body: bytes) -> bytes:
         used = self._known or self._asked()
-        status, answer = await self._answered(self._request(path, body, used))
-        if status in (401, 403) and self._asked() != used:
-            status, answer = await self._answered(self._request(path, body, self._known))
-        if status != 200:
-            raise refusal_of(status, self.address)
-        return answer
+        answer = await self._answered(self._request(path, body, used))
+        if answer.status in (401, 403) and self._asked() != used:
+            answer = await self._answered(self._request(path, body, self._known))
+        if answer.status != 200:
+            raise refusal_of(answer.status, self.address)
+        return answer.body
 
-    async def _answered(self, request: bytes) -> tuple[int, bytes]:
+    async def _answered(self, request: bytes) -> Answer:
         async with self._free:
-            kept = self._kept()
-            if kept is not None:
-                try:
-                    return await self._on(kept, request)
-                except Unanswered:
-                    pass  # the server closed it while it was taken up: a read may be asked again
             try:
-                return await self._on(await self._opened(), request)
+                return await self._once(request)
+            except Unanswered:
+                pass  # the server closed a kept connection while it was taken up: a read may be asked again
+            try:
+                return await self._once(request)
             except Unanswered:
                 raise RonDBAway(f"{self.address} closed the connection without an answer, try later") from None
 
-    async def _on(self, connection: Connection, request: bytes) -> tuple[int, bytes]:
-        self._busy.add(connection)
-        answered = False
+    async def _once(self, request: bytes) -> Answer:
+        at = self.address
         try:
-            answer = await connection.ask(request)
-            answered = True
+            return await self._pool.ask(request)
+        except Unanswered:
+            raise
         except BrokenOff:
-            raise BrokenAnswer(f"{self.address} broke off its answer: none of it is served") from None
+            raise BrokenAnswer(f"{at} broke off its answer: none of it is served") from None
         except NotHTTP:
-            raise BrokenAnswer(f"{self.address} did not answer in HTTP: none of it is served") from None
-        finally:
-            self._busy.discard(connection)
-            if answered and connection.open:
-                self._idle.append(connection)
-            else:
-                connection.close()
-        return answer
-
-    def _kept(self) -> Connection | None:
-        loop = asyncio.get_running_loop()
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.open and connection.loop is loop:
-                return connection
-        return None
-
-    async def _opened(self) -> Connection:
-        at, loop = self.address, asyncio.get_running_loop()
-        try:
-            _, connection = await loop.create_connection(Connection, at.host, at.port, ssl=at.tls)
+            raise BrokenAnswer(f"{at} did not answer in HTTP: none of it is served") from None
         except ssl.SSLCertVerificationError as foreign:
             raise RonDBAway(f"{at} has a certificate that was not accepted: {foreign.verify_message}") from foreign
         except ssl.SSLError as plain:
             raise RonDBAway(f"{at} does not speak TLS as it was asked to, needs TLS or to be asked without") from plain
         except OSError as gone:
             raise RonDBAway(f"{at} cannot be reached: the store is away, try later") from gone
-        return connection
 
     def _request(self, path: str, body: bytes, key: str) -> bytes:
         host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
