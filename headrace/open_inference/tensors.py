@@ -6,7 +6,7 @@ object arrays whose elements are `bytes`; BF16 tensors are float32. Arrays that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,7 +81,10 @@ class RequestedOutput:
 
 @dataclass(slots=True)
 class InferRequest:
-    """What is asked: tensors by name, and which outputs; no `outputs` means all of them."""
+    """What is asked: tensors by name, and which outputs; no `outputs` means all of them.
+
+    `headers` holds, in small letters, those of the request's headers that go on to whom the model asks.
+    """
 
     model: str
     version: str = ""
@@ -90,6 +93,7 @@ class InferRequest:
     outputs: tuple[RequestedOutput, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
     binary_default: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def wants(self, name: str) -> bool:
         """Tell whether an output was asked for by name."""
