@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ground = Ground(Path(home), scale)
         for name in given.names or known:
             began = time.monotonic()
-            result = known[name].run(ground)
+            try:
+                result = known[name].run(ground)
+            finally:
+                ground.release()
             show(console, known[name], result)
             where = f", kept in {write(known[name], result, scale, on, folder).name}" if folder else ""
             console.print(f"{name} took {time.monotonic() - began:.0f} s{where}\n")

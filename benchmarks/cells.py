@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from benchmarks.ground import Ground
 from benchmarks.load import Load, put_load
 from benchmarks.processes import cpu_s
@@ -12,14 +14,23 @@ Cell = dict[str, dict[str, Samples]]  # measure -> side -> samples
 PER_SECOND, PER_CPU_SECOND, P50, P99 = "throughput", "throughput per core", "p50", "p99"
 
 
-def measured(ground: Ground, sides: dict[str, Server], bodies: list[bytes], connections: int) -> Cell:
-    """Ask every side in turns, and return each measure's samples by side."""
+#: Puts load on a server for so many seconds.
+Put = Callable[[Server, float], Load]
+
+
+def measured(ground: Ground, sides: Mapping[str, Server], bodies: list[bytes], connections: int) -> Cell:
+    """Ask every side over HTTP in turns, and return each measure's samples by side."""
+    return measured_by(ground, sides, lambda side, seconds: put_load(side.http, bodies, connections, seconds))
+
+
+def measured_by(ground: Ground, sides: Mapping[str, Server], put: Put) -> Cell:
+    """Put load on every side in turns, and return each measure's samples by side."""
     cell: Cell = {m: {side: Samples() for side in sides} for m in (PER_SECOND, PER_CPU_SECOND, P50, P99)}
     for each in sides.values():
-        put_load(each.http, bodies, connections, ground.scale.seconds / 5)
+        put(each, ground.scale.seconds / 5)
     for side, each in turns(sides, ground.scale.rounds):
         before = cpu_s(each)
-        found: Load = put_load(each.http, bodies, connections, ground.scale.seconds)
+        found = put(each, ground.scale.seconds)
         used = max(cpu_s(each) - before, 0.01)
         cell[PER_SECOND][side].values.append(found.per_second)
         cell[PER_CPU_SECOND][side].values.append(found.latencies_ms.size / used)

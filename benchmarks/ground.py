@@ -6,9 +6,12 @@ weights come from a seed - because what an answer costs does not depend on what 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +30,7 @@ CARDS, TERMINALS, DAYS = 3_000, 5_000, 40
 FIRST_CARD = 4_000_000_000_000_000
 END_MS = 1_772_323_200_000  # 2026-03-01T00:00Z: no event is at or after it
 NOW_MS = END_MS + MINUTE  # when every request is made
+Kept = TypeVar("Kept")
 PATIENT_MS = 10_000  # a deadline nobody misses: a cell that drops requests would measure nothing
 
 
@@ -56,6 +60,19 @@ class Ground:
 
     def __init__(self, home: Path, scale: Scale) -> None:
         self.home, self.scale, self.app = home, scale, APP
+        self._open = ExitStack()
+        self._kept: dict[Callable[..., Any], Any] = {}
+
+    def kept(self, opening: Callable[[Ground], AbstractContextManager[Kept]]) -> Kept:
+        """Return what a context manager of this ground gives, entered once and left open for whoever asks next."""
+        if opening not in self._kept:
+            self._kept[opening] = self._open.enter_context(opening(self))
+        return self._kept[opening]
+
+    def release(self) -> None:
+        """End what is kept; whoever asks next opens it anew."""
+        self._kept.clear()
+        self._open.close()
 
     @cached_property
     def events(self) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ OURS = "headrace"
 class Figure:
     """One quantity, measured on every side in the same rounds.
 
-    `aim` is what is striven for: of the ratio to the peer, or of our own value.
+    `aim` is what is striven for: of the ratio to the peer, or of our own value. `side` is which of ours.
     """
 
     case: str
@@ -31,13 +31,14 @@ class Figure:
     peer: str = ""
     aim: float | None = None
     aim_of: Literal["ratio", "value"] = "ratio"
+    side: str = OURS
 
     @property
     def ratio(self) -> float | None:
         """How many times better than the peer: above 1 is better, whatever is measured; None without a peer."""
-        if self.peer not in self.samples or OURS not in self.samples:
+        if self.peer not in self.samples or self.side not in self.samples:
             return None
-        ours, theirs = self.samples[OURS].median, self.samples[self.peer].median
+        ours, theirs = self.samples[self.side].median, self.samples[self.peer].median
         if not ours or not theirs:
             return None
         return ours / theirs if self.better == "higher" else theirs / ours
@@ -45,7 +46,7 @@ class Figure:
     @property
     def met(self) -> bool | None:
         """Whether the aim was reached; None without an aim."""
-        found = self.ratio if self.aim_of == "ratio" else self.samples[OURS].median
+        found = self.ratio if self.aim_of == "ratio" else self.samples[self.side].median
         if self.aim is None or found is None:
             return None
         return found >= self.aim if self.aim_of == "ratio" or self.better == "higher" else found <= self.aim
@@ -97,6 +98,7 @@ def benchmarks() -> dict[str, Benchmark]:
         hopsworks_write,
         kafka_freshness,
         kafka_stream,
+        pair,
         predictor_batching,
         scale,
         serve,

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ground import Scale
-from benchmarks.registry import Benchmark, Figure, Result
+from benchmarks.registry import OURS, Benchmark, Figure, Result
 
 VERSIONS = ("numpy", "kserve", "uvicorn", "uvloop", "aiohttp", "onnxruntime", "lmdb", "pandas", "pyarrow", "bytewax")
 
@@ -66,6 +66,8 @@ def _plain(figure: Figure) -> dict[str, Any]:
         for side, samples in figure.samples.items()
     }
     row: dict[str, Any] = {"case": figure.case, "measure": figure.measure, "unit": figure.unit, "better": figure.better}
+    if figure.side != OURS:
+        row["of"] = figure.side
     if figure.ratio:
         row |= {"peer": figure.peer, "ratio": _rounded(figure.ratio)}
     if figure.met is not None:

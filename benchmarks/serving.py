@@ -10,10 +10,12 @@ import orjson
 
 from benchmarks.ground import NOW_MS, PATIENT_MS, Ground
 from benchmarks.load import ask
+from benchmarks.load_grpc import call
 from benchmarks.peers.plain_features import copy_values
 from benchmarks.processes import MEASURED, OTHERS, free_port, running
 from headrace.cli.stack import Server
 from headrace.open_inference.codec import encode_request
+from headrace.open_inference.grpc_messages import INFERENCE
 from headrace.open_inference.tensors import InferRequest, Tensor
 from headrace.stores.embedded import EmbeddedStore
 
@@ -60,6 +62,18 @@ def tensors(ground: Ground, rows: int, turn: int) -> dict[str, Tensor]:
 def requests(ground: Ground, rows: int, *, binary: bool = False, count: int = _DIFFERENT) -> list[bytes]:
     """Return ready-made HTTP requests for the same entities on every side."""
     return [_request(ground.app.name, tensors(ground, rows, turn), binary) for turn in range(count)]
+
+
+def grpc_requests(ground: Ground, rows: int, count: int = _DIFFERENT) -> list[tuple[bytes, bytes]]:
+    """Return ready-made gRPC calls with raw contents, for the same entities."""
+    made = []
+    for turn in range(count):
+        message = INFERENCE["ModelInferRequest"](model_name=ground.app.name)
+        for name, tensor in tensors(ground, rows, turn).items():
+            message.inputs.add(name=name, datatype=tensor.datatype, shape=tensor.array.shape)
+            message.raw_input_contents.append(np.ascontiguousarray(tensor.array).tobytes())
+        made.append(call("/inference.GRPCInferenceService/ModelInfer", message.SerializeToString()))
+    return made
 
 
 def post(model: str, body: bytes, json_length: int | None, *, deadline_ms: int) -> bytes:

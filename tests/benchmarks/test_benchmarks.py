@@ -21,6 +21,10 @@ IDS = [
     "hopsworks-write",
     "kafka-freshness",
     "kafka",
+    "pair-json",
+    "pair-binary",
+    "pair-grpc",
+    "pair-cards",
     "predictor-batching",
     "scale",
     "serve-json",
@@ -31,7 +35,9 @@ IDS = [
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory):
-    return Ground(tmp_path_factory.mktemp("ground"), TINY)
+    made = Ground(tmp_path_factory.mktemp("ground"), TINY)
+    yield made
+    made.release()
 
 
 def test_the_ids_are_the_permanent_ones():
