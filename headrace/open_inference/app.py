@@ -17,7 +17,7 @@ from headrace.open_inference.answers import Answer, answer_json, refusal
 from headrace.open_inference.body import read_body
 from headrace.open_inference.codec import decode_request, encode_response
 from headrace.open_inference.coding import PACK_FROM, chosen, packed
-from headrace.open_inference.errors import Disconnected, InvalidRequest, OpenInferenceError
+from headrace.open_inference.errors import CONTROL_IS_OFF, Disconnected, InvalidRequest, OpenInferenceError
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.raw_request import decode_raw
 from headrace.open_inference.routes import Routes
@@ -26,7 +26,6 @@ from headrace.open_inference.shield import shielded
 from headrace.open_inference.statistics import now_ns
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
-CONTROL_IS_OFF = "models cannot be loaded or unloaded by request: a model is served as long as it is in the repository"
 Headers = Mapping[bytes, bytes]
 
 

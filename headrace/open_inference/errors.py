@@ -18,6 +18,9 @@ needed, and never a value of the request, a path of the server or a stack.
 
 from __future__ import annotations
 
+#: What is said to who would load or unload a model.
+CONTROL_IS_OFF = "models cannot be loaded or unloaded by request: a model is served as long as it is in the repository"
+
 
 class OpenInferenceError(Exception):
     """A refusal with its HTTP status and the name of its gRPC status code.

@@ -1,31 +1,27 @@
-"""The protocol's gRPC messages, in a protobuf pool of their own.
+"""The protocol's gRPC messages, with those of Triton that we answer: configuration, statistics, the repository.
 
-They are the same on the wire as open_inference_grpc.proto, with Triton's ModelConfig (the fields we
-answer) and the standard health check added. kserve and tritonclient each register files of the
-same names in the process-wide pool, which holds one of them only; a private pool lets either live
-beside this package.
+They are the same on the wire as open_inference_grpc.proto. Beside them stand the standard health check and
+server reflection.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from headrace.open_inference.grpc_notation import File, Method, declared
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+_CALLS = (
+    "ServerLive",
+    "ServerReady",
+    "ModelReady",
+    "ServerMetadata",
+    "ModelMetadata",
+    "ModelInfer",
+    "ModelConfig",
+    "ModelStatistics",
+    "RepositoryIndex",
+    "RepositoryModelLoad",
+    "RepositoryModelUnload",
+)
 
-_SCALARS = {
-    "double": 1,
-    "float": 2,
-    "int64": 3,
-    "uint64": 4,
-    "int32": 5,
-    "bool": 8,
-    "string": 9,
-    "bytes": 12,
-    "uint32": 13,
-}
-
-# Every line is a message: its fields as `type name = number`, `*` for repeated, `map` for a map from
-# string, `|` for a member of the message's one oneof.
 _INFERENCE = """
 ServerLiveRequest:
 ServerLiveResponse: bool live 1
@@ -60,49 +56,66 @@ ModelConfigResponse: ModelConfig config 1
 RepositoryIndexRequest: string repository_name 1, bool ready 2
 ModelIndex: string name 1, string version 2, string state 3, string reason 4
 RepositoryIndexResponse: *ModelIndex models 1
+ModelStatisticsRequest: string name 1, string version 2
+StatisticDuration: uint64 count 1, uint64 ns 2
+InferStatistics: StatisticDuration success 1, StatisticDuration fail 2, StatisticDuration queue 3, \
+StatisticDuration compute_input 4, StatisticDuration compute_infer 5, StatisticDuration compute_output 6, \
+StatisticDuration cache_hit 7, StatisticDuration cache_miss 8
+ModelStatistics: string name 1, string version 2, uint64 last_inference 3, uint64 inference_count 4, \
+uint64 execution_count 5, InferStatistics inference_stats 6
+ModelStatisticsResponse: *ModelStatistics model_stats 1
+RepositoryModelLoadRequest: string repository_name 1, string model_name 2
+RepositoryModelLoadResponse:
+RepositoryModelUnloadRequest: string repository_name 1, string model_name 2
+RepositoryModelUnloadResponse:
 """
 _HEALTH = """
 HealthCheckRequest: string service 1
-HealthCheckResponse: int32 status 1
+HealthCheckResponse: ServingStatus status 1
+"""
+_REFLECTION = """
+ServerReflectionRequest: string host 1, |string file_by_filename 3, |string file_containing_symbol 4, \
+|ExtensionRequest file_containing_extension 5, |string all_extension_numbers_of_type 6, |string list_services 7
+ExtensionRequest: string containing_type 1, int32 extension_number 2
+FileDescriptorResponse: *bytes file_descriptor_proto 1
+ExtensionNumberResponse: string base_type_name 1, *int32 extension_number 2
+ServiceResponse: string name 1
+ListServiceResponse: *ServiceResponse service 1
+ErrorResponse: int32 error_code 1, string error_message 2
+ServerReflectionResponse: string valid_host 1, ServerReflectionRequest original_request 2, \
+|FileDescriptorResponse file_descriptor_response 4, |ExtensionNumberResponse all_extension_numbers_response 5, \
+|ListServiceResponse list_services_response 6, |ErrorResponse error_response 7
 """
 
-
-def _file(package: str, text: str) -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name=f"headrace/{package}.proto", package=package, syntax="proto3")
-    names = []
-    for line in text.strip().splitlines():
-        name, _, fields = line.partition(":")
-        names.append(name)
-        message = file.message_type.add(name=name)
-        for said in filter(None, (field.strip() for field in fields.split(","))):
-            _add_field(package, message, said)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in names}
-
-
-def _add_field(package: str, message: Any, said: str) -> None:
-    *kinds, name, number = said.lstrip("*|").split()
-    field = message.field.add(name=name, number=int(number), label=3 if said[0] == "*" or kinds[0] == "map" else 1)
-    if kinds[0] == "map":
-        entry = message.nested_type.add(name=f"{name.title()}Entry")
-        entry.options.map_entry = True
-        entry.field.add(name="key", number=1, label=1, type=_SCALARS["string"])
-        entry.field.add(name="value", number=2, label=1, type=11, type_name=f".{package}.{kinds[1]}")
-        field.type, field.type_name = 11, f".{package}.{message.name}.{entry.name}"
-    elif kinds[0] in _SCALARS:
-        field.type = _SCALARS[kinds[0]]
-    else:
-        field.type, field.type_name = 11, f".{package}.{kinds[0]}"
-    if said[0] == "|":
-        if not message.oneof_decl:
-            message.oneof_decl.add(name="parameter_choice")
-        field.oneof_index = 0
-
+PROTOCOL = declared(
+    "inference",
+    "GRPCInferenceService",
+    [Method(name, f"{name}Request", f"{name}Response") for name in _CALLS],
+    _INFERENCE,
+)
+HEALTH = declared(
+    "grpc.health.v1",
+    "Health",
+    [
+        Method("Check", "HealthCheckRequest", "HealthCheckResponse"),
+        Method("Watch", "HealthCheckRequest", "HealthCheckResponse", (False, True)),
+    ],
+    _HEALTH,
+    {"ServingStatus": ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")},
+)
+#: The same service under both names that clients know it by.
+REFLECTION: tuple[File, ...] = tuple(
+    declared(
+        f"grpc.reflection.{version}",
+        "ServerReflection",
+        [Method("ServerReflectionInfo", "ServerReflectionRequest", "ServerReflectionResponse", (True, True))],
+        _REFLECTION,
+    )
+    for version in ("v1", "v1alpha")
+)
 
 #: Message classes by name. Not every name is the proto's: nested messages are flat here, the wire is the same.
-INFERENCE = _file("inference", _INFERENCE)
-HEALTH = _file("grpc.health.v1", _HEALTH)
+INFERENCE = PROTOCOL.messages
 
 #: Triton's numbers for data types in a model's configuration.
 _TYPES = "INVALID BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 FP32 FP64 STRING BF16"

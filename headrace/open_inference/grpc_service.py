@@ -1,4 +1,4 @@
-"""The gRPC side of the protocol: inference.GRPCInferenceService, and the standard health check.
+"""The gRPC side of the protocol: inference.GRPCInferenceService, beside the standard health check and reflection.
 
 A refusal ends a call with the status code of its error. The call's own deadline, where it has one,
 is the request's.
@@ -13,15 +13,17 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from headrace.open_inference.errors import InvalidRequest, OpenInferenceError
+from headrace.open_inference.errors import CONTROL_IS_OFF, InvalidRequest, OpenInferenceError
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.grpc_codec import decode_message, encode_message
-from headrace.open_inference.grpc_messages import HEALTH, INFERENCE, MODEL_TYPES
+from headrace.open_inference.grpc_health import health_handler
+from headrace.open_inference.grpc_messages import INFERENCE, MODEL_TYPES, PROTOCOL
+from headrace.open_inference.grpc_reflection import reflection_handlers
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.shield import shielded
+from headrace.open_inference.statistics import now_ns
 
-EXTENSIONS = ["model_configuration"]
-_SERVING, _NOT_SERVING = 1, 2
+EXTENSIONS = ["model_configuration", "model_repository", "statistics"]
 Method = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -47,7 +49,7 @@ async def serve_grpc(
         ]
     )
     service = _Service(gate or Gate(servables, default_deadline_s), {"name": name, "version": version})
-    server.add_generic_rpc_handlers(service.handlers())
+    server.add_generic_rpc_handlers((service.handler(), health_handler(service.gate), *reflection_handlers()))
     server.headrace_port = server.add_insecure_port(address)
     await server.start()
     return server
@@ -58,7 +60,7 @@ class _Service:
         self.gate = gate
         self.about = about
 
-    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+    def handler(self) -> grpc.GenericRpcHandler:
         calls = {
             "ServerLive": self.server_live,
             "ServerReady": self.server_ready,
@@ -66,18 +68,14 @@ class _Service:
             "ServerMetadata": self.server_metadata,
             "ModelMetadata": self.model_metadata,
             "ModelConfig": self.model_config,
+            "ModelStatistics": self.model_statistics,
             "ModelInfer": self.model_infer,
             "RepositoryIndex": self.repository_index,
+            "RepositoryModelLoad": self.refuse_control,
+            "RepositoryModelUnload": self.refuse_control,
         }
-        return (
-            grpc.method_handlers_generic_handler(
-                "inference.GRPCInferenceService",
-                {name: _handler(call, INFERENCE[f"{name}Request"]) for name, call in calls.items()},
-            ),
-            grpc.method_handlers_generic_handler(
-                "grpc.health.v1.Health", {"Check": _handler(self.health, HEALTH["HealthCheckRequest"])}
-            ),
-        )
+        handlers = {name: _handler(call, INFERENCE[f"{name}Request"]) for name, call in calls.items()}
+        return grpc.method_handlers_generic_handler(PROTOCOL.service_name, handlers)
 
     async def server_live(self, message: Any, context: Any) -> Any:
         return INFERENCE["ServerLiveResponse"](live=True)
@@ -114,20 +112,38 @@ class _Service:
     async def repository_index(self, message: Any, context: Any) -> Any:
         return INFERENCE["RepositoryIndexResponse"](models=self.gate.index(ready=message.ready))
 
+    async def model_statistics(self, message: Any, context: Any) -> Any:
+        servables = self.gate.servables
+        if message.name:
+            self.gate.model(message.name, message.version)
+            servables = {message.name: servables[message.name]}
+        told = self.gate.statistics.told(servables, message.version if message.name else "")
+        return INFERENCE["ModelStatisticsResponse"](
+            model_stats=[{key: one[key] for key in one if key != "batch_stats"} for one in told]
+        )
+
+    async def refuse_control(self, message: Any, context: Any) -> Any:
+        self.gate.model(message.model_name)
+        raise InvalidRequest(CONTROL_IS_OFF)
+
     async def model_infer(self, message: Any, context: Any) -> Any:
         return await self.gate.observed(message.model_name, self._infer(message, context))
 
     async def _infer(self, message: Any, context: Any) -> Any:
         servable = self.gate.model(message.model_name, message.model_version)
         deadline = self.gate.deadline(context.time_remaining())
-        request = decode_message(message)
-        return encode_message(await self.gate.infer(servable, request, deadline), request)
-
-    async def health(self, message: Any, context: Any) -> Any:
-        ready = self.gate.why_not_ready() is None
-        if message.service not in ("", "inference.GRPCInferenceService"):
-            ready = self.gate.model(message.service).readiness() is None
-        return HEALTH["HealthCheckResponse"](status=_SERVING if ready else _NOT_SERVING)
+        counts, began = self.gate.statistics.of(servable, message.model_version), now_ns()
+        try:
+            request = decode_message(message)
+            decoded = now_ns()
+            response = await self.gate.infer(servable, request, deadline)
+            inferred = now_ns()
+            answer = encode_message(response, request)
+        except BaseException:
+            counts.refused(began)
+            raise
+        counts.answered(request, began, decoded, inferred)
+        return answer
 
 
 def _handler(call: Method, kind: Any) -> grpc.RpcMethodHandler:

@@ -66,6 +66,20 @@ def same_on_the_wire() -> None:
             assert isinstance(kind, dict) or known[number][1] == kind, (name, label)
 
 
+def every_kind_of_parameter(stub: Any) -> None:
+    """Parameters of all five kinds, of the request, of its tensors and of its outputs, are read."""
+    request = service_pb2.ModelInferRequest(model_name="echo")
+    tensor = request.inputs.add(name="a", datatype="FP64", shape=[1])
+    tensor.contents.fp64_contents.append(1.5)
+    for holder in (request, tensor, request.outputs.add(name="a")):
+        holder.parameters["b"].bool_param = True
+        holder.parameters["i"].int64_param = -3
+        holder.parameters["s"].string_param = "x"
+        holder.parameters["d"].double_param = 1.5
+        holder.parameters["u"].uint64_param = 2**64 - 1
+    assert list(stub.ModelInfer(request).outputs[0].contents.fp64_contents) == [1.5]
+
+
 def main(address: str) -> None:
     """Judge."""
     with grpc.insecure_channel(address) as channel:
@@ -87,9 +101,7 @@ def main(address: str) -> None:
         assert error.value.code() == invalid
         assert error.value.details() == "the message has 3 bytes that are no ModelInferRequest, needs one"
         same_on_the_wire()
-        check = channel.unary_unary("/grpc.health.v1.Health/Check")
-        assert check(b"") == b"\x08\x01"
-        assert check(b"\n\x04echo") == b"\x08\x01"
+        every_kind_of_parameter(stub)
 
 
 if __name__ == "__main__":

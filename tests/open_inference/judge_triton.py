@@ -57,6 +57,7 @@ class Judge:
                 for way in self.ways(datatype):
                     await self.echoes(datatype, array, **way)
         await self.details()
+        await self.statistics()
         await self.refusals()
         await got(self.client.close())
 
@@ -86,6 +87,19 @@ class Judge:
         index = await got(ask.get_model_repository_index(**plain))
         [listed] = index if self.http else index["models"]
         assert (listed["name"], listed["version"], listed["state"]) == ("echo", "1", "READY")
+
+    async def statistics(self) -> None:
+        plain = {} if self.http else {"as_json": True}
+        for asked in ({}, {"model_name": "echo"}, {"model_name": "echo", "model_version": "1"}):
+            (told,) = (await got(self.client.get_inference_statistics(**asked, **plain)))["model_stats"]
+            assert (told["name"], told["version"]) == ("echo", "1")
+            assert int(told["inference_count"]) >= int(told["execution_count"]) > 0
+            taken = {stage: int(one.get("ns", 0)) for stage, one in told["inference_stats"].items()}
+            assert taken["success"] == taken["compute_input"] + taken["compute_infer"] + taken["compute_output"] > 0
+        for refused in (self.client.load_model, self.client.unload_model):
+            with pytest.raises(InferenceServerException) as error:
+                await got(refused("echo"))
+            assert error.value.message().startswith("models cannot be loaded or unloaded by request: ")
 
     def tensor(self, array: np.ndarray, datatype: str, name: str = "a", binary: bool = True) -> Any:
         tensor = self.module.InferInput(name, list(array.shape), datatype)
@@ -120,6 +134,14 @@ class Judge:
             for coding in ("gzip", "deflate"):
                 packed = {"request_compression_algorithm": coding, "response_compression_algorithm": coding}
                 assert (await got(self.client.infer("echo", [one], **packed))).as_numpy("a")[0] == 1.5
+            large = self.tensor(np.arange(20_000, dtype="f8"), "FP64")
+            found = await got(self.client.infer("echo", [large], response_compression_algorithm="gzip"))
+            assert found.as_numpy("a")[-1] == 19_999
+        else:
+            for coding in ("gzip", "deflate"):
+                assert (await got(self.client.infer("echo", [one], compression_algorithm=coding))).as_numpy("a")[
+                    0
+                ] == 1.5
 
     async def refusals(self) -> None:
         one = self.tensor(np.array([1.5]), "FP64")

@@ -21,5 +21,9 @@ def test_tritonclient_is_answered_as_by_triton(echo: Live, kind: str) -> None:
     verdict("judge_triton.py", kind, echo.http if kind.startswith("http") else echo.grpc)
 
 
-def test_typed_contents_and_standard_health_over_grpc(echo: Live) -> None:
+def test_typed_contents_over_grpc(echo: Live) -> None:
     verdict("judge_grpc.py", echo.grpc)
+
+
+def test_health_and_reflection_are_as_the_standard_clients_know_them(echo: Live) -> None:
+    verdict("judge_standard.py", echo.grpc)
