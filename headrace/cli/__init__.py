@@ -18,6 +18,7 @@ COMMANDS = {
     "model": "headrace.cli.model",
     "triton": "headrace.cli.triton",
     "features": "headrace.cli.features",
+    "explain": "headrace.cli.explain",
     "hopsworks": "headrace.cli.hopsworks",
     "manifests": "headrace.cli.manifests",
     "doctor": "headrace.cli.doctor",

@@ -12,7 +12,11 @@ DOORS = {
     "aiohttp": ("headrace/open_inference/client.py", "headrace/cli/*.py"),
     "bytewax": ("feature_pipelines/engines/bytewax.py",),
     "click": ("headrace/cli/*.py",),
-    "confluent_kafka": ("feature_pipelines/kafka/*.py", "feature_pipelines/hopsworks/producer.py"),
+    "confluent_kafka": (
+        "feature_pipelines/kafka/*.py",
+        "feature_pipelines/hopsworks/producer.py",
+        "headrace/predictions/kafka.py",
+    ),
     "cryptography": ("predictor/signing.py",),
     "duckdb": ("headrace/stores/history.py",),
     "fastavro": ("feature_pipelines/formats.py",),
@@ -44,6 +48,7 @@ DOORS = {
     "orjson": (
         "headrace/open_inference/*.py",
         "headrace/cli/*.py",
+        "headrace/predictions/kafka.py",
         "headrace/stores/rondb/*.py",
         "feature_pipelines/engines/*.py",
         "feature_pipelines/dead_letters.py",
@@ -60,6 +65,7 @@ DOORS = {
         "headrace/stores/offline.py",
         "headrace/stores/timeline.py",
         "headrace/hopsworks/training.py",
+        "headrace/predictions/*.py",
         "headrace/cli/*.py",
         "feature_pipelines/backfill.py",
         "feature_pipelines/dead_letters.py",

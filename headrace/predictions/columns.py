@@ -1,0 +1,184 @@
+"""Runs of the request path as columns: one row of the log for each row that was asked for.
+
+    request_id   the request's v2 id, else its x-request-id, else one of the log's own
+    call_id      its x-request-id, where it had one or was given one
+    trace_id     of its trace, where it was in one
+    row          which row of the request, from 0
+    at, as_of    when it was answered, and the instant its features are of
+    model, model_version, fingerprint
+    keys         struct: each key column, as Pseudonyms says
+    features     struct: the model's input, missing values as the model saw them
+    age_ms       struct: of each group, since the key's newest event; null where there is none
+    row_status   as the output of this name
+    outputs      struct: what was answered
+    stage_ms     struct: how long the stages of its run took
+
+The schema's metadata holds the view's columns, so that a file can be explained without the application.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.features.rows import Rows
+from headrace.features.view import FeatureView
+from headrace.predictions.pseudonyms import Pseudonyms
+from headrace.stores.online import Block
+
+#: The stages of a run that its timings are of, in order.
+STAGES = ("decode", "store", "assemble", "predict", "respond")
+VIEW = b"headrace.view"
+_INSTANT = pa.timestamp("ms", "UTC")
+Outputs = Mapping[str, np.ndarray]
+
+
+class Answered(NamedTuple):
+    """One request of a run: who it is, and which of the run's rows are its own."""
+
+    id: str
+    call_id: str
+    trace_id: str
+    version: str
+    rows: slice
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run of the request path had in memory, handed over and not copied.
+
+    `outputs` and `status` are asked in the log's thread: the answer's outputs, and a status for each row as bytes.
+    """
+
+    at_ms: int
+    answered: Sequence[Answered]
+    rows: Rows
+    blocks: Mapping[str, Block]
+    matrix: np.ndarray
+    outputs: Callable[[], Outputs]
+    status: Callable[[], np.ndarray]
+    stage_ms: Sequence[float]
+
+
+class Columns:
+    """Makes tables of runs, all of one schema."""
+
+    def __init__(self, model: str, view: FeatureView, outputs: Sequence[str], keys: Pseudonyms | None = None) -> None:
+        self._model, self._fingerprint, self._outputs = model, view.fingerprint, tuple(outputs)
+        self._pseudonyms = keys or Pseudonyms()
+        self._keys = tuple(dict.fromkeys(group.key for group in view.groups))
+        self._groups = tuple(group.name for group in view.groups)
+        self._features = view.names
+        self.schema = self._schema(view)
+
+    def table(self, runs: Sequence[Run]) -> pa.Table:
+        """Return the rows of these runs, in their order."""
+        parts = _Parts.of(runs)
+        take = parts.joined
+        requests, of_run = parts.requests, parts.of_run
+        columns = [
+            parts.repeated([part.id or part.call_id or secrets.token_hex(8) for part in requests]),
+            parts.repeated([part.call_id or None for part in requests]),
+            parts.repeated([part.trace_id or None for part in requests]),
+            pa.array(parts.row),
+            pa.array(np.array([run.at_ms for run in runs])[of_run], pa.int64()).cast(_INSTANT),
+            pa.array(take([run.rows.as_of for run in runs])).cast(_INSTANT),
+            _constant(self._model, len(of_run)),
+            parts.repeated([part.version or None for part in requests]),
+            _constant(self._fingerprint, len(of_run)),
+            self._struct(
+                "keys", [self._pseudonyms.of(take([run.rows.columns[key] for run in runs])) for key in self._keys]
+            ),
+            self._struct("features", list(map(pa.array, np.ascontiguousarray(take([run.matrix for run in runs]).T)))),
+            self._struct("age_ms", [_nullable(take([run.blocks[g].age_ms for run in runs])) for g in self._groups]),
+            pa.array(take([run.status() for run in runs]), pa.binary()).cast(pa.string()),
+            self._struct("outputs", self._answers(runs, parts)),
+            self._struct("stage_ms", [_nullable(stage[of_run]) for stage in _stages(runs)]),
+        ]
+        return pa.Table.from_arrays(columns, schema=self.schema)
+
+    def _schema(self, view: FeatureView) -> pa.Schema:
+        said = json.dumps({"name": view.name, "version": view.version, "columns": view.describe()})
+        return pa.schema(
+            [
+                *((name, pa.string()) for name in ("request_id", "call_id", "trace_id")),
+                ("row", pa.int32()),
+                *((name, _INSTANT) for name in ("at", "as_of")),
+                *((name, pa.string()) for name in ("model", "model_version", "fingerprint")),
+                ("keys", pa.struct([(name, pa.string()) for name in self._keys])),
+                ("features", pa.struct([(name, pa.float32()) for name in self._features])),
+                ("age_ms", pa.struct([(name, pa.float64()) for name in self._groups])),
+                ("row_status", pa.string()),
+                ("outputs", pa.struct([(name, pa.float64()) for name in self._outputs])),
+                ("stage_ms", pa.struct([(name, pa.float32()) for name in STAGES])),
+            ],
+            {VIEW: said.encode()},
+        )
+
+    def _struct(self, name: str, arrays: Sequence[pa.Array]) -> pa.StructArray:
+        return pa.StructArray.from_arrays(arrays, fields=list(self.schema.field(name).type))
+
+    def _answers(self, runs: Sequence[Run], parts: _Parts) -> list[pa.Array]:
+        found = [run.outputs() for run in runs]
+        return [
+            pa.array(parts.joined([np.asarray(of[name]) for of in found]).astype(np.float64)) for name in self._outputs
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Which rows of several runs are written down: all but those that were answered by themselves after all."""
+
+    requests: list[Answered]
+    of_run: np.ndarray  # for each row, the run it is of
+    of_request: np.ndarray
+    row: np.ndarray  # int32: which of its request it is
+    picked: np.ndarray | None  # which of the joined rows, where not all in their order
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> _Parts:
+        requests = [part for run in runs for part in run.answered]
+        sizes = np.array([part.rows.stop - part.rows.start for part in requests])
+        written = [sum(part.rows.stop - part.rows.start for part in run.answered) for run in runs]
+        counts = [run.rows.count for run in runs]
+        of_request = np.repeat(np.arange(len(sizes)), sizes)
+        row = np.arange(len(of_request)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        picked = None
+        if written != counts:
+            starts = np.repeat(np.cumsum(counts) - counts, [len(run.answered) for run in runs])
+            firsts = starts + np.array([part.rows.start for part in requests])
+            picked = np.repeat(firsts, sizes) + row
+        return cls(requests, np.repeat(np.arange(len(runs)), written), of_request, row.astype(np.int32), picked)
+
+    def joined(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the written rows of an array of each run."""
+        every = np.concatenate(arrays)
+        return every if self.picked is None else every[self.picked]
+
+    def repeated(self, values: Sequence[str | None]) -> pa.Array:
+        """Return a value of each request for each of its rows."""
+        found = pa.array(values, pa.string())
+        return found if len(values) == len(self.of_request) else found.take(pa.array(self.of_request))
+
+
+def _stages(runs: Sequence[Run]) -> np.ndarray:
+    if all(len(run.stage_ms) == len(STAGES) for run in runs):
+        return np.array([run.stage_ms for run in runs], dtype=np.float32).T
+    took = np.full((len(STAGES), len(runs)), np.nan, dtype=np.float32)
+    for at, run in enumerate(runs):
+        took[: len(run.stage_ms), at] = run.stage_ms
+    return took
+
+
+def _nullable(values: np.ndarray) -> pa.Array:
+    return pa.array(values, from_pandas=True)  # NaN is null
+
+
+def _constant(value: str, times: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, pa.string()), times)

@@ -1,0 +1,101 @@
+"""Predictions as Parquet files: whole ones, by day, and no more of them than was agreed.
+
+A file is written beside its place and renamed into it, so that a reader sees all of it or nothing:
+`FOLDER/2026-11-21/104501.123-PID-1.parquet`, named by the instant it was written, UTC. What a killed process had
+not written yet is lost, at most `every_s` seconds of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from headrace.predictions.log import SinkFailed
+
+SUFFIX, _UNFINISHED = ".parquet", ".tmp"
+_DAY = "%Y-%m-%d"
+_SWEEP = timedelta(minutes=1)
+
+
+class ParquetFiles:
+    """A folder of Parquet files that keeps `days` days and `most_bytes` bytes of this and former processes' files."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        every_s: float = 30.0,
+        most_rows: int = 100_000,
+        days: float = 30.0,
+        most_bytes: int = 1 << 30,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Raise SinkFailed where nothing can be written to the folder now: it is found at start, not in the night."""
+        self.folder, self.every_s, self.most_rows = folder, every_s, most_rows
+        self._days, self._most_bytes, self._clock = days, most_bytes, clock
+        self._files, self._swept = 0, datetime.min.replace(tzinfo=UTC)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".{os.getpid()}{_UNFINISHED}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as refused:
+            raise SinkFailed(
+                f"nothing can be written to {folder.name!r} ({refused.strerror}), predictions need a folder"
+            ) from refused
+
+    def write(self, table: pa.Table) -> None:
+        """Write a file; SinkFailed, with nothing left behind, where the disk does not take it."""
+        now = self._clock()
+        self._files += 1
+        day = self.folder / now.strftime(_DAY)
+        name = f"{now:%H%M%S}.{now.microsecond // 1000:03d}-{os.getpid()}-{self._files}{SUFFIX}"
+        unfinished = day / f".{name}{_UNFINISHED}"
+        try:
+            day.mkdir(exist_ok=True)
+            pq.write_table(table, unfinished, compression="zstd")
+            unfinished.rename(day / name)
+            if abs(now - self._swept) >= _SWEEP:
+                self._sweep(now)
+                self._swept = now
+        except OSError as refused:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise SinkFailed(f"the folder of predictions takes no file: {refused.strerror or refused}") from refused
+
+    def close(self) -> None:
+        """Every file is whole: there is nothing to finish."""
+
+    def _sweep(self, now: datetime) -> None:
+        oldest = (now - timedelta(days=self._days)).strftime(f"{_DAY}/%H%M%S")
+        found = sorted((f"{file.parent.name}/{file.name}", file) for file in files_of(self.folder))
+        sizes = [_size(file) for _, file in found]
+        total = sum(sizes)
+        for (name, file), size in zip(found[:-1], sizes[:-1], strict=True):  # the newest stays, however large
+            if name >= oldest and total <= self._most_bytes:
+                break
+            total -= size
+            file.unlink(missing_ok=True)
+            with suppress(OSError):  # not empty yet
+                file.parent.rmdir()
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the whole files of a folder of predictions, oldest first."""
+    return sorted(
+        (file for file in folder.glob(f"*/*{SUFFIX}") if not file.name.startswith(".")),
+        key=lambda file: (file.parent.name, file.name),
+    )
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # another process swept it
+        return 0

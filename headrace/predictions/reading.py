@@ -1,0 +1,106 @@
+"""Finding one past prediction in a log, by the id of its request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from headrace.predictions.files import files_of
+from headrace.predictions.records import Described, Record, described, records_of
+
+#: The columns an id is looked for in.
+IDS = ("request_id", "call_id", "trace_id")
+
+
+@dataclass(slots=True)
+class Found:
+    """The rows of one request, in order, and what was looked at to find them."""
+
+    records: list[Record] = field(default_factory=list)
+    features: Mapping[str, Described] = field(default_factory=dict)
+    looked_at: int = 0  # rows
+    files: int = 0
+    oldest: str = ""
+    newest: str = ""
+    unreadable: int = 0
+
+    def saw(self, at: str) -> None:
+        """Say that rows of an instant were looked at."""
+        self.oldest = min(self.oldest or at, at)
+        self.newest = max(self.newest, at)
+
+    def beside(self, other: Found) -> Found:
+        """Add what was looked at elsewhere before."""
+        self.looked_at, self.files = self.looked_at + other.looked_at, self.files + other.files
+        self.unreadable += other.unreadable
+        for at in filter(None, (other.oldest, other.newest)):
+            self.saw(at)
+        return self
+
+
+def in_files(folder: Path, wanted: str, since: datetime | None = None) -> Found:
+    """Look through a folder's files, the newest first, until one has the request.
+
+    A request whose rows were written apart, because a file was due between them, is not: a run is written whole.
+    A file that is no Parquet is counted and passed over.
+    """
+    found = Found()
+    for file in reversed(files_of(folder)):
+        if since is not None and file.parent.name < since.astimezone(UTC).strftime("%Y-%m-%d"):
+            break
+        try:
+            ids = pq.read_table(file, columns=[*IDS, "at"])
+            found.files += 1
+            found.looked_at += ids.num_rows
+            _saw(found, ids["at"])
+            marks = _marks(ids, wanted)
+            if pc.any(marks).as_py():
+                table = pq.read_table(file)
+                found.features = described(table.schema)
+                found.records = _in_order(list(records_of(table.filter(marks))))
+                break
+        except (OSError, pa.ArrowException, KeyError):
+            found.unreadable += 1
+    return found
+
+
+def in_topic(address: str, settings: Mapping[str, Any], wanted: str, since: datetime | None = None) -> Found:
+    """Look through a topic from an instant on, or its beginning. Raises SinkFailed where it cannot be read."""
+    from headrace.predictions.kafka import messages
+
+    found = Found()
+    for record in messages(address, settings, 0 if since is None else int(since.timestamp() * 1000)):
+        found.looked_at += 1
+        found.saw(str(record.get("at", "")))
+        if wanted in (record.get(name) for name in IDS):
+            found.records.append(record)
+    newest = max((str(record.get("at")) for record in found.records), default="")
+    found.records = _in_order([record for record in found.records if record.get("at") == newest])
+    return found
+
+
+def _marks(ids: pa.Table, wanted: str) -> pa.ChunkedArray:
+    marks = [pc.fill_null(pc.equal(ids[name], wanted), False) for name in IDS]
+    together = pc.or_(pc.or_(marks[0], marks[1]), marks[2])
+    if not pc.any(together).as_py():
+        return together
+    # An id that was used twice means the last request that did.
+    last = pc.max(pc.filter(ids["at"], together))
+    return pc.and_(together, pc.equal(ids["at"], last))
+
+
+def _saw(found: Found, at: pa.ChunkedArray) -> None:
+    if len(at):
+        for instant in pc.min_max(at).as_py().values():
+            found.saw(instant.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+
+
+def _in_order(records: list[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: int(record.get("row") or 0))

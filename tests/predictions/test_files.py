@@ -1,0 +1,120 @@
+"""Predictions in files: whole or not there, no more than agreed, and lost without harm where the disk takes none."""
+
+from __future__ import annotations
+
+import errno
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from headrace.predictions import PredictionLog, SinkFailed
+from headrace.predictions.files import ParquetFiles, files_of
+from headrace.predictions.opening import Keeping, LogError, open_sink
+from headrace.predictions.reading import in_files
+from tests.predictions.runs import columns, run
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def written(folder: Path, *ids: str, **how) -> ParquetFiles:
+    files = ParquetFiles(folder, **how)
+    files.write(columns().table([run(*ids)]))
+    return files
+
+
+def test_a_file_is_named_by_its_instant_and_holds_what_was_given(tmp_path):
+    written(tmp_path / "p", "a", "b", clock=Clock())
+    (file,) = files_of(tmp_path / "p")
+    assert file.relative_to(tmp_path) == Path(f"p/2026-11-21/120000.000-{os.getpid()}-1.parquet")
+    assert pq.read_table(file)["request_id"].to_pylist() == ["a", "b"]
+    assert [path for path in (tmp_path / "p").rglob("*") if path.is_file()] == [file]
+
+
+def test_old_days_are_swept_and_the_newest_file_stays(tmp_path):
+    clock = Clock()
+    files = written(tmp_path, "old", days=2, clock=clock)
+    clock.now += timedelta(days=3)
+    files.write(columns().table([run("new")]))
+    assert [file.parent.name for file in files_of(tmp_path)] == ["2026-11-24"]
+    assert not (tmp_path / "2026-11-21").exists()
+
+
+def test_no_more_bytes_are_kept_than_agreed(tmp_path):
+    clock = Clock()
+    files = written(tmp_path, "0", clock=clock)
+    size = files_of(tmp_path)[0].stat().st_size
+    files = ParquetFiles(tmp_path, most_bytes=3 * size + size // 2, clock=clock)
+    for name in "123456":
+        clock.now += timedelta(minutes=2)
+        files.write(columns().table([run(name)]))
+    assert [pq.read_table(file)["request_id"][0].as_py() for file in files_of(tmp_path)] == ["4", "5", "6"]
+
+
+def test_a_full_disk_loses_rows_leaves_nothing_behind_and_is_over_when_there_is_room(tmp_path, monkeypatch):
+    log = PredictionLog(ParquetFiles(tmp_path, every_s=3600.0), columns().table)
+    real = pq.write_table
+
+    def full(table, where, **how) -> None:
+        real(table.slice(0, 0), where, **how)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pq, "write_table", full)
+    log.offer(run("a", rows=3))
+    log.close()
+    assert (log.written, log.failed) == (0, 3)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_full_file_system_is_said_by_its_reason(tmp_path):
+    files = ParquetFiles(tmp_path)
+    (tmp_path / datetime.now(UTC).strftime("%Y-%m-%d")).write_text("in the way")
+    with pytest.raises(SinkFailed, match="the folder of predictions takes no file: File exists"):
+        files.write(columns().table([run("a")]))
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_at_the_start(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LogError, match=r"nothing can be written to 'p' \(Not a directory\), predictions need a folder"):
+        open_sink(f"dir:{tmp_path}/file/p", Keeping(), {})
+    with pytest.raises(LogError, match=r"the prediction log is 's3://b/p', needs dir:/path or kafka://host:port/topic"):
+        open_sink("s3://b/p", Keeping(), {})
+    with pytest.raises(LogError, match=r"'kafka://nowhere' is no address of a topic, needs kafka://host:port/topic"):
+        open_sink("kafka://nowhere", Keeping(), {})
+
+
+def test_the_rows_of_a_request_are_found_by_any_of_its_ids(tmp_path):
+    written(tmp_path, "a", "b")
+    written(tmp_path, "c", "a").write(columns().table([run("d", at_ms=1_800_000_000_000)]))
+    (tmp_path / "2026-11-21").mkdir(exist_ok=True)
+    (tmp_path / "2026-11-21" / "999999-broken.parquet").write_bytes(b"PAR1")
+    found = in_files(tmp_path, "b")
+    assert [record["request_id"] for record in found.records] == ["b"]
+    assert found.features["amount"].source == "request.amount"
+    nothing = in_files(tmp_path, "nobody")
+    assert (nothing.records, nothing.looked_at, nothing.files) == ([], 5, 3)
+    assert (nothing.oldest, nothing.newest) == ("2023-11-14T22:13:20.000Z", "2027-01-15T08:00:00.000Z")
+
+
+def test_an_id_that_was_used_twice_means_the_last_request(tmp_path):
+    files = ParquetFiles(tmp_path)
+    files.write(columns().table([run("a", at_ms=1_700_000_000_000), run("a", rows=2, at_ms=1_700_000_000_001)]))
+    assert [record["at"][-5:] for record in in_files(tmp_path, "a").records] == [".001Z"[-5:]] * 2
+
+
+def test_days_before_the_instant_are_not_looked_at(tmp_path):
+    written(tmp_path, "a", clock=Clock())
+    assert in_files(tmp_path, "a", NOON - timedelta(hours=1)).records
+    assert in_files(tmp_path, "a", NOON + timedelta(days=1)).files == 0
