@@ -45,6 +45,8 @@ class TransformerSettings:
     store: str = ".headrace/fraud/store"  # directory of the embedded online store, or hopsworks://
     predictor_host: str = "127.0.0.1:8085"  # host, host:port or URL of the predictor's v2 endpoint
     predictor_model: str = ""  # the model's name at the predictor; the application's where empty
+    predictor_in_process: str = ""  # a model repository on this machine: no server is asked
+    predictor_signed_by: str = ""  # a public key without whose signature no model is run in process
     model_name: str = ""  # the name it is served under; the application's where empty
     host: str = "127.0.0.1"  # the address to listen on; 0.0.0.0 inside a container
     http_port: int = 8080

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -22,10 +21,10 @@ from headrace.open_inference.server import PortTaken, serve
 from headrace.telemetry import PredictorMetrics
 from predictor.batching import Limits
 from predictor.cores import cores
-from predictor.reload import EVERY_S, Watch, watch
+from predictor.reload import EVERY_S, Watch, watched, watching
 from predictor.repository import ModelRefused
-from predictor.server import Runs, directory_of
-from predictor.serving import ServedModel, Versions, models_in, read_versions
+from predictor.server import Runs
+from predictor.serving import models_in
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = Runs(pool, usable, given.threads, Limits(given.batch_rows, given.queue_rows))
     metrics = PredictorMetrics()
     try:
-        watches = [_loaded(given, name, runs, metrics) for name in given.model or models_in(given.repository)]
+        names = given.model or models_in(given.repository)
+        watches = [watched(given.repository, name, runs, metrics, given.signed_by) for name in names]
     except ModelRefused as refused:
         sys.stderr.write(f"predictor: {refused}\n")
         return 2
@@ -52,19 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _loaded(given: argparse.Namespace, name: str, runs: Runs, metrics: PredictorMetrics) -> Watch:
-    directory = directory_of(given.repository, name)
-    observe = metrics.runs_of(name)
-
-    def load() -> Versions:
-        return read_versions(directory, partial(runs.open, name=name, observe=observe), given.signed_by)
-
-    model = ServedModel(name, load())
-    metrics.loaded(name, model.versions, model.production)
-    metrics.watch_queue(name, lambda: model.waiting_rows)
-    return Watch(model, directory, load, metrics)
-
-
 async def _serve(given: argparse.Namespace, watches: Sequence[Watch], metrics: PredictorMetrics) -> None:
     servables = {one.model.name: one.model for one in watches}
     app = make_app(
@@ -75,8 +62,7 @@ async def _serve(given: argparse.Namespace, watches: Sequence[Watch], metrics: P
         name="headrace-predictor",
         version=headrace.__version__,
     )
-    watching = asyncio.create_task(watch(watches, given.reload_s) if given.reload_s else asyncio.sleep(0))
-    watching.add_done_callback(_say_why)
+    looking = watching(watches, given.reload_s) if given.reload_s else None
     try:
         await serve(
             app,
@@ -87,12 +73,8 @@ async def _serve(given: argparse.Namespace, watches: Sequence[Watch], metrics: P
             drain_s=given.drain_s,
         )
     finally:
-        watching.cancel()
-
-
-def _say_why(watching: asyncio.Task[None]) -> None:
-    if not watching.cancelled() and (fault := watching.exception()):
-        sys.stderr.write(f"predictor: {type(fault).__qualname__} while models were watched: start it anew to reload\n")
+        if looking is not None:
+            looking.cancel()
 
 
 def _threads(said: str) -> int | None:

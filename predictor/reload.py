@@ -11,11 +11,13 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from headrace.telemetry import PredictorMetrics
+from headrace.telemetry import ModelMetrics
 from predictor.repository import ModelRefused
-from predictor.serving import ServedModel, Stamp, Versions, stamp_of
+from predictor.server import Runs, directory_of
+from predictor.serving import ServedModel, Stamp, Versions, read_versions, stamp_of
 
 EVERY_S = 1.0
 
@@ -30,7 +32,7 @@ class Watch:
     model: ServedModel
     directory: Path
     load: Callable[[], Versions]
-    metrics: PredictorMetrics
+    metrics: ModelMetrics
     say: Callable[[str], object] = field(default=sys.stderr.write)
     _refused: Stamp | None = None
 
@@ -52,6 +54,29 @@ class Watch:
         return True
 
 
+def watched(
+    repository: Path | str, name: str, runs: Runs, metrics: ModelMetrics, public_key: Path | None = None
+) -> Watch:
+    """Load a model of a repository, to be watched from then on; raises ModelRefused."""
+    directory = directory_of(repository, name)
+    observe = metrics.runs_of(name)
+
+    def load() -> Versions:
+        return read_versions(directory, partial(runs.open, name=name, observe=observe), public_key)
+
+    model = ServedModel(name, load())
+    metrics.loaded(name, model.versions, model.production)
+    metrics.watch_queue(name, lambda: model.waiting_rows)
+    return Watch(model, directory, load, metrics)
+
+
+def watching(watches: Iterable[Watch], every_s: float = EVERY_S) -> asyncio.Task[None]:
+    """Begin to look at every model again and again; what ends that other than a cancellation is said."""
+    task = asyncio.get_running_loop().create_task(watch(watches, every_s))
+    task.add_done_callback(_say_why)
+    return task
+
+
 async def watch(
     watches: Iterable[Watch], every_s: float = EVERY_S, pause: Callable[[float], Awaitable[object]] = asyncio.sleep
 ) -> None:
@@ -61,3 +86,8 @@ async def watch(
         await pause(every_s)
         for one in watches:
             await one.look()
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (fault := task.exception()):
+        sys.stderr.write(f"predictor: {type(fault).__qualname__} while models were watched: start it anew to reload\n")

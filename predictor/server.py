@@ -9,6 +9,8 @@ so that nobody waits for it: ONNX Runtime lets go of the interpreter while it co
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -92,7 +94,8 @@ class Runs:
     """How models are run: at most on `cores` cores, `threads` of them for one run, joined within limits.
 
     Without a number of threads a small model gets one, so that runs are made side by side, and a large one gets
-    all cores, one run after another. Where a run is made, on the event loop or in the pool, is measured.
+    all cores, one run after another. Where a run is made, on the event loop or in the pool, is measured: a run of up
+    to `inline_s` is made on the loop, without a bound every one.
     """
 
     pool: Executor
@@ -100,6 +103,7 @@ class Runs:
     threads: int | None = 1
     limits: Limits = _LIMITS
     clock: Callable[[], float] = time.thread_time  # not of a busy neighbour
+    inline_s: float = INLINE_S
 
     def open(
         self, manifest: Manifest, model: bytes, name: str, observe: Callable[[int, int], None] | None = None
@@ -121,11 +125,13 @@ class Runs:
 
     def _measured(self, runtime: Runtime) -> tuple[int, bool]:
         one = self._fastest(runtime, 1)
-        if one > INLINE_S:
+        if self.inline_s == math.inf:
+            return sys.maxsize, self._fastest(runtime, _SAMPLE, 1) > LARGE_S
+        if one > self.inline_s:
             return 0, self._fastest(runtime, _SAMPLE, 1) > LARGE_S
         many = self._fastest(runtime, _SAMPLE)
-        row = max((many - one) / (_SAMPLE - 1), INLINE_S / _MOST_INLINE)
-        return min(_MOST_INLINE, 1 + int((INLINE_S - one) / row)), many > LARGE_S
+        row = max((many - one) / (_SAMPLE - 1), self.inline_s / _MOST_INLINE)
+        return min(_MOST_INLINE, 1 + int((self.inline_s - one) / row)), many > LARGE_S
 
     def _fastest(self, runtime: Runtime, rows: int, times: int = _TIMES) -> float:
         features, taken = np.zeros((rows, runtime.width), dtype=np.float32), []

@@ -9,8 +9,8 @@ import numpy as np
 import orjson
 
 from headrace.features import FeatureView
-from headrace.open_inference.client import PredictorClient
 from headrace.open_inference.errors import OpenInferenceError
+from headrace.open_inference.predictor import Predictor
 from headrace.open_inference.tensors import Tensor
 from headrace.stores.online import OnlineStore
 
@@ -18,7 +18,7 @@ FINGERPRINT, COLUMNS, PRODUCTION = "headrace_fingerprint", "headrace_columns", "
 
 
 async def reason_not_ready(
-    view: FeatureView, store: OnlineStore, predictor: PredictorClient, *, unproved: bool
+    view: FeatureView, store: OnlineStore, predictor: Predictor, *, unproved: bool
 ) -> str | None:
     """Return None when a request can be answered, else the reason why not.
 
@@ -43,14 +43,14 @@ async def reason_not_ready(
         return f"the predictor cannot be asked: {failed}"
 
 
-async def _by_answer(view: FeatureView, predictor: PredictorClient) -> str | None:
+async def _by_answer(view: FeatureView, predictor: Predictor) -> str | None:
     row = np.nan_to_num(view.missing)[np.newaxis]
     answer = await predictor.infer([Tensor("features", "FP32", row)])
     theirs = str(answer.parameters.get(FINGERPRINT, ""))
     return disagreement(view, {FINGERPRINT: {"string_value": theirs}}) if theirs else None
 
 
-async def _choose(predictor: PredictorClient, version: str) -> str | None:
+async def _choose(predictor: Predictor, version: str) -> str | None:
     if version and not (version.isascii() and version.isdecimal()):
         return f"the predictor tells {version[:20]!r} as the version that is production, needs a number"
     if version and not await predictor.ready(version):

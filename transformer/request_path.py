@@ -18,7 +18,6 @@ import numpy as np
 from headrace.application import Application
 from headrace.features import Plan
 from headrace.features.rows import Rows
-from headrace.open_inference.client import PredictorClient
 from headrace.open_inference.errors import (
     DeadlinePassed,
     FeaturesUnavailable,
@@ -27,6 +26,7 @@ from headrace.open_inference.errors import (
     PredictorFailed,
     TooLarge,
 )
+from headrace.open_inference.predictor import Predictor
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, StoreUnavailable
 from headrace.telemetry import RequestMetrics
@@ -67,7 +67,7 @@ class RequestPath:
         self,
         app: Application,
         store: OnlineStore,
-        predictor: PredictorClient,
+        predictor: Predictor,
         metrics: RequestMetrics,
         *,
         name: str = "",

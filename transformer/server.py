@@ -6,16 +6,18 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import headrace
 from headrace.application import Application, load_application
 from headrace.open_inference.app import make_app
 from headrace.open_inference.client import PredictorClient
+from headrace.open_inference.predictor import Predictor
 from headrace.open_inference.server import serve
 from headrace.settings import TransformerSettings
 from headrace.stores.packed import prepare
 from headrace.stores.resilient import Resilient
-from headrace.telemetry import RequestMetrics
+from headrace.telemetry import ModelMetrics, RequestMetrics
 from transformer.model import FeatureTransformer
 from transformer.opening import open_store
 from transformer.request_path import RequestPath
@@ -36,7 +38,7 @@ def build(settings: TransformerSettings, app: Application | None = None) -> Feat
     path = RequestPath(
         app,
         store,
-        PredictorClient(settings.predictor_url, settings.predictor_model or app.name),
+        _predictor(settings, app, metrics),
         metrics,
         name=name,
         max_rows=settings.max_rows,
@@ -44,6 +46,17 @@ def build(settings: TransformerSettings, app: Application | None = None) -> Feat
     return FeatureTransformer(
         path, default_deadline_s=settings.deadline_ms / 1000, unproved=settings.unproved_predictor
     )
+
+
+def _predictor(settings: TransformerSettings, app: Application, metrics: RequestMetrics) -> Predictor:
+    model = settings.predictor_model or app.name
+    if not settings.predictor_in_process:
+        return PredictorClient(settings.predictor_url, model)
+    from transformer.in_process import InProcess  # ONNX Runtime, which nobody else needs
+
+    key = Path(settings.predictor_signed_by) if settings.predictor_signed_by else None
+    repository, own = settings.predictor_in_process, ModelMetrics(metrics.registry)
+    return InProcess.open(repository, model, app.view.fingerprint, own, public_key=key)
 
 
 async def run(settings: TransformerSettings) -> None:
@@ -63,19 +76,19 @@ async def run(settings: TransformerSettings) -> None:
         version=headrace.__version__,
     )
     try:
-        await serve(
-            asgi,
-            servables,
-            host=settings.host,
-            http_port=settings.http_port,
-            grpc_port=settings.grpc_port,
-            drain_s=settings.drain_s,
-        )
+        async with model.path.predictor:
+            await serve(
+                asgi,
+                servables,
+                host=settings.host,
+                http_port=settings.http_port,
+                grpc_port=settings.grpc_port,
+                drain_s=settings.drain_s,
+            )
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-        await model.path.predictor.close()
         model.path.store.close()
 
 

@@ -1,4 +1,4 @@
-"""Metrics of the embedded predictor: its runs, what waits for one, and the models that were loaded or refused.
+"""Metrics of models that are run by us: their runs, what waits for one, and what was loaded or refused.
 
 They tell whether requests are joined (requests and rows of a run), whether the queue fills before it refuses,
 which version answers, and that a model which was put into the repository is not served, and why.
@@ -8,31 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import Gauge
+from prometheus_client import CollectorRegistry, Gauge
 
+from headrace.telemetry.counts import counters, histograms
 from headrace.telemetry.servers import ServerMetrics
 
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16_384)
 REQUESTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-class PredictorMetrics(ServerMetrics):
-    """The metrics of one predictor: its server's, its runs' and its models'.
+class ModelMetrics:
+    """The metrics of the models that a process runs, in the process's registry."""
 
-    >>> metrics = PredictorMetrics()
-    >>> metrics.refused("fraud", "altered")
-    >>> b'headrace_model_refused_total{model_name="fraud",reason="altered"} 1.0' in metrics.text()
-    True
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._run_rows = self._histogram("headrace_run_rows", "Rows of a run of the model", ROWS)
-        self._run_requests = self._histogram("headrace_run_requests", "Requests joined into a run", REQUESTS)
-        self._loads = self._counter("headrace_model_loads", "Times the model was loaded, the first one included")
-        self._refused = self._counter("headrace_model_refused", "Models that were refused, by reason", "reason")
-        self._waiting = self._gauge("headrace_queue_rows", "Rows that wait for a run")
-        self._versions = self._gauge("headrace_model_version", "1 for each version served", "version", "production")
+    def __init__(self, registry: CollectorRegistry) -> None:
+        name = "model_name"
+        self._run_rows = histograms(registry, "headrace_run_rows", "Rows of a run of the model", ROWS, name)
+        self._run_requests = histograms(registry, "headrace_run_requests", "Requests joined into a run", REQUESTS, name)
+        self._loads = counters(
+            registry, "headrace_model_loads", "Times the model was loaded, the first one included", name
+        )
+        self._refused = counters(
+            registry, "headrace_model_refused", "Models that were refused, by reason", name, "reason"
+        )
+        self._waiting = Gauge("headrace_queue_rows", "Rows that wait for a run", [name], registry=registry)
+        self._versions = Gauge(
+            "headrace_model_version", "1 for each version served", [name, "version", "production"], registry=registry
+        )
         self._served: dict[str, list[tuple[str, str, str]]] = {}
 
     def runs_of(self, model: str) -> Callable[[int, int], None]:
@@ -63,5 +64,16 @@ class PredictorMetrics(ServerMetrics):
         """Count a model that was refused; the reason is a word, of few."""
         self._refused.labels(model, reason).inc()
 
-    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(name, meaning, ["model_name", *labels], registry=self.registry)
+
+class PredictorMetrics(ServerMetrics, ModelMetrics):
+    """The metrics of one predictor: its server's, its runs' and its models'.
+
+    >>> metrics = PredictorMetrics()
+    >>> metrics.refused("fraud", "altered")
+    >>> b'headrace_model_refused_total{model_name="fraud",reason="altered"} 1.0' in metrics.text()
+    True
+    """
+
+    def __init__(self) -> None:
+        ServerMetrics.__init__(self)
+        ModelMetrics.__init__(self, self.registry)
