@@ -27,6 +27,7 @@ class Gate:
 
     `observe(model, status, seconds)` is told of every inference, refused ones included; an unknown
     model has the name "". `draining` is set when the process is about to stop: it is then not ready, but still answers.
+    `others` tells why those who serve the same port are not ready, where there are any.
     """
 
     servables: Mapping[str, Servable]
@@ -36,6 +37,7 @@ class Gate:
     in_flight: int = 0
     observe: Callable[[str, int, float], None] | None = None
     statistics: Statistics = field(default_factory=Statistics)
+    others: Callable[[], str | None] | None = None
 
     def model(self, name: str, version: str = "") -> Servable:
         """Return a model, or raise UnknownModel; an empty version means the model's own choice."""
@@ -62,6 +64,10 @@ class Gate:
         """Return None when every model is ready and the process is to stay, else the first reason."""
         if self.draining:
             return "the server is about to stop"
+        return self.own_reason() or (self.others() if self.others is not None else None)
+
+    def own_reason(self) -> str | None:
+        """Return None when every model of this process is ready, else the first reason."""
         for name, servable in self.servables.items():
             reason = servable.readiness()
             if reason is not None:
@@ -97,6 +103,9 @@ class Gate:
             return answer
         except OpenInferenceError as refused:
             status = refused.http_status
+            raise
+        except asyncio.CancelledError:
+            status = 499  # whoever asked has gone
             raise
         finally:
             self.observe(model if model in self.servables else "", status, loop.time() - started)

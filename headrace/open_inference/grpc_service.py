@@ -6,6 +6,7 @@ is the request's.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from headrace.open_inference.admission import FULL, Admission
 from headrace.open_inference.errors import CONTROL_IS_OFF, InvalidRequest, OpenInferenceError
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.grpc_codec import decode_message, encode_message
@@ -24,6 +26,8 @@ from headrace.open_inference.shield import shielded
 from headrace.open_inference.statistics import now_ns
 
 EXTENSIONS = ["model_configuration", "model_repository", "statistics"]
+#: Calls that one connection may have under way; clients wait with more by themselves.
+_STREAMS = 1024
 Method = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -36,29 +40,37 @@ async def serve_grpc(
     gate: Gate | None = None,
     name: str = "headrace",
     version: str = "",
+    admission: Admission | None = None,
+    credentials: grpc.ServerCredentials | None = None,
+    shared: bool = False,
 ) -> Any:
     """Start a gRPC server at `host:port` and return it; the bound port is its `headrace_port`.
 
-    With a gate of its own (an App's, say) both doors share limits and readiness; else it gets one.
+    With a gate of its own (an App's, say) both doors share limits and readiness; else it gets one. What `admission`
+    has no room for is refused before it is decoded. A shared port is one that other processes listen at too.
     """
     server = grpc.aio.server(
         options=[
-            ("grpc.so_reuseport", 0),  # two servers on one port would share its calls, and nobody would know
+            ("grpc.so_reuseport", int(shared)),  # else two servers would share its calls, and nobody would know
             ("grpc.max_receive_message_length", max_body_bytes),
             ("grpc.max_send_message_length", -1),
+            ("grpc.max_concurrent_streams", _STREAMS),
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ]
     )
-    service = _Service(gate or Gate(servables, default_deadline_s), {"name": name, "version": version})
+    service = _Service(gate or Gate(servables, default_deadline_s), {"name": name, "version": version}, admission)
     server.add_generic_rpc_handlers((service.handler(), health_handler(service.gate), *reflection_handlers()))
-    server.headrace_port = server.add_insecure_port(address)
+    bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    server.headrace_port = bound
     await server.start()
     return server
 
 
 class _Service:
-    def __init__(self, gate: Gate, about: dict[str, str]) -> None:
+    def __init__(self, gate: Gate, about: dict[str, str], admission: Admission | None = None) -> None:
         self.gate = gate
         self.about = about
+        self.admission = admission
 
     def handler(self) -> grpc.GenericRpcHandler:
         calls = {
@@ -74,7 +86,10 @@ class _Service:
             "RepositoryModelLoad": self.refuse_control,
             "RepositoryModelUnload": self.refuse_control,
         }
-        handlers = {name: _handler(call, INFERENCE[f"{name}Request"]) for name, call in calls.items()}
+        methods = {name: _answered(call, INFERENCE[f"{name}Request"]) for name, call in calls.items()}
+        if self.admission is not None:
+            methods["ModelInfer"] = _admitted(methods["ModelInfer"], self.admission, self.gate.default_deadline_s)
+        handlers = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
         return grpc.method_handlers_generic_handler(PROTOCOL.service_name, handlers)
 
     async def server_live(self, message: Any, context: Any) -> Any:
@@ -146,7 +161,7 @@ class _Service:
         return answer
 
 
-def _handler(call: Method, kind: Any) -> grpc.RpcMethodHandler:
+def _answered(call: Method, kind: Any) -> Method:
     async def parsed(raw: bytes, context: Any) -> Any:
         try:
             message = kind.FromString(raw)
@@ -160,4 +175,21 @@ def _handler(call: Method, kind: Any) -> grpc.RpcMethodHandler:
         except OpenInferenceError as refused:
             return await context.abort(getattr(grpc.StatusCode, refused.grpc_code), refused.message)
 
-    return grpc.unary_unary_rpc_method_handler(answered)
+    return answered
+
+
+def _admitted(answered: Method, admission: Admission, default_deadline_s: float) -> Method:
+    async def admitted(raw: bytes, context: Any) -> Any:
+        left = context.time_remaining()
+        allowed_s = default_deadline_s if left is None else max(left, 1e-3)
+        if admission.full(allowed_s):
+            admission.shed += 1
+            return await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, FULL)
+        admission.enter()
+        began = time.monotonic()
+        try:
+            return await answered(raw, context)
+        finally:
+            admission.leave(time.monotonic() - began, allowed_s)
+
+    return admitted

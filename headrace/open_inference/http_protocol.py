@@ -1,74 +1,172 @@
-"""HTTP connections with bounds: how long a request's head may take to arrive, and how large it may be.
+"""One HTTP/1.1 connection: requests to the application and its answers back, in order and within bounds.
 
-uvicorn bounds neither. A caller that sends one header a minute, or headers without end, would hold
-a connection and its memory for as long as it likes.
+A request is handed on once its body is whole, and its answer is one write. Requests that were sent before the first
+was answered wait, and meanwhile nothing more is read. What there is no room for is refused before its
+body is read. A caller that goes away takes its request with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import deque
 from typing import Any
 
-import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-#: How long a new connection may stay silent, and a head may stay incomplete.
-HEAD_S = 10.0
-HEAD_BYTES = 64 << 10
+from headrace.open_inference.connections import Connections
+from headrace.open_inference.http_answers import CONTINUE, OVERLOADED, TOO_MANY, refusal_bytes
+from headrace.open_inference.http_exchange import Exchange
+from headrace.open_inference.http_reader import Reader, Unreadable
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, closing connections whose request heads are too slow or too long."""
+class Connection(Reader, asyncio.Protocol):
+    """A connection of a process; `until` is the instant of the loop's clock by which what it does must be done."""
 
-    _head_open = False
-    _head_bytes = 0
-    _head_timer: asyncio.TimerHandle | None = None
+    def __init__(self, everyone: Connections, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(everyone)
+        self._loop = loop
+        self.until, self._since = math.inf, loop.time()
+        self._waiting: deque[Exchange] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._current: Exchange | None = None  # what is being answered
+        self._over = self._full = False  # nothing more is read; nothing more can be written for now
 
     def connection_made(self, transport: Any) -> None:
-        """Await the first request."""
-        super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(HEAD_S, self.timeout_keep_alive_handler)
+        """Take the connection in, or tell it that there are too many."""
+        self._transport, everyone = transport, self.everyone
+        everyone.opened += 1
+        if len(everyone.open) >= everyone.bounds.connections:
+            everyone.count("connections")
+            self.write(TOO_MANY)
+            self._close()
+            return
+        everyone.open.add(self)
+        self.until = self._since + everyone.bounds.head_s
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
-        self._set_timer(False)
-        self._unset_keepalive_if_required()
-        super().connection_lost(exc)
+        """Give up what was under way for it."""
+        self._over = True
+        self.everyone.open.discard(self)
+        self._waiting.clear()
+        if self._task is not None and self._current is not None:
+            self.everyone.count("gone")
+            self._current.left(self.everyone)  # a task that has not begun never runs, not even to its end
+            self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless the head that has begun is too long."""
-        super().data_received(data)
-        if not self._head_open:
-            if self._head_timer is not None:
-                self._set_timer(False)
+        """Read on; what cannot be read is refused, and the connection closed."""
+        if self._over:
             return
-        self._head_bytes += len(data)
-        if self._head_bytes > HEAD_BYTES:
-            self.send_400_response(f"the head of the request has more than {HEAD_BYTES} bytes, needs fewer")
-        self._set_timer(not self.transport.is_closing())
+        try:
+            self._over = not self.feed(data) or self._over
+        except Unreadable as refused:
+            self._refuse(refused.status, refused.reason, refused.message)
 
-    def on_message_begin(self) -> None:
-        """Begin a head."""
-        self._head_open = True
-        self._head_bytes = 0
-        super().on_message_begin()
+    def begun(self) -> None:
+        """Give the head its time."""
+        if self._current is None:
+            self.until = self._loop.time() + self.everyone.bounds.head_s
 
-    def on_headers_complete(self) -> None:
-        """End a head."""
-        self._head_open = False
-        super().on_headers_complete()
+    def decide(self, exchange: Exchange, *, asks: bool) -> None:
+        """Refuse what there is no room for; give the body of all else its time."""
+        if self._current is not None:
+            return  # it waits, and its turn will tell
+        self.until = self._loop.time() + self.everyone.bounds.body_s
+        admission = self.everyone.admission
+        if exchange.counted and admission.full(exchange.allowed_s):
+            exchange.shed = True
+            admission.shed += 1
+            self.write(OVERLOADED)
+        elif asks:
+            self.write(CONTINUE)
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP in the words of all our refusals, and hang up."""
-        body = orjson.dumps({"error": msg})
-        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
-        head += b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-        self.transport.write(head + body)
-        self.transport.close()
+    def take(self, exchange: Exchange) -> None:
+        """Hand a request on, or let it wait for the one before it."""
+        if exchange.shed:
+            self._go_on(kept=exchange.kept)
+        elif self._current is None:
+            self._begin(exchange)
+        else:
+            self._waiting.append(exchange)
+            self._transport.pause_reading()
+            if len(self._waiting) > (most := self.everyone.bounds.pipelined):
+                raise Unreadable(400, "pipelined", f"more than {most} requests wait for an answer, needs fewer")
 
-    def _set_timer(self, on: bool) -> None:
-        if on and self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_S, self.timeout_keep_alive_handler)
-        elif not on and self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def write(self, data: bytes) -> None:
+        """Write to the caller."""
+        self._transport.write(data)
+
+    def answered(self, exchange: Exchange) -> None:
+        """Go on after an exchange that has ended; one without an answer ends the connection."""
+        self._task = self._current = None
+        self._go_on(kept=exchange.kept and exchange.wrote)
+
+    def pause_writing(self) -> None:
+        """The caller reads its answers too slowly."""
+        self._full = True
+        self.until = self._loop.time() + self.everyone.bounds.answer_s
+
+    def resume_writing(self) -> None:
+        """The caller has read what there was."""
+        self._full = False
+        self.until = self._loop.time() + self._patience_s()
+
+    def expire(self) -> None:
+        """Hang up on a caller that took too long."""
+        if self._full:
+            self.everyone.count("unread")
+            self.abort()
+        elif self._incoming is not None and not self._incoming.shed:
+            found, within = self._incoming.size, self.everyone.bounds.body_s
+            self._refuse(408, "slow", f"the body stopped after {found} bytes, needs the rest within {within:g} s")
+        else:
+            if self._in_head:
+                self.everyone.count("slow")
+            self.abort()
+
+    def leave(self, idle_s: float) -> None:
+        """Close if nothing is under way and nothing was asked for so long."""
+        asked = self._current or self._in_head or self._incoming
+        if not asked and self._loop.time() - self._since >= idle_s:
+            self._close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is still to be written."""
+        self._over = True
+        self._transport.abort()
+
+    def _begin(self, exchange: Exchange) -> None:
+        self._current, self.until = exchange, math.inf
+        exchange.began = self._loop.time()
+        exchange.entered(self.everyone)
+        self._task = self._loop.create_task(exchange.run(self))
+
+    def _go_on(self, *, kept: bool) -> None:
+        if self._transport.is_closing():
+            return
+        if not kept or (self._over and not self._waiting):
+            self._close()
+        elif self._waiting:
+            self._begin(self._waiting.popleft())
+            if not self._waiting:
+                self._transport.resume_reading()
+        else:
+            self._since = self._loop.time()
+            self.until = self._since + self._patience_s()
+
+    def _patience_s(self) -> float:
+        bounds = self.everyone.bounds
+        if self._full:
+            return bounds.answer_s
+        if self._current is not None:
+            return math.inf
+        return bounds.body_s if self._in_head or self._incoming is not None else bounds.idle_s
+
+    def _refuse(self, status: int, reason: str, message: str) -> None:
+        self.everyone.count(reason)
+        if self._current is None:  # an answer before that of an earlier request would be taken for it
+            self.write(refusal_bytes(status, message))
+        self._close()
+
+    def _close(self) -> None:
+        self._over = True
+        self._transport.close()

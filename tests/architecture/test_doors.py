@@ -28,8 +28,7 @@ DOORS = {
     "hsml": ("headrace/hopsworks/session_faults.py",),
     "httptools": (
         "headrace/http/connection.py",
-        "headrace/open_inference/http_protocol.py",
-        "headrace/open_inference/server.py",
+        "headrace/open_inference/http_reader.py",
     ),
     "jsonschema": ("headrace/manifests/schemas.py",),
     "kserve": ("transformer/model.py", "transformer/server.py"),
@@ -90,7 +89,6 @@ DOORS = {
     "tritonclient": ("headrace/cli/replay.py",),
     "triton_python_backend_utils": ("predictor/backends/*",),
     "urllib3": ("headrace/manifests/cluster_faults.py",),
-    "uvicorn": ("headrace/open_inference/server.py", "headrace/open_inference/http_protocol.py"),
     "uvloop": ("headrace/open_inference/server.py", "transformer/__main__.py", "predictor/__main__.py"),
     "yaml": ("headrace/manifests/documents.py",),
     "xxhash": ("feature_pipelines/duplicates.py",),

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import os
 import sys
 from typing import Any
 
+import uvloop
+
 from headrace.open_inference import InferRequest, InferResponse, NotReady, make_app
-from headrace.open_inference.server import run
+from headrace.open_inference.connections import Bounds
+from headrace.open_inference.listening import PortTaken
+from headrace.open_inference.member import VARIABLE, member_of
+from headrace.open_inference.server import serve
+from headrace.open_inference.tls import Certificate
+from headrace.open_inference.workers import serve_with
+from headrace.telemetry.merging import merged
 
 INPUTS = {"amount": "FP64", "count": "INT64", "flag": "BOOL", "half": "FP16", "category": "BYTES", "small": "FP32"}
 
@@ -58,12 +68,61 @@ def servables() -> dict[str, Any]:
     return {"echo": Echo("echo")}
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Serve the echo with what the flags say."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--http-port", type=int, default=0)
-    parser.add_argument("--grpc-port", type=int, default=0)
-    parser.add_argument("--drain-s", type=float, default=0.0)
+    add = parser.add_argument
+    add("--http-port", type=int, default=0)
+    add("--grpc-port", type=int, default=0)
+    add("--drain-s", type=float, default=0.0)
+    add("--deadline-s", type=float, default=5.0)
+    add("--most", type=int, default=512, help="requests under way")
+    add("--bounds", type=json.loads, default={}, help="of connections, as JSON")
+    add("--workers", type=int, default=1)
+    add("--tls", nargs=3, metavar=("CERTIFICATE", "KEY", "CLIENT_CA"), help="files; an empty CA for none")
     asked = parser.parse_args()
+    if asked.workers > 1 and VARIABLE not in os.environ:
+        ports = {"http_port": asked.http_port, "grpc_port": asked.grpc_port}
+        return serve_with(
+            asked.workers, host="127.0.0.1", **ports, stop_s=asked.drain_s + 15, flags=("--http-port", "--grpc-port")
+        )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(served(asked))
+        except PortTaken as taken:
+            sys.stderr.write(f"{taken}\n")
+            return 1
+    return 0
+
+
+async def served(asked: argparse.Namespace) -> None:
+    """Serve until a signal."""
     models = servables()
-    app = make_app(models, max_body_bytes=1 << 20, metrics=lambda: b"echo_up 1\n", version="0.1")
-    sys.exit(run(app, models, http_port=asked.http_port, grpc_port=asked.grpc_port, drain_s=asked.drain_s))
+    app = make_app(
+        models,
+        default_deadline_s=asked.deadline_s,
+        max_in_flight=asked.most,
+        max_body_bytes=1 << 20,
+        metrics=echo_metrics,
+        version="0.1",
+    )
+    await serve(
+        app,
+        models,
+        http_port=asked.http_port,
+        grpc_port=asked.grpc_port,
+        drain_s=asked.drain_s,
+        bounds=Bounds(**asked.bounds),
+        certificate=Certificate(*asked.tls) if asked.tls else None,
+        member=await member_of(os.environ, merged),
+        metrics=echo_metrics,
+    )
+
+
+def echo_metrics() -> bytes:
+    """Return metrics of which several processes' can be made one."""
+    return b"# HELP echo_up 1\n# TYPE echo_up gauge\necho_up 1.0\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,14 +6,12 @@ import asyncio
 import signal
 import socket
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
-from headrace.open_inference import PredictorFailed, Tensor
+from headrace.open_inference import PredictorFailed, Tensor, make_app
 from headrace.open_inference.client import PredictorClient
-from headrace.open_inference.http_protocol import BoundedProtocol
 from headrace.open_inference.server import PortTaken, run
 from tests.open_inference.live import Live, launched, started
 
@@ -28,7 +26,7 @@ def test_a_taken_port_is_named_and_nothing_is_started(flag: str) -> None:
 
 
 def test_an_address_that_cannot_be_listened_on_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(None, {}, host="192.0.2.1", http_port=0) == 1  # type: ignore[arg-type]
+    assert run(make_app({}), {}, host="192.0.2.1", http_port=0) == 1
     complained = capsys.readouterr().err
     assert complained.startswith("port 0 on 192.0.2.1 cannot be listened on (")
     assert complained.endswith("): nothing was started\n")
@@ -110,43 +108,6 @@ def test_a_large_body_is_refused_before_it_is_sent(echo: Live) -> None:
     )
     assert said.startswith(b"HTTP/1.1 413 ")
     assert said.endswith(b'{"error":"the body has 99999999999 bytes, needs at most 1048576"}')
-
-
-class Timer:
-    """A loop that remembers what it was told to do later."""
-
-    def __init__(self) -> None:
-        self.set: list[Any] = []
-
-    def call_later(self, delay: float, call: Any) -> Any:
-        self.set.append((delay, call))
-        return self
-
-    def cancel(self) -> None:
-        self.set.pop()
-
-
-@pytest.mark.parametrize("piece", [b"", b"GET /v2 HTTP/1.1\r\nhost:"])
-def test_a_silent_or_slow_caller_has_a_timer_and_is_hung_up_on(piece: bytes) -> None:
-    async def scene() -> None:
-        import uvicorn
-        from uvicorn.server import ServerState
-
-        timer = Timer()
-        config = uvicorn.Config(lambda: None, log_config=None, lifespan="off", ws="none")  # type: ignore[arg-type]
-        protocol = BoundedProtocol(config, ServerState(), {}, timer)  # type: ignore[arg-type]
-        ours, theirs = socket.socketpair()
-        with theirs:
-            transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
-            protocol.connection_made(transport)
-            if piece:
-                protocol.data_received(piece)
-            ((delay, hang_up),) = timer.set
-            assert delay == 10.0
-            hang_up()
-            assert transport.is_closing()
-
-    asyncio.run(scene())
 
 
 def test_the_client_speaks_to_the_server(echo: Live) -> None:
