@@ -1,51 +1,74 @@
-"""A client of one model over HTTP: kept-alive connections, binary tensors, one deadline per call."""
+"""A client of one model: at any of a server's endpoints, over HTTP or gRPC, with one deadline per call.
+
+A call that an endpoint could not answer is asked once more, of another one, inside the same deadline and as long as
+such second attempts are a small share of all: inference has no effects, so it may be.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Any
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-import aiohttp
-import orjson
-
-from headrace.open_inference.codec import decode_response, encode_request
-from headrace.open_inference.errors import (
-    DeadlinePassed,
-    InvalidRequest,
-    NotReady,
-    OpenInferenceError,
-    Overloaded,
-    PredictorFailed,
-)
+from headrace.http.connection import LONGEST_ANSWER
+from headrace.open_inference.client_channel import Channel, Retriable, Site, late
+from headrace.open_inference.client_http import HttpChannel
+from headrace.open_inference.client_retries import RetryBudget
+from headrace.open_inference.endpoints import REFRESH_S, STRIKES, Endpoint, Endpoints, Resolve, resolved
+from headrace.open_inference.errors import DeadlinePassed, OpenInferenceError, PredictorFailed
 from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
 
-_LENGTH = "Inference-Header-Content-Length"
-_DEADLINE = "headrace-deadline-ms"
-#: Below the servers' own, so that a connection is not taken up in the moment the server closes it.
-_KEEP_ALIVE_S = 30.0
-#: How long questions about the model may take; inference has its own deadline.
+#: How long questions about the model may take, and inference without a deadline of its own.
 _ASK_S = 5.0
-#: How Triton, which is ready all the same, refuses with a 503 what its queue has no room or no time for.
-_NO_ROOM = ("Exceeds maximum queue size", "Request timeout expired")
+PROTOCOLS = ("v2", "grpc-v2")
+Said = TypeVar("Said")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How a server is asked: over which protocol, how often its name is resolved, what is tried again.
+
+    `ca_file` holds the authorities, in PEM, that its certificate is checked by; the system's where it is empty.
+    `retries` is the share of requests that may be asked a second time, `longest` how many bytes of an answer are read.
+    """
+
+    protocol: str = "v2"
+    ca_file: str = ""
+    refresh_s: float = REFRESH_S
+    retries: float = 0.1
+    longest: int = LONGEST_ANSWER
+    resolve: Resolve = resolved
 
 
 class PredictorClient:
     """Asks one model of a v2 server, such as Triton or our own predictor.
 
-    Failures are the errors of this package: NotReady when the server cannot be reached or says
+    Failures are the errors of this package: NotReady when no endpoint can be reached or one says
     503, Overloaded when it says 429 or that it has no room, DeadlinePassed when it is late, PredictorFailed
-    for any other error and for an answer that is none. A connection that breaks is tried once more.
+    for any other error and for an answer that is none.
     """
 
-    def __init__(self, url: str, model: str, *, version: str = "", connections: int = 0) -> None:
-        """`url` is the server's, such as http://127.0.0.1:8080; 0 connections means no bound."""
-        self.model = model
-        self._model = f"{url.rstrip('/')}/v2/models/{model}"
-        self.ask_version(version)
-        self._connections = connections
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, url: str, model: str, *, version: str = "", how: Asking | None = None) -> None:
+        """`url` is the server's, such as http://127.0.0.1:8080; ValueError for one that cannot be asked."""
+        how = how or Asking()
+        self.model, self.version = model, version
+        self.site = _site(url, how)
+        self.budget = RetryBudget(how.retries)
+        channel = _channel_of(how.protocol)
+        self.endpoints = Endpoints(
+            self.site.host,
+            self.site.port,
+            lambda address: channel(address, self.site),
+            resolve=how.resolve,
+            refresh_s=how.refresh_s,
+        )
+        self._failed, self._why = 0, ""
 
     async def __aenter__(self) -> PredictorClient:
         """Return the client, which closes at the end of the block."""
@@ -57,136 +80,121 @@ class PredictorClient:
         """Close the connections."""
         await self.close()
 
+    @property
+    def failing(self) -> str | None:
+        """Why no inference succeeds, None where the last ones did not fail one and all."""
+        return self._why if self._failed >= STRIKES else None
+
     def ask_version(self, version: str) -> None:
         """Ask this version of the model from now on; an empty one is the server's own choice."""
         self.version = version
-        self._path = self._path_of(version)
 
     async def infer(
-        self, inputs: Sequence[Tensor], outputs: Sequence[str] = (), deadline: float | None = None, request_id: str = ""
+        self,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[str] = (),
+        deadline: float | None = None,
+        request_id: str = "",
+        headers: Mapping[str, str] = _NOTHING,
     ) -> InferResponse:
-        """Ask the model until the deadline, an instant of the loop's clock."""
-        asked = tuple(RequestedOutput(name, True) for name in outputs)
-        request = InferRequest(self.model, self.version, request_id, {tensor.name: tensor for tensor in inputs}, asked)
-        body, length = encode_request(request)
-        headers = {"Content-Type": "application/octet-stream", _LENGTH: str(length)}
-        answer, answer_length = await self._call("POST", self._path + "/infer", body, headers, deadline)
+        """Ask the model until the deadline, an instant of the loop's clock; the headers go with the request."""
+        asked = tuple([RequestedOutput(name, True) for name in outputs])
+        tensors = {tensor.name: tensor for tensor in inputs}
+        request = InferRequest(self.model, self.version, request_id, tensors, asked, headers=headers)
+        self.budget.earn()
         try:
-            return decode_response(answer, answer_length)
-        except InvalidRequest as wrong:
-            raise PredictorFailed(f"the predictor of {self.model!r} gave no answer: {wrong.message}") from wrong
+            answer = await self._asked(lambda channel, until: channel.infer(request, until), deadline, judged=True)
+        except PredictorFailed as failed:
+            self._failed, self._why = self._failed + 1, failed.message
+            raise
+        self._failed = 0
+        return answer
 
     async def metadata(self) -> dict[str, Any]:
         """Return the metadata of the version that is asked."""
-        return await self._ask(self._path)
+        return await self._asked(lambda channel, until: channel.metadata(self.model, self.version, until))
 
     async def config(self) -> dict[str, Any]:
         """Return the model's configuration, in the shape of Triton's: one for all of its versions."""
-        return await self._ask(self._model + "/config")
+        return await self._asked(lambda channel, until: channel.config(self.model, until))
 
     async def ready(self, version: str = "") -> bool:
-        """Tell whether a version, or that of the server's choice, is ready; False where the server is not reached."""
+        """Tell whether a version, or that of the server's choice, is ready; False where no endpoint says so."""
         try:
-            await self._call("GET", self._path_of(version) + "/ready", None, {}, None)
+            return await self._asked(lambda channel, until: channel.ready(self.model, version, until))
         except OpenInferenceError:
             return False
-        return True
 
     async def close(self) -> None:
         """Close the connections; the client can be used again and opens new ones."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self.endpoints.close()
 
-    async def _ask(self, path: str) -> dict[str, Any]:
-        body, _ = await self._call("GET", path, None, {}, None)
+    async def _asked(
+        self, ask: Callable[[Channel, float], Awaitable[Said]], deadline: float | None = None, *, judged: bool = False
+    ) -> Said:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        until = now + _ASK_S if deadline is None else deadline
+        if until <= now:
+            raise late(self.model)
+        endpoint = None
         try:
-            found = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            found = None
-        if not isinstance(found, dict):
-            raise PredictorFailed(f"the predictor of {self.model!r} answered no JSON object about its model")
-        return found
-
-    def _path_of(self, version: str) -> str:
-        return f"{self._model}/versions/{version}" if version else self._model
-
-    async def _call(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float | None
-    ) -> tuple[bytes, int | None]:
-        now = asyncio.get_running_loop().time()
-        left = _ASK_S if deadline is None else deadline - now
-        if left <= 0:
-            raise self._late()
-        headers[_DEADLINE] = f"{left * 1000:.3f}"
-        try:
-            async with asyncio.timeout_at(now + left):
-                return await self._sent(method, path, body, headers)
+            async with asyncio.timeout_at(until):
+                endpoint = await self.endpoints.chosen(now)
+                try:
+                    return await self._once(endpoint, ask, until)
+                except Retriable as failed:
+                    endpoint = self._second(endpoint, failed, loop.time())
+                try:
+                    return await self._once(endpoint, ask, until)
+                except Retriable as again:
+                    self.endpoints.failed(endpoint, loop.time())
+                    raise again.error from again.__cause__
         except TimeoutError:
-            raise self._late() from None
+            if endpoint is not None and judged:
+                self.endpoints.struck(endpoint, loop.time())
+            raise late(self.model) from None
+        except (DeadlinePassed, PredictorFailed):
+            if endpoint is not None and judged:
+                self.endpoints.struck(endpoint, loop.time())
+            raise
 
-    async def _sent(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[bytes, int | None]:
+    async def _once(self, endpoint: Endpoint, ask: Callable[[Channel, float], Awaitable[Said]], until: float) -> Said:
+        endpoint.outstanding += 1
         try:
-            return await self._once(method, path, body, headers)
-        except aiohttp.ClientConnectorError as gone:
-            raise self._unreachable() from gone
-        except aiohttp.ClientConnectionError:
-            # The server closed a kept-alive connection while it was taken up. Inference has no
-            # effects, so it may be asked again; the deadline still covers both.
-            try:
-                return await self._once(method, path, body, headers)
-            except aiohttp.ClientConnectionError as gone:
-                raise self._unreachable() from gone
-        except aiohttp.ClientError as broken:
-            raise PredictorFailed(f"the predictor of {self.model!r} broke off its answer") from broken
+            said = await ask(endpoint.channel, until)
+        finally:
+            endpoint.outstanding -= 1
+        if endpoint.failures or endpoint.strikes:
+            endpoint.succeeded()
+        return said
 
-    async def _once(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[bytes, int | None]:
-        session = self._session or self._opened()
-        async with session.request(method, path, data=body, headers=headers) as answer:
-            content = await answer.read()
-            if answer.status != 200:
-                raise self._refused(answer.status, content)
-            length = answer.headers.get(_LENGTH)
-            return content, int(length) if length is not None and length.isdigit() else None
-
-    def _opened(self) -> aiohttp.ClientSession:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=_KEEP_ALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=None),
-            auto_decompress=True,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept-Encoding"),
-        )
-        return self._session
-
-    def _refused(self, status: int, content: bytes) -> OpenInferenceError:
-        reason = f"the predictor of {self.model!r} said {status}: {_reason(content)}"
-        match status:
-            case 429:
-                return Overloaded(reason)
-            case 503 if any(said in reason for said in _NO_ROOM):
-                return Overloaded(reason)
-            case 503:
-                return NotReady(reason)
-            case 504:
-                return DeadlinePassed(reason)
-        return PredictorFailed(reason)
-
-    def _late(self) -> DeadlinePassed:
-        return DeadlinePassed(f"the predictor of {self.model!r} had no answer when the request's deadline passed")
-
-    def _unreachable(self) -> NotReady:
-        return NotReady(f"the predictor of {self.model!r} cannot be reached, needs a listening server: try later")
+    def _second(self, endpoint: Endpoint, failed: Retriable, now: float) -> Endpoint:
+        self.endpoints.failed(endpoint, now)
+        other = self.endpoints.another(endpoint, now, same=failed.same)
+        if other is None or not self.budget.spend():
+            raise failed.error from failed.__cause__
+        return other
 
 
-def _reason(content: bytes) -> str:
+def _site(url: str, how: Asking) -> Site:
+    if how.protocol not in PROTOCOLS:
+        raise ValueError(f"the predictor's protocol is {how.protocol!r}, needs {' or '.join(PROTOCOLS)}")
+    said = urlsplit(url)
+    if said.scheme not in ("http", "https") or not said.hostname or said.path.rstrip("/") or said.username:
+        raise ValueError(f"the predictor's address is {url!r}, needs a host, a host and port, or a URL of these")
     try:
-        found = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return "no reason given"
-    said = found.get("error") if isinstance(found, dict) else None
-    return said[:300] if isinstance(said, str) else "no reason given"
+        port = said.port
+        authorities = Path(how.ca_file).read_bytes() if how.ca_file else None
+        tls = ssl.create_default_context(cafile=how.ca_file or None) if said.scheme == "https" else None
+    except (OSError, ValueError) as wrong:  # ssl.SSLError is the first
+        raise ValueError(f"the predictor at {url!r} cannot be asked: {wrong}") from wrong
+    return Site(said.hostname, port or (443 if tls else 80), tls, authorities, how.longest)
+
+
+def _channel_of(protocol: str) -> Callable[[str, Site], Channel]:
+    if protocol == "v2":
+        return HttpChannel
+    from headrace.open_inference.grpc_client import GrpcChannel  # what it needs takes a while to load
+
+    return GrpcChannel

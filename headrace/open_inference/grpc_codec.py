@@ -43,23 +43,31 @@ def decode_message(message: Any) -> InferRequest:
     if not message.inputs:
         raise InvalidRequest("the request has no inputs, needs at least one tensor")
     raw = message.raw_input_contents
-    if raw and len(raw) != len(message.inputs):
-        raise InvalidRequest(
-            f"the request has {len(raw)} raw_input_contents, needs one for each of {len(message.inputs)}"
-        )
-    inputs: dict[str, Tensor] = {}
-    for at, item in enumerate(message.inputs):
-        name = _checked_name(item.name, "input")
-        if name in inputs:
-            raise InvalidRequest(f"input {name!r} is there twice, needs every input once")
-        inputs[name] = _tensor(item, raw[at] if raw else None)
+    inputs = {tensor.name: tensor for tensor in _tensors("request", message.inputs, raw, "input")}
     outputs = tuple(RequestedOutput(_checked_name(output.name, "output")) for output in message.outputs)
     if len({output.name for output in outputs}) != len(outputs):
         raise InvalidRequest("the request asks for an output twice, needs every output once")
-    parameters = {
-        key: getattr(p, p.WhichOneof("parameter_choice") or "string_param") for key, p in message.parameters.items()
-    }
+    parameters = _parameters(message)
     return InferRequest(message.model_name, message.model_version, message.id, inputs, outputs, parameters, bool(raw))
+
+
+def encode_request_message(request: InferRequest) -> Any:
+    """Write a ModelInferRequest as a client does, with raw contents."""
+    message = INFERENCE["ModelInferRequest"](model_name=request.model, model_version=request.version, id=request.id)
+    for key, value in request.parameters.items():
+        setattr(message.parameters[key], _parameter_kind(value), value)
+    for tensor in request.inputs.values():
+        message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
+        message.raw_input_contents.append(binary_data.bytes_of(tensor.datatype, tensor.array))
+    for output in request.outputs:
+        message.outputs.add(name=output.name)
+    return message
+
+
+def decode_response_message(message: Any) -> InferResponse:
+    """Read a ModelInferResponse, or raise InvalidRequest saying what is wrong with it."""
+    outputs = _tensors("answer", message.outputs, message.raw_output_contents, "output")
+    return InferResponse(message.model_name, message.model_version, message.id, outputs, _parameters(message))
 
 
 def encode_message(response: InferResponse, request: InferRequest) -> Any:
@@ -79,26 +87,46 @@ def encode_message(response: InferResponse, request: InferRequest) -> Any:
     return message
 
 
-def _tensor(item: Any, raw: bytes | None) -> Tensor:
+def _tensors(owner: str, items: Any, raw: Any, what: str) -> list[Tensor]:
+    if raw and len(raw) != len(items):
+        raise InvalidRequest(f"the {owner} has {len(raw)} raw_{what}_contents, needs one for each of {len(items)}")
+    tensors: list[Tensor] = []
+    names: set[str] = set()
+    for at, item in enumerate(items):
+        name = _checked_name(item.name, what)
+        if name in names:
+            raise InvalidRequest(f"{what} {name!r} is there twice, needs every {what} once")
+        names.add(name)
+        tensors.append(_tensor(item, raw[at] if raw else None, what))
+    return tensors
+
+
+def _parameters(message: Any) -> dict[str, Any]:
+    return {
+        key: getattr(p, p.WhichOneof("parameter_choice") or "string_param") for key, p in message.parameters.items()
+    }
+
+
+def _tensor(item: Any, raw: bytes | None, what: str) -> Tensor:
     name, datatype = item.name, item.datatype
     checked_datatype(name, datatype)
     shape, size = checked_shape(name, list(item.shape))
     if raw is None:
-        return Tensor(name, datatype, _typed(name, datatype, item.contents, size).reshape(shape))
+        return Tensor(name, datatype, _typed(name, datatype, item.contents, size, what).reshape(shape))
     if item.HasField("contents"):
-        raise InvalidRequest(f"input {name!r} has contents beside raw_input_contents, needs one of them")
+        raise InvalidRequest(f"{what} {name!r} has contents beside raw_{what}_contents, needs one of them")
     return Tensor(name, datatype, binary_data.array_of(name, datatype, shape, size, raw))
 
 
-def _typed(name: str, datatype: str, contents: Any, size: int) -> np.ndarray:
+def _typed(name: str, datatype: str, contents: Any, size: int, what: str) -> np.ndarray:
     kind = _TYPED.get(datatype)
     if kind is None:
         raise InvalidRequest(
-            f"input {name!r} is {datatype} without raw_input_contents, needs them: it has no typed form"
+            f"{what} {name!r} is {datatype} without raw_{what}_contents, needs them: it has no typed form"
         )
     found = getattr(contents, kind)
     if len(found) != size:
-        raise InvalidRequest(f"input {name!r} has {len(found)} {kind}, needs {size} for its shape")
+        raise InvalidRequest(f"{what} {name!r} has {len(found)} {kind}, needs {size} for its shape")
     if datatype == "BYTES":
         held = np.empty(size, dtype=object)
         held[:] = list(found)
@@ -106,7 +134,7 @@ def _typed(name: str, datatype: str, contents: Any, size: int) -> np.ndarray:
     try:
         return np.array(found, dtype=DATATYPES[datatype])
     except OverflowError:
-        raise InvalidRequest(f"input {name!r} holds a number outside the range of {datatype}") from None
+        raise InvalidRequest(f"{what} {name!r} holds a number outside the range of {datatype}") from None
 
 
 def _items(tensor: Tensor) -> list[Any]:

@@ -9,7 +9,6 @@ import pytest
 from tests.architecture.code import PACKAGES, ROOT, files, name_of, third_parties
 
 DOORS = {
-    "aiohttp": ("headrace/open_inference/client.py", "headrace/cli/*.py"),
     "bytewax": ("feature_pipelines/engines/bytewax.py",),
     "click": ("headrace/cli/*.py",),
     "confluent_kafka": (
