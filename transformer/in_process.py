@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from headrace.open_inference.errors import NotReady
+from headrace.open_inference.predictor import NO_HEADERS
 from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
 from headrace.telemetry import ModelMetrics
 from predictor.batching import Limits
@@ -73,7 +74,12 @@ class InProcess:
         """Nothing to do: production answers, from the very moment in which another version becomes it."""
 
     async def infer(
-        self, inputs: Sequence[Tensor], outputs: Sequence[str] = (), deadline: float | None = None, request_id: str = ""
+        self,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[str] = (),
+        deadline: float | None = None,
+        request_id: str = "",
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> InferResponse:
         """Run the model; NotReady where what was put into its place was trained on other columns."""
         production = self._served.at("")

@@ -42,7 +42,7 @@ def kind_of(request: InferRequest) -> Hashable | None:
 
 
 def join(requests: Sequence[InferRequest]) -> Joined:
-    """Make one request of several of the same kind, in their order."""
+    """Make one request of several of the same kind, in their order; what goes on with it is the first one's."""
     first = requests[0]
     inputs, parts, at = {}, [], 0
     for name, tensor in first.inputs.items():
@@ -50,7 +50,7 @@ def join(requests: Sequence[InferRequest]) -> Joined:
         inputs[name] = Tensor(name, tensor.datatype, np.concatenate(arrays, axis=None))
     for array in arrays:
         parts.append(slice(at, at := at + len(array)))
-    return Joined(InferRequest(first.model, first.version, first.id, inputs), parts)
+    return Joined(InferRequest(first.model, first.version, first.id, inputs, headers=first.headers), parts)
 
 
 def rows_in(rows: Rows, part: slice) -> Rows:

@@ -109,7 +109,8 @@ class RequestPath:
     async def predict(self, prepared: Prepared, deadline: float) -> dict[str, np.ndarray]:
         """Ask the predictor for the model's outputs, one value per row each."""
         began = time.perf_counter()
-        answer = await self.predictor.infer([Tensor(FEATURES, "FP32", prepared.matrix)], self._predicted, deadline)
+        features = Tensor(FEATURES, "FP32", prepared.matrix)
+        answer = await self.predictor.infer([features], self._predicted, deadline, headers=prepared.request.headers)
         took = time.perf_counter() - began
         self.metrics.predict.observe(took)
         prepared.stage_ms.append(took * 1e3)

@@ -7,7 +7,7 @@ header `headrace-deadline-ms`.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,6 +18,7 @@ from headrace.open_inference.body import read_body
 from headrace.open_inference.codec import decode_request, encode_response
 from headrace.open_inference.coding import PACK_FROM, chosen, packed
 from headrace.open_inference.errors import CONTROL_IS_OFF, Disconnected, InvalidRequest, OpenInferenceError
+from headrace.open_inference.forwarding import forwards_of, of_http
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.raw_request import decode_raw
 from headrace.open_inference.routes import Routes
@@ -39,12 +40,14 @@ def make_app(
     observe: Callable[[str, int, float], None] | None = None,
     name: str = "headrace",
     version: str = "",
+    forward: Iterable[str] = (),
 ) -> App:
     """Return the ASGI application that serves these models.
 
-    `observe(model, status, seconds)` is told of every inference, refused ones included.
+    `observe(model, status, seconds)` is told of every inference, refused ones included. `forward` names, in small
+    letters, the headers that a model is given with its requests.
     """
-    gate = Gate(servables, default_deadline_s, max_in_flight, observe=observe)
+    gate = Gate(servables, default_deadline_s, max_in_flight, observe=observe, forwards=forwards_of(forward))
     return App(gate, max_body_bytes, metrics, {"name": name, "version": version, "extensions": EXTENSIONS})
 
 
@@ -113,6 +116,8 @@ class App:
                 request = decode_raw(body, servable.metadata(), model, version)
             else:
                 request = decode_request(body, length, model, version)
+            if self.gate.forwards:
+                request.headers = of_http(self.gate.forwards, headers)
             decoded = now_ns()
             response = await self.gate.infer(servable, request, deadline)
             inferred = now_ns()

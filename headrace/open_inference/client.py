@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,13 +21,13 @@ from headrace.open_inference.client_http import HttpChannel
 from headrace.open_inference.client_retries import RetryBudget
 from headrace.open_inference.endpoints import REFRESH_S, STRIKES, Endpoint, Endpoints, Resolve, resolved
 from headrace.open_inference.errors import DeadlinePassed, OpenInferenceError, PredictorFailed
+from headrace.open_inference.predictor import NO_HEADERS
 from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
 
 #: How long questions about the model may take, and inference without a deadline of its own.
 _ASK_S = 5.0
 PROTOCOLS = ("v2", "grpc-v2")
 Said = TypeVar("Said")
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class PredictorClient:
         outputs: Sequence[str] = (),
         deadline: float | None = None,
         request_id: str = "",
-        headers: Mapping[str, str] = _NOTHING,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> InferResponse:
         """Ask the model until the deadline, an instant of the loop's clock; the headers go with the request."""
         asked = tuple([RequestedOutput(name, True) for name in outputs])

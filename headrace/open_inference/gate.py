@@ -14,6 +14,7 @@ from headrace.open_inference.errors import (
     Overloaded,
     UnknownModel,
 )
+from headrace.open_inference.forwarding import Forwards
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.statistics import Statistics
 from headrace.open_inference.tensors import InferRequest, InferResponse
@@ -27,7 +28,7 @@ class Gate:
 
     `observe(model, status, seconds)` is told of every inference, refused ones included; an unknown
     model has the name "". `draining` is set when the process is about to stop: it is then not ready, but still answers.
-    `others` tells why those who serve the same port are not ready, where there are any.
+    `forwards` names the headers that go on to whom a model asks. `others` tells why those who serve the same port are not ready, where there are any.
     """
 
     servables: Mapping[str, Servable]
@@ -38,6 +39,7 @@ class Gate:
     observe: Callable[[str, int, float], None] | None = None
     statistics: Statistics = field(default_factory=Statistics)
     others: Callable[[], str | None] | None = None
+    forwards: Forwards = ()
 
     def model(self, name: str, version: str = "") -> Servable:
         """Return a model, or raise UnknownModel; an empty version means the model's own choice."""

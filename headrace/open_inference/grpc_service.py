@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from headrace.open_inference.admission import FULL, Admission
 from headrace.open_inference.errors import CONTROL_IS_OFF, InvalidRequest, OpenInferenceError
+from headrace.open_inference.forwarding import of_grpc
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.grpc_codec import decode_message, encode_message
 from headrace.open_inference.grpc_health import health_handler
@@ -150,6 +151,8 @@ class _Service:
         counts, began = self.gate.statistics.of(servable, message.model_version), now_ns()
         try:
             request = decode_message(message)
+            if self.gate.forwards:
+                request.headers = of_grpc(self.gate.forwards, context.invocation_metadata())
             decoded = now_ns()
             response = await self.gate.infer(servable, request, deadline)
             inferred = now_ns()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self
 
 from headrace.open_inference.tensors import InferResponse, Tensor
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Predictor(Protocol):
@@ -29,9 +31,14 @@ class Predictor(Protocol):
         ...
 
     async def infer(
-        self, inputs: Sequence[Tensor], outputs: Sequence[str] = (), deadline: float | None = None, request_id: str = ""
+        self,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[str] = (),
+        deadline: float | None = None,
+        request_id: str = "",
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> InferResponse:
-        """Return the named outputs, all of them where none is named."""
+        """Return the named outputs, all of them where none is named. Headers go with the request where it goes."""
         ...
 
     def ask_version(self, version: str) -> None:
