@@ -28,7 +28,8 @@ class Gate:
 
     `observe(model, status, seconds)` is told of every inference, refused ones included; an unknown
     model has the name "". `draining` is set when the process is about to stop: it is then not ready, but still answers.
-    `forwards` names the headers that go on to whom a model asks. `others` tells why those who serve the same port are not ready, where there are any.
+    `forwards` names the headers that go on to whom a model asks. `others` tells why those who serve the same port are
+    not ready, where there are any.
     """
 
     servables: Mapping[str, Servable]
