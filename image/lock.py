@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "requirements"
 #: The extras that an image may be built with.
-EXTRAS = ("backfill", "hopsworks", "kafka", "signing", "spark")
+EXTRAS = ("backfill", "hopsworks", "kafka", "signing", "spark", "tracing")
 HEADER = "# {what}. Written by `make lock`.\n"
 _BLOCK = re.compile(r"^[A-Za-z0-9].*?(?=^[A-Za-z0-9]|\Z)", re.MULTILINE | re.DOTALL)
 

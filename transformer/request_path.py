@@ -11,13 +11,14 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from headrace.application import Application
 from headrace.features import Plan
 from headrace.features.rows import Rows
+from headrace.open_inference.calls import CALL
 from headrace.open_inference.errors import (
     DeadlinePassed,
     FeaturesUnavailable,
@@ -49,12 +50,20 @@ class Prepared:
     matrix: np.ndarray  # float32 [n, columns]
     deadline: float  # an instant of the running loop's clock
     stage_ms: list[float] = field(default_factory=list)
+    predicted: float = 0.0  # an instant of time.perf_counter
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
+    """A request on its way to a run; `call` is whoever watches it, where somebody does."""
+
     kind: Hashable
     request: InferRequest
     deadline: float
+    call: Any = None
+
+
+#: Told of a run that was answered: what was prepared, the predictions, and whose rows they are.
+After = Callable[[Prepared, dict[str, np.ndarray], Sequence[tuple[Asked, slice]]], None]
 
 
 class RequestPath:
@@ -82,12 +91,14 @@ class RequestPath:
         self._plan = Plan.of(app.view)
         self._clock = clock
         self.max_rows = max_rows
-        self._turns: Turns[_Asked, InferResponse] = Turns(self._alone, self._together)
+        self.after: After | None = None
+        self._decoded, self._assembled = metrics.stages["decode"], metrics.stages["assemble"]
+        self._turns: Turns[Asked, InferResponse] = Turns(self._alone, self._together)
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Answer a request, or raise an OpenInferenceError."""
         self._check_outputs(request)
-        asked = _Asked(kind_of(request), request, deadline)
+        asked = Asked(kind_of(request), request, deadline, None if self.after is None else CALL.get())
         return await (self._alone(asked) if asked.kind is None else self._turns.join(asked))
 
     async def prepare(self, request: InferRequest, deadline: float) -> Prepared:
@@ -100,7 +111,9 @@ class RequestPath:
         read = time.perf_counter()
         matrix = self._plan.assemble(rows.count, rows.columns, {name: block.values for name, block in blocks.items()})
         done = time.perf_counter()
+        self._decoded.observe(decoded - began)
         self.metrics.store.observe(read - decoded)
+        self._assembled.observe(done - read)
         self.metrics.preprocess.observe(done - began)
         self._count(rows, blocks)
         stage_ms = [(decoded - began) * 1e3, (read - decoded) * 1e3, (done - read) * 1e3]
@@ -111,7 +124,8 @@ class RequestPath:
         began = time.perf_counter()
         features = Tensor(FEATURES, "FP32", prepared.matrix)
         answer = await self.predictor.infer([features], self._predicted, deadline, headers=prepared.request.headers)
-        took = time.perf_counter() - began
+        prepared.predicted = time.perf_counter()
+        took = prepared.predicted - began
         self.metrics.predict.observe(took)
         prepared.stage_ms.append(took * 1e3)
         return {name: self._prediction(answer, name, prepared.rows.count) for name in self._predicted}
@@ -130,12 +144,16 @@ class RequestPath:
         self.metrics.postprocess.observe(time.perf_counter() - began)
         return InferResponse(self.name, request.version, request.id, outputs, parameters)
 
-    async def _alone(self, asked: _Asked) -> InferResponse:
+    async def _alone(self, asked: Asked) -> InferResponse:
         prepared = await self.prepare(asked.request, asked.deadline)
-        return self.respond(prepared, await self.predict(prepared, asked.deadline))
+        predictions = await self.predict(prepared, asked.deadline)
+        answer = self.respond(prepared, predictions)
+        if self.after is not None:
+            self.after(prepared, predictions, [(asked, slice(0, prepared.rows.count))])
+        return answer
 
-    async def _together(self, asked: Sequence[_Asked]) -> Sequence[InferResponse | Exception]:
-        kinds: dict[Hashable, list[_Asked]] = {}
+    async def _together(self, asked: Sequence[Asked]) -> Sequence[InferResponse | Exception]:
+        kinds: dict[Hashable, list[Asked]] = {}
         for one in asked:
             kinds.setdefault(one.kind, []).append(one)
         if len(kinds) == 1:
@@ -144,7 +162,7 @@ class RequestPath:
         answers = {kind: iter(given) for kind, given in zip(kinds, found, strict=True)}
         return [next(answers[one.kind]) for one in asked]
 
-    async def _joined(self, asked: Sequence[_Asked]) -> Sequence[InferResponse | Exception]:
+    async def _joined(self, asked: Sequence[Asked]) -> Sequence[InferResponse | Exception]:
         if len(asked) == 1:
             return [await self._outcome(asked[0])]
         joined, deadline = join([one.request for one in asked]), max(one.deadline for one in asked)
@@ -159,14 +177,19 @@ class RequestPath:
         except OpenInferenceError as failed:
             return [failed] * len(asked)
         spoiled = prepared.rows.spoiled() if prepared.rows.invalid else None
-        return [
+        answers = [
             await self._outcome(one)
             if spoiled is not None and spoiled[part].all()
             else self.respond(_part(prepared, one, part), {name: of[part] for name, of in predictions.items()})
             for one, part in zip(asked, joined.parts, strict=True)
         ]
+        if self.after is not None:
+            whose = zip(asked, joined.parts, strict=True)
+            own = [(one, part) for one, part in whose if spoiled is None or not spoiled[part].all()]
+            self.after(prepared, predictions, own)
+        return answers
 
-    async def _outcome(self, asked: _Asked) -> InferResponse | Exception:
+    async def _outcome(self, asked: Asked) -> InferResponse | Exception:
         try:
             return await self._alone(asked)
         except OpenInferenceError as refused:
@@ -235,7 +258,7 @@ class RequestPath:
                 self.metrics.age[name].observe(float(np.nanmin(block.age_ms)) / 1e3)
 
 
-def _part(prepared: Prepared, asked: _Asked, part: slice) -> Prepared:
+def _part(prepared: Prepared, asked: Asked, part: slice) -> Prepared:
     if not (asked.request.outputs or prepared.rows.invalid or _fallen_back(prepared.blocks)):
         return Prepared(asked.request, prepared.rows, {}, prepared.matrix, asked.deadline)  # nothing more is said of it
     blocks = {name: block_in(block, part) for name, block in prepared.blocks.items()}

@@ -15,6 +15,7 @@ import orjson
 
 from headrace.open_inference.answers import Answer, answer_json, refusal
 from headrace.open_inference.body import read_body
+from headrace.open_inference.calls import Watch
 from headrace.open_inference.codec import decode_request, encode_response
 from headrace.open_inference.coding import PACK_FROM, chosen, packed
 from headrace.open_inference.errors import CONTROL_IS_OFF, Disconnected, InvalidRequest, OpenInferenceError
@@ -53,6 +54,9 @@ def make_app(
 
 class App:
     """An ASGI application over a gate; made by `make_app`."""
+
+    #: Who is told of inferences over gRPC beside it; see `calls`.
+    watch: Watch | None = None
 
     def __init__(
         self,

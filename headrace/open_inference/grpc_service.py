@@ -15,9 +15,11 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from headrace.open_inference.admission import FULL, Admission
+from headrace.open_inference.calls import Watch
 from headrace.open_inference.errors import CONTROL_IS_OFF, InvalidRequest, OpenInferenceError
 from headrace.open_inference.forwarding import of_grpc
 from headrace.open_inference.gate import Gate
+from headrace.open_inference.grpc_calls import watched
 from headrace.open_inference.grpc_codec import decode_message, encode_message
 from headrace.open_inference.grpc_health import health_handler
 from headrace.open_inference.grpc_messages import INFERENCE, MODEL_TYPES, PROTOCOL
@@ -42,6 +44,7 @@ async def serve_grpc(
     name: str = "headrace",
     version: str = "",
     admission: Admission | None = None,
+    watch: Watch | None = None,
     credentials: grpc.ServerCredentials | None = None,
     shared: bool = False,
 ) -> Any:
@@ -59,7 +62,8 @@ async def serve_grpc(
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ]
     )
-    service = _Service(gate or Gate(servables, default_deadline_s), {"name": name, "version": version}, admission)
+    about = {"name": name, "version": version}
+    service = _Service(gate or Gate(servables, default_deadline_s), about, admission, watch)
     server.add_generic_rpc_handlers((service.handler(), health_handler(service.gate), *reflection_handlers()))
     bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     server.headrace_port = bound
@@ -68,10 +72,11 @@ async def serve_grpc(
 
 
 class _Service:
-    def __init__(self, gate: Gate, about: dict[str, str], admission: Admission | None = None) -> None:
-        self.gate = gate
-        self.about = about
-        self.admission = admission
+    def __init__(
+        self, gate: Gate, about: dict[str, str], admission: Admission | None = None, watch: Watch | None = None
+    ) -> None:
+        self.gate, self.about = gate, about
+        self.admission, self.watch = admission, watch
 
     def handler(self) -> grpc.GenericRpcHandler:
         calls = {
@@ -90,6 +95,8 @@ class _Service:
         methods = {name: _answered(call, INFERENCE[f"{name}Request"]) for name, call in calls.items()}
         if self.admission is not None:
             methods["ModelInfer"] = _admitted(methods["ModelInfer"], self.admission, self.gate.default_deadline_s)
+        if self.watch is not None:
+            methods["ModelInfer"] = watched(methods["ModelInfer"], self.watch)
         handlers = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
         return grpc.method_handlers_generic_handler(PROTOCOL.service_name, handlers)
 

@@ -43,6 +43,7 @@ DOORS = {
     "numpy": ("*",),
     "onnx": tuple(f"predictor/{name}.py" for name in ("export", "rewriting", "members", "quantising")),
     "onnxruntime": ("headrace/runtime.py", "predictor/backends/*.py", "predictor/backends/onnxruntime/*"),
+    "opentelemetry": ("headrace/telemetry/tracing.py",),
     "orjson": (
         "headrace/open_inference/*.py",
         "headrace/cli/*.py",

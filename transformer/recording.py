@@ -1,0 +1,133 @@
+"""What is kept of a request once it is answered: its prediction in the log, its stages in its trace.
+
+Both are off unless they are asked for, and the request path then knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.application import Application
+from headrace.open_inference.app import App
+from headrace.open_inference.calls import WatchedApp
+from headrace.settings import SettingsError, TransformerSettings
+from headrace.telemetry.watching import Watched, Watching, traces_asked
+from transformer.request_path import Asked, Prepared, RequestPath
+from transformer.rows import status_of
+
+if TYPE_CHECKING:
+    from headrace.predictions import PredictionLog
+    from headrace.telemetry.tracing import Tracing
+
+_LONGEST_ID = 200
+#: Who is told of a call that nobody watched: the stock server's.
+_UNWATCHED = Watched(b"", None)
+
+
+class Recording:
+    """The prediction log and the traces of one request path; either may be off."""
+
+    def __init__(self, path: RequestPath, log: PredictionLog | None, tracing: Tracing | None) -> None:
+        self._path, self._log, self._tracing = path, log, tracing
+        self._about = {"headrace.model": path.name, "headrace.fingerprint": path.app.view.fingerprint}
+        if log is not None:
+            _tell(path, log)
+        if log is not None or tracing is not None:
+            path.after = self._after
+
+    @classmethod
+    def open(cls, settings: TransformerSettings, path: RequestPath, environment: Mapping[str, str]) -> Recording:
+        """Open what settings and environment ask for. Raises SettingsError where it cannot be."""
+        log = _log(settings, path.app, path.name, environment) if settings.prediction_log else None
+        return cls(path, log, _tracing(environment))
+
+    def around(self, app: App) -> Any:
+        """Return the app, watched where something is kept."""
+        return app if self._path.after is None else WatchedApp(app, Watching(self._tracing))
+
+    def close(self) -> None:
+        """Write and send what is left."""
+        if self._log is not None:
+            self._log.close()
+        if self._tracing is not None:
+            self._tracing.close()
+
+    def _after(
+        self, prepared: Prepared, predictions: dict[str, np.ndarray], asked: Sequence[tuple[Asked, slice]]
+    ) -> None:
+        stage_ms = (*prepared.stage_ms, (time.perf_counter() - prepared.predicted) * 1e3)
+        if self._tracing is not None:
+            for one, part in asked:
+                trace = getattr(one.call, "trace", None)
+                if trace is not None:
+                    trace.ran(stage_ms, {**self._about, "headrace.rows": part.stop - part.start})
+        if self._log is not None:
+            self._log.offer(self._run(prepared, predictions, asked, stage_ms))
+
+    def _run(
+        self,
+        prepared: Prepared,
+        predictions: dict[str, np.ndarray],
+        asked: Sequence[tuple[Asked, slice]],
+        stage_ms: Sequence[float],
+    ) -> Any:
+        from headrace.predictions import Answered, Run
+
+        rows, blocks = prepared.rows, prepared.blocks
+        version = getattr(self._path.predictor, "version", "")
+        answered = [
+            Answered(
+                one.request.id[:_LONGEST_ID],
+                call.id,
+                call.trace.id if call.trace is not None else "",
+                one.request.version or version,
+                part,
+            )
+            for one, part in asked
+            for call in (one.call or _UNWATCHED,)
+        ]
+        outputs, status = partial(self._path.app.respond, predictions), partial(status_of, rows, blocks)
+        at_ms = time.time_ns() // 1_000_000
+        return Run(at_ms, answered, rows, blocks, prepared.matrix, outputs, status, stage_ms)
+
+
+def _log(settings: TransformerSettings, app: Application, model: str, environment: Mapping[str, str]) -> PredictionLog:
+    from headrace.predictions import Columns, KeysError, PredictionLog, Pseudonyms
+    from headrace.predictions.opening import Keeping, LogError, open_sink
+
+    keeping = Keeping(settings.prediction_log_every_s, settings.prediction_log_days, settings.prediction_log_mib << 20)
+    try:
+        keys = Pseudonyms.read(settings.prediction_log_keys, settings.prediction_log_key_file, environment)
+        sink = open_sink(settings.prediction_log, keeping, environment)
+    except (KeysError, LogError) as refused:
+        raise SettingsError(str(refused)) from refused
+    columns = Columns(model, app.view, [output.name for output in app.outputs], keys)
+    return PredictionLog(sink, columns.table, share=settings.prediction_log_share)
+
+
+def _tracing(environment: Mapping[str, str]) -> Tracing | None:
+    if not traces_asked(environment):
+        return None
+    try:
+        from headrace.telemetry.tracing import TracingError, open_tracing
+    except ModuleNotFoundError as absent:
+        if not (absent.name or "").startswith("opentelemetry"):
+            raise
+        print("OTEL_* asks for traces, which need headrace[tracing]: none are written", file=sys.stderr)
+        return None
+    try:
+        return open_tracing(environment)
+    except TracingError as refused:
+        raise SettingsError(str(refused)) from refused
+
+
+def _tell(path: RequestPath, log: PredictionLog) -> None:
+    from headrace.telemetry.predictions import watch_log
+
+    watch_log(path.metrics.registry, path.name, log)
