@@ -17,8 +17,14 @@ import uvloop
 
 import headrace
 from headrace.open_inference import make_app
-from headrace.open_inference.server import PortTaken, serve
+from headrace.open_inference.connections import Bounds
+from headrace.open_inference.listening import GRACE_S, PortTaken
+from headrace.open_inference.member import VARIABLE, member_of
+from headrace.open_inference.server import serve
+from headrace.open_inference.tls import CertificateRefused, certificate_of
+from headrace.open_inference.workers import as_cores_allow, serve_with
 from headrace.telemetry import PredictorMetrics
+from headrace.telemetry.merging import merged
 from predictor.batching import Limits
 from predictor.cores import cores
 from predictor.reload import EVERY_S, Watch, watched, watching
@@ -31,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal; return the exit code."""
     given = _parser().parse_args(arguments)
     usable = given.cores or cores()
+    if arguments is None and VARIABLE not in os.environ and (count := as_cores_allow(given.workers, usable)) > 1:
+        return _with_workers(given, count)
+    usable = max(1, usable // min(given.workers, usable))
     pool = ThreadPoolExecutor(usable, thread_name_prefix="run")
     runs = Runs(pool, usable, given.threads, Limits(given.batch_rows, given.queue_rows))
     metrics = PredictorMetrics()
@@ -46,10 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(given, watches, metrics))
+    except (PortTaken, CertificateRefused) as refused:
+        sys.stderr.write(f"{refused}\n")
+        return 1
+    return 0
+
+
+def _with_workers(given: argparse.Namespace, count: int) -> int:
+    ports = {"http_port": given.http_port, "grpc_port": given.grpc_port}
+    stop_s = given.drain_s + GRACE_S + 5
+    try:
+        return serve_with(count, host=given.host, **ports, stop_s=stop_s, flags=("--http-port", "--grpc-port"))
     except PortTaken as taken:
         sys.stderr.write(f"{taken}\n")
         return 1
-    return 0
 
 
 async def _serve(given: argparse.Namespace, watches: Sequence[Watch], metrics: PredictorMetrics) -> None:
@@ -57,6 +76,7 @@ async def _serve(given: argparse.Namespace, watches: Sequence[Watch], metrics: P
     app = make_app(
         servables,
         default_deadline_s=given.deadline_ms / 1000,
+        max_in_flight=given.max_in_flight,
         metrics=metrics.text,
         observe=metrics.observe,
         name="headrace-predictor",
@@ -71,6 +91,10 @@ async def _serve(given: argparse.Namespace, watches: Sequence[Watch], metrics: P
             http_port=given.http_port,
             grpc_port=given.grpc_port,
             drain_s=given.drain_s,
+            bounds=Bounds(connections=given.max_connections),
+            certificate=certificate_of(given.ssl_certfile, given.ssl_keyfile, given.ssl_client_ca),
+            member=await member_of(os.environ, merged),
+            metrics=metrics.text,
         )
     finally:
         if looking is not None:
@@ -103,6 +127,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--signed-by", type=Path, metavar="PEM", help="refuse models that this public key has not signed")
     add("--reload-s", type=float, default=EVERY_S, help="how often to look for other models, 0 never (%(default)s)")
     add("--deadline-ms", type=float, default=5000.0, help="for requests that name none (%(default)s)")
+    add("--workers", type=_positive, default=1, help="processes on the port, at most one for each core (%(default)s)")
+    add("--max-in-flight", type=_positive, default=512, help="requests under way in one process (%(default)s)")
+    add("--max-connections", type=_positive, default=4096, help="HTTP connections of one process (%(default)s)")
+    add("--ssl-certfile", default="", help="the certificate of both ports: PEM, read again when it changes")
+    add("--ssl-keyfile", default="", help="its private key")
+    add("--ssl-client-ca", default="", help="callers need a certificate of this authority")
     add("--drain-s", type=float, default=0.0, help="how long to answer on after SIGTERM (%(default)s)")
     return parser
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from dataclasses import fields
+from dataclasses import replace
 
 import uvloop
 
-from headrace.open_inference.server import PortTaken
-from headrace.settings import SettingsError, TransformerSettings, read_settings
+from headrace.open_inference.listening import GRACE_S, PortTaken
+from headrace.open_inference.member import VARIABLE
+from headrace.open_inference.workers import as_cores_allow, serve_with
+from headrace.settings import SettingsError, TransformerSettings, described, read_settings
+from predictor.cores import cores
 
 
 def main() -> int:
@@ -18,19 +21,35 @@ def main() -> int:
     flags = sys.argv[1:]
     if "--help" in flags or "-h" in flags:
         print("python -m transformer: serve an application's features in front of its model\n")
-        print("\n".join(f"  --{field.name} (default {field.default!r})" for field in fields(TransformerSettings)))
+        print("Each setting with its default; also as HEADRACE_NAME, or in the TOML file named by HEADRACE_SETTINGS:\n")
+        print(described(TransformerSettings))
         return 0
     sys.argv = sys.argv[:1]  # kserve reads the flags of whoever imports it
-    from transformer.server import run
-
     try:
         settings = read_settings(TransformerSettings, flags, os.environ)
+        if VARIABLE not in os.environ and settings.workers > 1:
+            settings = replace(settings, workers=as_cores_allow(settings.workers, cores()))
+            if settings.workers > 1:
+                return _with_workers(settings)
+        from transformer.server import run
+
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(settings))
     except (SettingsError, ValueError, PortTaken) as wrong:
         print(f"the transformer did not start: {wrong}", file=sys.stderr)
         return 2
     return 0
+
+
+def _with_workers(settings: TransformerSettings) -> int:
+    return serve_with(
+        settings.workers,
+        host=settings.host,
+        http_port=settings.http_port,
+        grpc_port=settings.grpc_port,
+        stop_s=settings.drain_s + GRACE_S + 5,
+        flags=("--http_port", "--grpc_port"),
+    )
 
 
 if __name__ == "__main__":

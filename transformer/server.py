@@ -12,12 +12,16 @@ import headrace
 from headrace.application import Application, load_application
 from headrace.open_inference.app import make_app
 from headrace.open_inference.client import PredictorClient
+from headrace.open_inference.connections import Bounds
+from headrace.open_inference.member import member_of
 from headrace.open_inference.predictor import Predictor
 from headrace.open_inference.server import serve
+from headrace.open_inference.tls import certificate_of
 from headrace.settings import TransformerSettings
 from headrace.stores.packed import prepare
 from headrace.stores.resilient import Resilient
 from headrace.telemetry import ModelMetrics, RequestMetrics
+from headrace.telemetry.merging import merged
 from transformer.model import FeatureTransformer
 from transformer.opening import open_store
 from transformer.request_path import RequestPath
@@ -61,6 +65,7 @@ def _predictor(settings: TransformerSettings, app: Application, metrics: Request
 
 async def run(settings: TransformerSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises the server's errors, as for a taken port."""
+    certificate = certificate_of(settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_client_ca)
     model = build(settings)
     prepare()
     await model.check()
@@ -70,6 +75,7 @@ async def run(settings: TransformerSettings) -> None:
         servables,
         default_deadline_s=settings.deadline_ms / 1000,
         max_body_bytes=settings.max_body_mib << 20,
+        max_in_flight=settings.max_in_flight,
         metrics=model.path.metrics.text,
         observe=model.path.metrics.observe,
         name="headrace-transformer",
@@ -84,6 +90,10 @@ async def run(settings: TransformerSettings) -> None:
                 http_port=settings.http_port,
                 grpc_port=settings.grpc_port,
                 drain_s=settings.drain_s,
+                bounds=Bounds(connections=settings.max_connections),
+                certificate=certificate,
+                member=await member_of(os.environ, merged),
+                metrics=model.path.metrics.text,
             )
     finally:
         watching.cancel()

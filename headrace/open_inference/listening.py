@@ -6,6 +6,8 @@ import errno
 import socket
 
 BACKLOG = 2048
+#: How long what is under way has to finish once nothing new is taken in.
+GRACE_S = 10.0
 
 
 class PortTaken(OSError):

@@ -28,7 +28,7 @@ from headrace.open_inference.connections import Bounds, Connections
 from headrace.open_inference.grpc_service import serve_grpc
 from headrace.open_inference.grpc_tls import credentials_of
 from headrace.open_inference.http_protocol import Connection
-from headrace.open_inference.listening import BACKLOG, PortTaken, in_url, listener, shared_listener
+from headrace.open_inference.listening import BACKLOG, GRACE_S, PortTaken, in_url, listener, shared_listener
 from headrace.open_inference.member import Member
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.tls import Certificate
@@ -47,7 +47,7 @@ async def serve(
     http_port: int = 8080,
     grpc_port: int | None = 8081,
     drain_s: float = 0.0,
-    grace_s: float = 10.0,
+    grace_s: float = GRACE_S,
     bounds: Bounds | None = None,
     certificate: Certificate | None = None,
     member: Member | None = None,
@@ -137,7 +137,6 @@ async def _grpc(
         name=app.about["name"],
         version=app.about["version"],
         admission=admission,
-        watch=app.watch,
         credentials=credentials_of(certificate) if certificate else None,
         shared=member is not None,
     )

@@ -87,6 +87,11 @@ class Certificate:
         return tuple(_identity(file) for file in self._files() if file)
 
 
+def certificate_of(certfile: str, keyfile: str, client_ca: str = "") -> Certificate | None:
+    """Return the certificate of these files, None where none are named; raises CertificateRefused."""
+    return Certificate(certfile, keyfile, client_ca) if certfile or keyfile or client_ca else None
+
+
 def _identity(file: str) -> tuple[int, int, int] | None:
     try:
         found = Path(file).stat()

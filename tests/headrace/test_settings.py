@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from headrace.settings import FILE, SettingsError, TransformerSettings, read_settings
+from headrace.settings import FILE, SettingsError, TransformerSettings, described, read_settings
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,10 +102,10 @@ def test_every_kind_is_read_from_text_and_from_a_file(tmp_path):
 
 
 def test_a_flag_of_a_runtime_that_means_nothing_here_is_ignored_and_said(capsys):
-    given = settings("--workers", "2", "--enable_docs_url=true", "--http_port", "9000", "--quiet")
-    assert given.http_port == 9000
+    given = settings("--workers", "2", "--max_threads", "4", "--enable_docs_url=true", "--http_port", "9000", "--quiet")
+    assert (given.http_port, given.workers) == (9000, 2)
     assert capsys.readouterr().err.splitlines() == [
-        "ignored the flag --workers, which means nothing here",
+        "ignored the flag --max_threads, which means nothing here",
         "ignored the flag --enable_docs_url, which means nothing here",
         "ignored the flag --quiet, which means nothing here",
     ]
@@ -119,7 +119,10 @@ def test_the_flags_that_a_controller_passes_are_taken(capsys):
 
 
 def test_every_setting_says_what_it_is():
-    assert all(field.name.islower() for field in dataclasses.fields(TransformerSettings))
+    names = [field.name for field in dataclasses.fields(TransformerSettings)]
+    told = described(TransformerSettings).splitlines()
+    assert [line.split()[0] for line in told] == [f"--{name}" for name in names]
+    assert all(line.partition("  ")[2] for line in (line.strip() for line in told))
 
 
 def test_what_kubernetes_says_of_its_services_is_no_setting():
@@ -138,3 +141,17 @@ def test_what_kubernetes_says_of_its_services_is_no_setting():
 @pytest.mark.parametrize("name", ["HEADRACE_CACHE", "HEADRACE_FLINK_PYTHON", "HEADRACE_KUBECTL", "HEADRACE_SPECS"])
 def test_what_commands_of_the_same_machine_are_told_is_no_setting(name):
     assert read_settings(TransformerSettings, [], {name: "there"}) == TransformerSettings()
+
+
+@pytest.mark.parametrize("given", [{"SSL_CERTFILE": "a"}, {"SSL_KEYFILE": "a"}, {"SSL_CLIENT_CA": "a"}])
+def test_half_a_certificate_is_refused(given):
+    with pytest.raises(SettingsError) as refused:
+        read_settings(TransformerSettings, [], {f"HEADRACE_{name}": value for name, value in given.items()})
+    assert str(refused.value) == ("ssl_certfile and ssl_keyfile belong together, and ssl_client_ca to them: needs both")
+
+
+@pytest.mark.parametrize("name", ["workers", "max_in_flight", "max_connections"])
+def test_there_is_at_least_one_of_what_serves(name):
+    with pytest.raises(SettingsError) as refused:
+        read_settings(TransformerSettings, [f"--{name}", "0"], {})
+    assert str(refused.value) == f"setting {name} is 0, needs 1 or more"
