@@ -137,6 +137,7 @@ async def _grpc(
         name=app.about["name"],
         version=app.about["version"],
         admission=admission,
+        watch=app.watch,
         credentials=credentials_of(certificate) if certificate else None,
         shared=member is not None,
     )
