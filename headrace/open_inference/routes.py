@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace.open_inference.answers import Answer, answer_json, metrics_answer, ready_answer
+from headrace.open_inference.docs_page import docs_answer
 from headrace.open_inference.errors import UnknownModel
 from headrace.open_inference.gate import Gate
+from headrace.open_inference.openapi import document
 from headrace.open_inference.servable import Servable
 
 Say = Callable[[], Answer]
@@ -21,7 +23,6 @@ class Routes:
 
     def __init__(self, gate: Gate, about: dict[str, Any], metrics: Callable[[], bytes] | None) -> None:
         self._gate = gate
-        self._metrics = metrics
         self._said: dict[str, Say] = {
             "": lambda: answer_json(200, {"status": "alive"}),
             "livez": lambda: answer_json(200, {"live": True}),
@@ -32,6 +33,8 @@ class Routes:
             "v2/models": self._models,
             "v2/models/stats": lambda: self._statistics(None, ""),
             "v1/models": self._models,
+            "openapi.json": lambda: answer_json(200, document(about, gate.servables, metrics=metrics is not None)),
+            "docs": docs_answer,
         }
         if metrics is not None:
             self._said["metrics"] = lambda: metrics_answer(metrics())
