@@ -6,21 +6,23 @@ The lean server calls `infer`; the stock `kserve.ModelServer` calls `preprocess`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
 import kserve
+import kserve.model_server
 import numpy as np
-from kserve.errors import InferenceError, InvalidInput, ModelNotReady
+from kserve.errors import ModelNotReady
 
-from headrace.open_inference.errors import InvalidRequest, NotReady, OpenInferenceError
+from headrace.open_inference.errors import InvalidRequest, OpenInferenceError
 from headrace.open_inference.shield import shielded
 from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
+from transformer.metadata import config_of, metadata_of
 from transformer.readiness import reason_not_ready
-from transformer.request_path import EXTRAS, FEATURES, Prepared, RequestPath, deadline_in
-from transformer.rows import ACCEPTED, tensors_of
+from transformer.request_path import FEATURES, Prepared, RequestPath, deadline_in
+from transformer.rows import tensors_of
+from transformer.stock import answer_refusals, refusing
 
 DEADLINE_HEADER = "headrace-deadline-ms"
 _prepared: ContextVar[Prepared] = ContextVar("prepared")
@@ -35,6 +37,8 @@ class FeatureTransformer(kserve.Model):
         self.versions: tuple[str, ...] = ()
         self._default_deadline_s = default_deadline_s
         self._unproved = unproved
+        self._metadata = metadata_of(path.name, path.app)
+        self._config = config_of(path.name, path.app, path.max_rows)
         self._reason: str | None = "the first check of store and predictor is under way"
         self.ready = True  # in KServe's sense: loaded; `healthy` tells whether it can answer
 
@@ -54,26 +58,24 @@ class FeatureTransformer(kserve.Model):
 
     def metadata(self) -> dict[str, Any]:
         """Return the request's columns as inputs, and the outputs that can be asked for."""
-        view, width = self.path.app.view, len(self.path.app.view.names)
-        extras = {"features": [-1, width], "feature_age_ms": [-1, len(view.groups)], "stage_ms": [-1]}
-        outputs = [{"name": o.name, "datatype": o.datatype, "shape": [-1]} for o in self.path.app.outputs]
-        outputs += [{"name": n, "datatype": kind, "shape": extras.get(n, [-1])} for n, kind in EXTRAS.items()]
-        inputs = [{"name": c.name, "datatype": ACCEPTED[c.dtype][0], "shape": [-1]} for c in view.request]
-        return {
-            "name": self.name,
-            "versions": list(self.versions),
-            "platform": "headrace_transformer",
-            "inputs": inputs,
-            "outputs": outputs,
-        }
+        return self._metadata
 
     def config(self) -> dict[str, Any]:
-        """Return the view's fingerprint in the shape of Triton's model configuration."""
-        return {
-            "name": self.name,
-            "platform": "headrace_transformer",
-            "parameters": {"headrace_fingerprint": {"string_value": self.path.app.view.fingerprint}},
-        }
+        """Return the same in the shape of Triton's model configuration, with the view's fingerprint."""
+        return self._config
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """Tell the stock server the inputs; it asks no more of metadata than that."""
+        return self._metadata["inputs"]
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """Tell the stock server the outputs."""
+        return self._metadata["outputs"]
+
+    def start(self) -> None:
+        """Set up the stock server, which calls this before it serves: our refusals keep their statuses there."""
+        answer_refusals(kserve.model_server.app)
+        super().start()
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Answer a v2 request; called by the lean server."""
@@ -91,7 +93,7 @@ class FeatureTransformer(kserve.Model):
 
     async def preprocess(self, payload: Any, headers: Mapping[str, str] | None = None) -> kserve.InferRequest:
         """Turn a request of the stock server into the model's input."""
-        with _kserve_errors(self.name):
+        with refusing():
             request = self._v1_request(payload) if isinstance(payload, dict) else _request_of(self.name, payload)
             deadline = deadline_in(_deadline_s(headers or {}) or self._default_deadline_s)
             prepared = await self.path.prepare(request, deadline)
@@ -102,14 +104,14 @@ class FeatureTransformer(kserve.Model):
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> dict[str, np.ndarray]:
         """Call the predictor over the kept-alive binary connection, within the request's deadline."""
-        with _kserve_errors(self.name):
+        with refusing():
             prepared = _prepared.get()
             return await self.path.predict(prepared, prepared.deadline)
 
     async def postprocess(self, result: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """Turn predictions into the stock server's answer, v1 or v2 as it was asked."""
         prepared = _prepared.get()
-        with _kserve_errors(self.name):
+        with refusing():
             answer = self.path.respond(prepared, result)
         if prepared.request.parameters.get("v1"):
             return _v1_answer(answer)
@@ -157,16 +159,3 @@ def _deadline_s(headers: Mapping[str, str]) -> float | None:
     if not 0 < milliseconds < float("inf"):
         raise InvalidRequest(f"header {DEADLINE_HEADER} is not a positive number, needs milliseconds")
     return milliseconds / 1000
-
-
-@contextmanager
-def _kserve_errors(model: str) -> Iterator[None]:
-    """Raise our errors as those that the stock server turns into statuses."""
-    try:
-        yield
-    except OpenInferenceError as refused:
-        if refused.http_status in (400, 413):
-            raise InvalidInput(str(refused)) from refused
-        if refused.http_status == NotReady.http_status:
-            raise ModelNotReady(model, str(refused)) from refused
-        raise InferenceError(str(refused)) from refused

@@ -126,6 +126,26 @@ def test_refusals_are_refusals_there_too(sides: dict[str, Server]) -> None:
     assert infer(address, asked(2), **plain).status == 200
 
 
+def test_a_refusal_has_the_same_status_and_words_there(sides: dict[str, Server]) -> None:
+    plain = {"Content_Type": "application/json"}
+    for columns, deadline, status in ((asked(2), "0.001", 504), (asked(10_001), "20000", 413)):
+        said = [infer(sides[side].http, columns, headrace_deadline_ms=deadline, **plain) for side in ("lean", "stock")]
+        assert [one.status for one in said] == [status, status]
+        assert said[0].error == said[1].error or status == 504  # whoever notices first has words of its own
+    with pytest.raises(grpc.RpcError) as refused:
+        infer_grpc(sides["stock"].grpc, asked(10_001))
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_both_tell_the_same_of_inputs_and_outputs(sides: dict[str, Server]) -> None:
+    told = {side: ask(sides[side].http, "GET", "/v2/models/fraud").json for side in ("lean", "stock")}
+    for side in ("inputs", "outputs"):
+        bare = [{key: tensor[key] for key in ("name", "datatype", "shape")} for tensor in told["lean"][side]]
+        assert [{key: tensor[key] for key in ("name", "datatype", "shape")} for tensor in told["stock"][side]] == bare
+    first = told["lean"]["inputs"][0]
+    assert first["parameters"] == {"required": True, "meaning": "The card.", "example": 1}
+
+
 def test_without_its_predictor_it_is_not_ready_and_says_why(sides: dict[str, Server]) -> None:
     """The last of this file: the predictor does not come back."""
     sides["predictor"].process.terminate()
