@@ -52,13 +52,7 @@ class HttpChannel:
             if value.isprintable():  # nothing that could begin another header
                 lines += f"{name}: {value}\r\n"
         answer = await self._answer(request.model, (lines + "\r\n").encode("latin-1", "replace") + body, left)
-        json_length = None
-        for header, said in answer.headers:
-            match header.lower():
-                case b"inference-header-content-length":
-                    json_length = int(said) if said.isdigit() else -1
-                case b"content-encoding" if said.lower() != b"identity":
-                    raise PredictorFailed(f"the predictor of {request.model!r} packed its answer, needs it as it is")
+        json_length = _json_length(request.model, answer)
         try:
             return decode_response(answer.body, json_length)
         except InvalidRequest as wrong:
@@ -127,6 +121,19 @@ class HttpChannel:
         path = f"/v2/models/{model}/versions/{version}" if version else f"/v2/models/{model}"
         said = "Content-Type: application/octet-stream\r\n" if method == "POST" else ""
         return f"{method} {path}{what} HTTP/1.1\r\nHost: {self._host}\r\n{said}"
+
+
+def _json_length(model: str, answer: Answer) -> int | None:
+    length = None
+    for name, value in answer.headers:
+        match name.lower():
+            case b"inference-header-content-length":
+                if not value.isdigit() or len(value) > 18:
+                    raise PredictorFailed(f"the predictor of {model!r} told no number as the length of its JSON part")
+                length = int(value)
+            case b"content-encoding" if value.lower() != b"identity":
+                raise PredictorFailed(f"the predictor of {model!r} packed its answer, needs it as it is")
+    return length
 
 
 def _until(left: float) -> str:

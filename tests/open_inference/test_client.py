@@ -18,7 +18,7 @@ from headrace.open_inference import (
     PredictorFailed,
     Tensor,
 )
-from headrace.open_inference.client import PredictorClient
+from headrace.open_inference.client import Asking, PredictorClient
 
 ANSWER = b'{"model_name": "m", "outputs": [{"name": "a", "shape": [1], "datatype": "FP64", "data": [2.5]}]}'
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -50,13 +50,16 @@ def http(status: int, body: bytes, *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-def outcome(serve: Serve, ask: Callable[[PredictorClient], Awaitable[Any]] | None = None, left_s: float = 10.0) -> Any:
+Ask = Callable[[PredictorClient], Awaitable[Any]]
+
+
+def outcome(serve: Serve, ask: Ask | None = None, left_s: float = 10.0, how: Asking | None = None) -> Any:
     """Start a server, ask it once, and return the answer or the error."""
 
     async def scene() -> Any:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        async with server, PredictorClient(f"http://127.0.0.1:{port}", "m") as client:
+        async with server, PredictorClient(f"http://127.0.0.1:{port}", "m", how=how) as client:
             deadline = asyncio.get_running_loop().time() + left_s
             try:
                 return await (ask(client) if ask else client.infer([Tensor.of("a", [1.5])], deadline=deadline))
@@ -153,6 +156,74 @@ def test_questions_about_a_model_need_an_object() -> None:
     said = outcome(answering(http(200, b"[]")), lambda client: client.config())
     assert type(said) is PredictorFailed
     assert said.message == "the predictor of 'm' answered no JSON object about its model"
+
+
+PACKED = http(200, ANSWER, "content-encoding: gzip")
+BINARY = http(200, ANSWER, "inference-header-content-length: 1e3")
+SSH = b"SSH-2.0-OpenSSH_9.2\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (PACKED, "the predictor of 'm' packed its answer, needs it as it is"),
+        (SSH, "the predictor of 'm' did not answer in HTTP, needs a v2 server"),
+        (BINARY, "the predictor of 'm' told no number as the length of its JSON part"),
+        (
+            http(200, ANSWER + b" " * 200),
+            "the predictor of 'm' gave an answer of more than 200 bytes, which is the most that is read",
+        ),
+    ],
+    ids=["packed", "not HTTP", "a length that is none", "too long"],
+)
+def test_an_answer_that_cannot_be_read_is_said(answer: bytes, said: str) -> None:
+    found = outcome(answering(answer), how=Asking(longest=200))
+    assert type(found) is PredictorFailed
+    assert found.message.startswith(said)
+
+
+def test_headers_go_with_a_request_and_none_that_begins_another() -> None:
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(http(200, ANSWER))
+        writer.close()
+
+    async def ask(client: PredictorClient) -> InferResponse:
+        headers = {"x-request-id": "é7", "traceparent": "00-aa-bb-01", "x-bad": "1\r\nx-evil: 2"}
+        return await client.infer([Tensor.of("a", [1.5])], headers=headers)
+
+    assert isinstance(outcome(serve, ask), InferResponse)
+    (head,) = heads
+    assert b"\r\nx-request-id: \xe97\r\n" in head
+    assert b"\r\ntraceparent: 00-aa-bb-01\r\n" in head
+    assert b"evil" not in head
+
+
+@pytest.mark.parametrize(
+    ("url", "how", "said"),
+    [
+        ("ftp://p", Asking(), "the predictor's address is 'ftp://p', needs a host, a host and port, or a URL of these"),
+        ("http://", Asking(), "the predictor's address is 'http://', needs a host"),
+        ("http://p/v2", Asking(), "the predictor's address is 'http://p/v2', needs a host"),
+        ("http://p:many", Asking(), "the predictor at 'http://p:many' cannot be asked: Port could not be cast"),
+        ("https://p", Asking(ca_file="nowhere.pem"), "the predictor at 'https://p' cannot be asked: [Errno 2] No such"),
+        ("http://p", Asking(protocol="v1"), "the predictor's protocol is 'v1', needs v2 or grpc-v2"),
+    ],
+)
+def test_an_address_that_cannot_be_asked_is_refused(url: str, how: Asking, said: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        PredictorClient(url, "m", how=how)
+    assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("url", "site"),
+    [("http://p", "p"), ("https://p/", "p"), ("http://p:8000", "p:8000"), ("http://[::1]:80", "[::1]")],
+)
+def test_a_server_is_named_as_in_a_host_header(url: str, site: str) -> None:
+    assert str(PredictorClient(url, "m").site) == site
 
 
 def test_a_closed_client_opens_again() -> None:
