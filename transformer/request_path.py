@@ -95,6 +95,10 @@ class RequestPath:
         self._decoded, self._assembled = metrics.stages["decode"], metrics.stages["assemble"]
         self._turns: Turns[Asked, InferResponse] = Turns(self._alone, self._together)
 
+    def load(self) -> None:
+        """Load what the first request would have to wait for, seconds at the worst."""
+        self._plan.prepare()
+
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Answer a request, or raise an OpenInferenceError."""
         self._check_outputs(request)

@@ -3,7 +3,7 @@
 from headrace.features.assemble import Plan
 from headrace.features.columns import DAY, HOUR, MINUTE, SECOND, Column, Feature
 from headrace.features.layout import Layout
-from headrace.features.on_demand import OnDemand, on_demand
+from headrace.features.on_demand import OnDemand, elementwise, on_demand
 from headrace.features.readings import Reading, explain
 from headrace.features.view import FeatureView
 from headrace.features.windows import Window, WindowedGroup, fold, merge
@@ -22,6 +22,7 @@ __all__ = [
     "Reading",
     "Window",
     "WindowedGroup",
+    "elementwise",
     "explain",
     "fold",
     "merge",

@@ -7,20 +7,24 @@ branches on a feature's name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from headrace.features.on_demand import OnDemand
 from headrace.features.view import FeatureView
 
+Places = slice | np.ndarray
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Computed:
     at: int
     feature: OnDemand
     inputs: tuple[tuple[str, str | int], ...]  # ("request", column) or (group, index)
+    loop: Callable[..., Any] | None = None  # once it was needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Plan:
     width: int
     missing: np.ndarray  # float32 [columns]
     request: tuple[tuple[int, str], ...]
-    stored: tuple[tuple[str, np.ndarray, np.ndarray], ...]  # group, columns of the matrix, columns of the block
+    stored: tuple[tuple[str, Places, Places], ...]  # group, columns of the matrix, columns of the block
     computed: tuple[_Computed, ...]
 
     @classmethod
@@ -49,7 +53,7 @@ class Plan:
             else:
                 stored[origin][0].append(at)
                 stored[origin][1].append(where)
-        blocks = tuple((g, np.array(to), np.array(source)) for g, (to, source) in stored.items() if to)
+        blocks = tuple((g, _places(to), _places(source)) for g, (to, source) in stored.items() if to)
         return cls(len(view.columns), view.missing, tuple(request), blocks, tuple(computed))
 
     def compute(self, rows: int, request: Mapping[str, np.ndarray], blocks: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -68,8 +72,13 @@ class Plan:
                     request[where] if origin == "request" else blocks[origin][:, where]  # type: ignore[index]
                     for origin, where in step.inputs
                 ]
-                out[:, step.at] = step.feature.compute(*inputs)
+                out[:, step.at] = (step.loop or _loop(step))(*inputs)
         return out
+
+    def prepare(self) -> None:
+        """Load the loops of on-demand features now, and not within the first request: it may take seconds once."""
+        for step in self.computed:
+            _loop(step)
 
     def fill(self, matrix: np.ndarray) -> np.ndarray:
         """Put every column's declared missing value where a value is missing, in place."""
@@ -79,6 +88,18 @@ class Plan:
     def assemble(self, rows: int, request: Mapping[str, np.ndarray], blocks: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the model's input, float32 [rows, columns], missing values filled."""
         return self.fill(self.compute(rows, request, blocks))
+
+
+def _loop(step: _Computed) -> Callable[..., Any]:
+    from headrace.features.compiled import loop_of  # half a second that most commands need not wait
+
+    step.loop = loop_of(step.feature.compute)
+    return step.loop
+
+
+def _places(of: list[int]) -> Places:
+    # A slice of an array is a view, a list of places a copy.
+    return slice(of[0], of[-1] + 1) if of == list(range(of[0], of[-1] + 1)) else np.array(of)
 
 
 def _locate(source: str, index: Mapping[str, Mapping[str, int]]) -> tuple[str, str | int]:

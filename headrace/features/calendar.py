@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from headrace.features.on_demand import elementwise
+
 DAY_MS = 86_400_000.0
 WEEK_MS = 7 * DAY_MS
 MONDAY_MS = 4 * DAY_MS  # 1970-01-01 was a Thursday; the first Monday came four days later
 NIGHT_ENDS_HOUR = 6.0
 
 
+@elementwise
 def hour_sin(at_ms: Any) -> Any:
     """Return the sine of the time of day on a 24-hour circle.
 
@@ -25,6 +28,7 @@ def hour_sin(at_ms: Any) -> Any:
     return np.sin(2 * np.pi * np.mod(at_ms, DAY_MS) / DAY_MS)
 
 
+@elementwise
 def hour_cos(at_ms: Any) -> Any:
     """Return the cosine of the time of day on a 24-hour circle.
 
@@ -34,6 +38,7 @@ def hour_cos(at_ms: Any) -> Any:
     return np.cos(2 * np.pi * np.mod(at_ms, DAY_MS) / DAY_MS)
 
 
+@elementwise
 def weekday_sin(at_ms: Any) -> Any:
     """Return the sine of the weekday on a 7-day circle that starts on Monday, in whole days.
 
@@ -43,6 +48,7 @@ def weekday_sin(at_ms: Any) -> Any:
     return np.sin(2 * np.pi * weekday(at_ms) / 7)
 
 
+@elementwise
 def weekday_cos(at_ms: Any) -> Any:
     """Return the cosine of the weekday on a 7-day circle that starts on Monday, in whole days.
 
@@ -52,15 +58,17 @@ def weekday_cos(at_ms: Any) -> Any:
     return np.cos(2 * np.pi * weekday(at_ms) / 7)
 
 
+@elementwise
 def weekday(at_ms: Any) -> Any:
     """Return the weekday of an instant: 0 is Monday, 6 is Sunday.
 
     >>> float(weekday(0))
     3.0
     """
-    return np.floor(np.mod(np.asarray(at_ms) - MONDAY_MS, WEEK_MS) / DAY_MS)
+    return np.floor(np.mod(np.subtract(at_ms, MONDAY_MS), WEEK_MS) / DAY_MS)
 
 
+@elementwise
 def is_weekend(at_ms: Any) -> Any:
     """Return 1.0 on Saturday and Sunday, else 0.0; NaN where the instant is missing.
 
@@ -68,9 +76,10 @@ def is_weekend(at_ms: Any) -> Any:
     1.0
     """
     day = weekday(at_ms)
-    return np.where(np.isnan(day), np.nan, day >= 5)
+    return (day >= 5) + 0.0 * day  # 0 times NaN is NaN
 
 
+@elementwise
 def is_night(at_ms: Any) -> Any:
     """Return 1.0 from 00:00 until just before 06:00, else 0.0; NaN where the instant is missing.
 
@@ -78,4 +87,4 @@ def is_night(at_ms: Any) -> Any:
     (1.0, 0.0)
     """
     hour = np.mod(at_ms, DAY_MS) / 3_600_000.0
-    return np.where(np.isnan(hour), np.nan, hour < NIGHT_ENDS_HOUR)
+    return (hour < NIGHT_ENDS_HOUR) + 0.0 * hour  # 0 times NaN is NaN

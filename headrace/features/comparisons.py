@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from headrace.features.on_demand import elementwise
+
 #: A spread below this share of the mean is rounding noise, not spread.
 SMALLEST_SPREAD = 1e-9
 
 
+@elementwise
 def ratio(value: Any, reference: Any) -> Any:
     """Return `value / reference`, missing where the reference is zero.
 
@@ -22,10 +25,10 @@ def ratio(value: Any, reference: Any) -> Any:
     >>> float(ratio(3.0, 0.0))
     nan
     """
-    reference = np.asarray(reference, dtype=np.float64)
-    return value / np.where(reference == 0, np.nan, reference)
+    return np.divide(value, np.where(np.equal(reference, 0.0), np.nan, reference))
 
 
+@elementwise
 def z_score(value: Any, mean: Any, spread: Any) -> Any:
     """Return how many sample standard deviations `value` lies above `mean`; missing without spread.
 
@@ -34,15 +37,15 @@ def z_score(value: Any, mean: Any, spread: Any) -> Any:
     >>> float(z_score(14.0, 10.0, 0.0))
     nan
     """
-    spread = np.asarray(spread, dtype=np.float64)
-    real = spread > SMALLEST_SPREAD * np.abs(mean)
-    return (value - mean) / np.where(real, spread, np.nan)
+    real = np.greater(spread, SMALLEST_SPREAD * np.abs(mean))
+    return np.divide(np.subtract(value, mean), np.where(real, spread, np.nan))
 
 
+@elementwise
 def seconds_since(then_ms: Any, now_ms: Any) -> Any:
     """Return the seconds from `then_ms` to `now_ms` (epoch milliseconds), never negative.
 
     >>> float(seconds_since(1_000.0, 4_500.0))
     3.5
     """
-    return np.maximum((np.asarray(now_ms) - then_ms) / 1000.0, 0.0)
+    return np.maximum(np.subtract(now_ms, then_ms) / 1000.0, 0.0)

@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from headrace.features.on_demand import elementwise
+
 EARTH_RADIUS_KM = 6371.0088  # IUGG mean radius
 SHORTEST_HOURS = 1.0 / 3600  # two events closer than a second count as a second apart
 
 
+@elementwise
 def haversine_km(lat_a: Any, lon_a: Any, lat_b: Any, lon_b: Any) -> Any:
     """Return the great-circle distance between two points, in kilometres.
 
@@ -26,12 +29,14 @@ def haversine_km(lat_a: Any, lon_a: Any, lat_b: Any, lon_b: Any) -> Any:
     >>> float(haversine_km(10.0, 20.0, 10.0, 20.0))
     0.0
     """
-    lat_a, lon_a, lat_b, lon_b = map(np.radians, (lat_a, lon_a, lat_b, lon_b))
-    chord = np.sin((lat_b - lat_a) / 2) ** 2 + np.cos(lat_a) * np.cos(lat_b) * np.sin((lon_b - lon_a) / 2) ** 2
+    north, east = np.radians(lat_b) - np.radians(lat_a), np.radians(lon_b) - np.radians(lon_a)
+    narrower = np.cos(np.radians(lat_a)) * np.cos(np.radians(lat_b))
+    chord = np.sin(north / 2) ** 2 + narrower * np.sin(east / 2) ** 2
     # Rounding can push the chord of two antipodes just past 1, where arcsin is nan.
     return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
 
 
+@elementwise
 def speed_kmh(lat_a: Any, lon_a: Any, at_a_ms: Any, lat_b: Any, lon_b: Any, at_b_ms: Any) -> Any:
     """Return the speed, in km/h, needed to be at `a` and then at `b`; times in epoch milliseconds.
 
@@ -40,5 +45,5 @@ def speed_kmh(lat_a: Any, lon_a: Any, at_a_ms: Any, lat_b: Any, lon_b: Any, at_b
     >>> round(float(speed_kmh(0.0, 0.0, 0.0, 0.0, 1.0, 3_600_000.0)), 1)
     111.2
     """
-    hours = np.maximum((np.asarray(at_b_ms) - at_a_ms) / 3_600_000.0, SHORTEST_HOURS)
+    hours = np.maximum(np.subtract(at_b_ms, at_a_ms) / 3_600_000.0, SHORTEST_HOURS)
     return haversine_km(lat_a, lon_a, lat_b, lon_b) / hours

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import applications
-from headrace.features import Column, FeatureView, OnDemand, calendar, comparisons, geo
+from headrace.features import Column, FeatureView, OnDemand, calendar, comparisons, elementwise, geo
+from headrace.features.compiled import loop_of
 from tests.oracles import naive_functions
 
 LIBRARY = {
@@ -99,6 +100,62 @@ def test_a_missing_input_gives_a_missing_answer_and_spoils_no_neighbour(name, da
     assert np.isnan(holed[at])
     others = np.arange(len(rows)) != at
     np.testing.assert_array_equal(whole[others], holed[others])
+
+
+@pytest.mark.parametrize("name", EVERY)
+@given(data=st.data())
+def test_the_loop_in_machine_code_gives_what_the_function_says(name, data):
+    function = EVERY[name]
+    loop = loop_of(function)
+    rows = data.draw(rows_of(function))
+    given_columns = columns(rows)
+    given_columns[0] = np.where(np.arange(len(rows)) % 3 == 2, np.nan, given_columns[0])
+    with np.errstate(all="ignore"):
+        said = np.asarray(function(*given_columns))
+        together = loop(*given_columns)
+        alone = [loop(*(column[at : at + 1] for column in given_columns))[0] for at in range(len(rows))]
+    np.testing.assert_allclose(together, said, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(together, alone)  # not a bit apart: one entity is served by it, many are trained
+
+
+def scaled(value):
+    return value * FACTOR
+
+
+FACTOR = 2.0
+
+
+@elementwise
+def by_factor(value):
+    return scaled_too(value) + 0.0
+
+
+@elementwise
+def scaled_too(value):
+    return value * FACTOR
+
+
+def test_a_loop_is_not_taken_for_that_of_another_constant_or_helper(monkeypatch):
+    one = np.ones(1)
+    assert loop_of(by_factor)(one) == 2.0
+    loop_of.cache_clear()
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    assert loop_of(by_factor)(one) == 3.0
+    loop_of.cache_clear()
+
+
+def test_a_function_that_is_not_declared_elementwise_stays_what_it_is():
+    assert loop_of(scaled) is scaled
+
+
+def test_a_function_that_has_no_loop_says_so():
+    with pytest.raises(TypeError, match="'sorted_up' is declared elementwise and has no loop"):
+        loop_of(sorted_up)
+
+
+@elementwise
+def sorted_up(value):
+    return np.unique([str(value)])
 
 
 @pytest.mark.parametrize("name", LIBRARY)
