@@ -24,6 +24,7 @@ from headrace.telemetry import ModelMetrics, RequestMetrics
 from headrace.telemetry.merging import merged
 from transformer.model import FeatureTransformer
 from transformer.opening import open_store
+from transformer.recording import Recording
 from transformer.request_path import RequestPath
 from transformer.resilience import guarded
 
@@ -67,6 +68,7 @@ async def run(settings: TransformerSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises the server's errors, as for a taken port."""
     certificate = certificate_of(settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_client_ca)
     model = build(settings)
+    recording = Recording.open(settings, model.path, os.environ)
     prepare()
     await model.check()
     watching = asyncio.create_task(watch(model, asyncio.sleep))
@@ -84,7 +86,7 @@ async def run(settings: TransformerSettings) -> None:
     try:
         async with model.path.predictor:
             await serve(
-                asgi,
+                recording.around(asgi),
                 servables,
                 host=settings.host,
                 http_port=settings.http_port,
@@ -100,6 +102,7 @@ async def run(settings: TransformerSettings) -> None:
         with suppress(asyncio.CancelledError):
             await watching
         model.path.store.close()
+        recording.close()
 
 
 async def watch(model: FeatureTransformer, pause: Callable[[float], object]) -> None:
