@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 CODE := $(wildcard headrace feature_pipelines transformer predictor monitoring applications benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines test-torchserve check bench image lock sbom clean
+.PHONY: help demo test test-engines test-torchserve kube-apiserver test-kubernetes check bench image lock sbom clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Run the fraud demo from events to answers; DATA=path for payments of your own
 	$(BIN)/headrace demo fraud $(if $(DATA),--data "$(DATA)")
@@ -26,6 +26,12 @@ test-engines: $(VENV)/.dev .venv-spark/.ready .venv-flink/.ready ## Run the test
 
 test-torchserve: $(VENV)/.dev .venv-torchserve/.ready ## Run the tests of archives against a real TorchServe (Java 17)
 	HEADRACE_TORCHSERVE=.venv-torchserve/bin/python $(BIN)/python -m pytest tests/predictor/torchserve $(ARGS)
+
+kube-apiserver: ## Build the real API server that tests use, from Debian's sources, into ~/.cache/headrace
+	tests/kubernetes/real/build "$${XDG_CACHE_HOME:-$$HOME/.cache}/headrace/kube-apiserver-1.20.2"
+
+test-kubernetes: $(VENV)/.dev kube-apiserver ## Run the tests of manifests and commands against a real API server
+	$(BIN)/python -m pytest tests/kubernetes/real $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types and architecture
 	$(BIN)/ruff check .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -17,10 +16,10 @@ from aiohttp import web
 from tests.hopsworks.certificates import Authority
 from tests.kubernetes.controllers import Behaviour, Controllers
 from tests.kubernetes.kinds import KINDS
+from tests.kubernetes.kubeconfig import SPACE, write_kubeconfig
 from tests.kubernetes.routes import TOKEN, Api, Rules
 from tests.kubernetes.store import Object, Store, kind_named
 
-SPACE = "shop"
 _HERE = "127.0.0.1"
 T = TypeVar("T")
 
@@ -75,26 +74,8 @@ class StandIn:
         return f"https://{_HERE}:{self.port}"
 
     def kubeconfig(self, *, token: str = TOKEN, url: str | None = None, authority: str | None = None) -> Path:
-        """Write a kubeconfig with the contexts `stand-in`, in the namespace of the tests, and `elsewhere`."""
-        ca_file = self.home / "kubeconfig-ca.pem"
-        ca_file.write_text(authority or self.authority.pem)
-        cluster = {"server": url or self.url, "certificate-authority": str(ca_file)}
-        names = ("stand-in", SPACE), ("elsewhere", "default")
-        contexts = [
-            {"name": name, "context": {"cluster": "here", "user": "deployer", "namespace": space}}
-            for name, space in names
-        ]
-        made = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "here", "cluster": cluster}],
-            "users": [{"name": "deployer", "user": {"token": token}}],
-            "contexts": contexts,
-            "current-context": "stand-in",
-        }
-        path = self.home / "kubeconfig"
-        path.write_text(json.dumps(made))
-        return path
+        """Write a kubeconfig that leads here and return its path."""
+        return write_kubeconfig(self.home / "kubeconfig", url or self.url, authority or self.authority.pem, token)
 
     def on_loop(self, do: Callable[[], T]) -> T:
         """Do something on the server's loop and return what it gave."""

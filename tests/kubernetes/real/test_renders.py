@@ -1,0 +1,69 @@
+"""Every object of every golden render is taken by a real API server under server-side dry run, whole and unwarned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from headrace.manifests.documents import read_objects
+from tests.kubernetes.kinds import KINDS, Kind
+from tests.kubernetes.kubeconfig import SPACE
+from tests.kubernetes.real.older import for_server
+from tests.kubernetes.real.renders import FILES, named
+from tests.kubernetes.store import Object
+
+#: Kinds whose definitions are neither KServe's nor Kubernetes' own.
+UNDEFINED = {"FlinkDeployment", "PodMonitor", "PrometheusRule", "ServiceMonitor", "SparkApplication"}
+
+
+@pytest.fixture(scope="module")
+def spaces(real) -> Iterator[None]:
+    """The namespaces that the renders name."""
+    names = {each["metadata"].get("namespace", SPACE) for path in FILES for each in read_objects(path)} - {SPACE}
+    for name in names:
+        real.make_namespace(name)
+    yield
+    for name in names:
+        real.forget_namespace(name)
+
+
+@pytest.mark.usefixtures("spaces")
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_every_object_is_accepted_whole_and_without_a_warning(real, path):
+    refused, warned, lost = [], [], []
+    for of in read_objects(path):
+        if of["kind"] in UNDEFINED:
+            continue
+        said, _ = for_server(of, real.minor)
+        answer = real.requests.apply_dry(kind_of(said), said, of["metadata"].get("namespace", SPACE))
+        name = f"{of['kind']} {of['metadata']['name']}"
+        if answer.status >= 300:
+            refused.append(f"{name}: {answer.status} {answer.object['message']}")
+        else:
+            lost += [f"{name}: {field}" for field in missing(said, answer.object)]
+        warned += [f"{name}: {each}" for each in answer.warnings]
+    assert (refused, warned, lost) == ([], [], [])
+
+
+def kind_of(of: Object) -> Kind:
+    """Return how an object's kind is addressed, in the version that the object names."""
+    found = next(each for each in KINDS if each.kind == of["kind"])
+    return found._replace(version=of["apiVersion"].rpartition("/")[2])
+
+
+def missing(sent: Any, held: Any, at: str = "") -> Iterator[str]:
+    """Yield the fields that were sent and are not held."""
+    if isinstance(sent, dict):
+        for name, value in sent.items():
+            if not isinstance(held, dict) or (name not in held and value not in (None, {}, [])):
+                yield f"{at}.{name}"
+            else:
+                yield from missing(value, held.get(name, value), f"{at}.{name}")
+    elif isinstance(sent, list):
+        if not isinstance(held, list) or len(held) < len(sent):
+            yield f"{at}[]"
+        else:
+            for number, (one, other) in enumerate(zip(sent, held, strict=False)):
+                yield from missing(one, other, f"{at}[{number}]")
