@@ -24,6 +24,7 @@ from headrace.open_inference.server import serve
 from headrace.open_inference.tls import CertificateRefused, certificate_of
 from headrace.open_inference.workers import as_cores_allow, serve_with
 from headrace.telemetry import PredictorMetrics
+from headrace.telemetry.logs import FORMATS, LEVELS, configure, refused
 from headrace.telemetry.merging import merged
 from predictor.batching import Limits
 from predictor.cores import cores
@@ -82,6 +83,9 @@ async def _serve(given: argparse.Namespace, watches: Sequence[Watch], metrics: P
         name="headrace-predictor",
         version=headrace.__version__,
     )
+    app.gate.refused = refused
+    metrics.watch_in_flight(lambda: app.gate.in_flight)
+    lines = configure(given.log_format, given.log_level)
     looking = watching(watches, given.reload_s) if given.reload_s else None
     try:
         await serve(
@@ -99,6 +103,7 @@ async def _serve(given: argparse.Namespace, watches: Sequence[Watch], metrics: P
     finally:
         if looking is not None:
             looking.cancel()
+        lines.close()
 
 
 def _threads(said: str) -> int | None:
@@ -133,6 +138,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--ssl-certfile", default="", help="the certificate of both ports: PEM, read again when it changes")
     add("--ssl-keyfile", default="", help="its private key")
     add("--ssl-client-ca", default="", help="callers need a certificate of this authority")
+    add("--log-format", choices=FORMATS, default="text", help="of what is said on stderr (%(default)s)")
+    add("--log-level", choices=LEVELS, default="warning", help="and from which level on (%(default)s)")
     add("--drain-s", type=float, default=0.0, help="how long to answer on after SIGTERM (%(default)s)")
     return parser
 

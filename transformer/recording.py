@@ -1,6 +1,6 @@
-"""What is kept of a request once it is answered: its prediction in the log, its stages in its trace.
+"""What is kept of a request once it is answered: a row of the log, the spans of its trace; of a refused one, a line.
 
-Both are off unless they are asked for, and the request path then knows nothing of them.
+The first two are off unless they are asked for, and the request path then knows nothing of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from headrace.application import Application
 from headrace.open_inference.app import App
 from headrace.open_inference.calls import WatchedApp
 from headrace.settings import SettingsError, TransformerSettings
+from headrace.telemetry.logs import Lines, configure, refused
 from headrace.telemetry.watching import Watched, Watching, traces_asked
 from transformer.request_path import Asked, Prepared, RequestPath
 from transformer.rows import status_of
@@ -33,8 +34,10 @@ _UNWATCHED = Watched(b"", None)
 class Recording:
     """The prediction log and the traces of one request path; either may be off."""
 
-    def __init__(self, path: RequestPath, log: PredictionLog | None, tracing: Tracing | None) -> None:
-        self._path, self._log, self._tracing = path, log, tracing
+    def __init__(
+        self, path: RequestPath, log: PredictionLog | None, tracing: Tracing | None, lines: Lines | None = None
+    ) -> None:
+        self._path, self._log, self._tracing, self._lines = path, log, tracing, lines
         self._about = {"headrace.model": path.name, "headrace.fingerprint": path.app.view.fingerprint}
         if log is not None:
             _tell(path, log)
@@ -44,11 +47,15 @@ class Recording:
     @classmethod
     def open(cls, settings: TransformerSettings, path: RequestPath, environment: Mapping[str, str]) -> Recording:
         """Open what settings and environment ask for. Raises SettingsError where it cannot be."""
+        lines = configure(settings.log_format, settings.log_level)
         log = _log(settings, path.app, path.name, environment) if settings.prediction_log else None
-        return cls(path, log, _tracing(environment))
+        return cls(path, log, _tracing(environment), lines)
 
     def around(self, app: App) -> Any:
-        """Return the app, watched where something is kept."""
+        """Count and log what happens at the app's gate; return the app, watched where something is kept."""
+        app.gate.refused = refused
+        app.gate.statistics.tell = self._path.metrics.wire
+        self._path.metrics.watch_in_flight(lambda: app.gate.in_flight)
         return app if self._path.after is None else WatchedApp(app, Watching(self._tracing))
 
     def close(self) -> None:
@@ -57,6 +64,8 @@ class Recording:
             self._log.close()
         if self._tracing is not None:
             self._tracing.close()
+        if self._lines is not None:
+            self._lines.close()
 
     def _after(
         self, prepared: Prepared, predictions: dict[str, np.ndarray], asked: Sequence[tuple[Asked, slice]]

@@ -32,6 +32,8 @@ class OpenInferenceError(Exception):
     http_status = 500
     grpc_code = "INTERNAL"
     retry_after_s: float | None = None
+    #: The id of the request that was refused, as far as it is known; for the log.
+    request_id: str = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

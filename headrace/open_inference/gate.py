@@ -29,7 +29,7 @@ class Gate:
     `observe(model, status, seconds)` is told of every inference, refused ones included; an unknown
     model has the name "". `draining` is set when the process is about to stop: it is then not ready, but still answers.
     `forwards` names the headers that go on to whom a model asks. `others` tells why those who serve the same port are
-    not ready, where there are any.
+    not ready, where there are any. `refused(model, why, seconds)` is told of every refusal, for a log.
     """
 
     servables: Mapping[str, Servable]
@@ -41,6 +41,7 @@ class Gate:
     statistics: Statistics = field(default_factory=Statistics)
     others: Callable[[], str | None] | None = None
     forwards: Forwards = ()
+    refused: Callable[[str, OpenInferenceError, float], None] | None = None
 
     def model(self, name: str, version: str = "") -> Servable:
         """Return a model, or raise UnknownModel; an empty version means the model's own choice."""
@@ -84,7 +85,11 @@ class Gate:
     async def infer(self, servable: Servable, request: InferRequest, deadline: float) -> InferResponse:
         """Ask a model, if it is ready and there is room, until the deadline."""
         self._admit(servable)
-        return await self._within(deadline, servable, servable.infer(request, deadline))
+        try:
+            return await self._within(deadline, servable, servable.infer(request, deadline))
+        except OpenInferenceError as refused:
+            refused.request_id = request.id
+            raise
 
     async def predict_v1(self, servable: Servable, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Ask a model in the words of v1, under the same conditions; UnknownModel if it does not speak them."""
@@ -106,6 +111,8 @@ class Gate:
             return answer
         except OpenInferenceError as refused:
             status = refused.http_status
+            if self.refused is not None:
+                self.refused(model if model in self.servables else "", refused, loop.time() - started)
             raise
         except asyncio.CancelledError:
             status = 499  # whoever asked has gone

@@ -6,6 +6,7 @@ fault's own message is left out, because it may quote what was in the request.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sys
 import traceback
@@ -15,6 +16,8 @@ from typing import TypeVar
 from headrace.open_inference.errors import InternalError, OpenInferenceError
 
 Answer = TypeVar("Answer")
+#: Where a server has set up its log, faults are said there; else on stderr.
+LOG = logging.getLogger("headrace")
 
 
 async def shielded(work: Awaitable[Answer]) -> Answer:
@@ -30,6 +33,9 @@ async def shielded(work: Awaitable[Answer]) -> Answer:
 def _logged(fault: Exception) -> str:
     label = secrets.token_hex(6)
     frames = "".join(traceback.format_tb(fault.__traceback__))
+    if LOG.handlers:
+        LOG.error("internal error, id %s: %s", label, type(fault).__qualname__, extra={"frames": frames})
+        return label
     sys.stderr.write(f"internal error, id {label}: {type(fault).__qualname__}\n{frames}")
     sys.stderr.flush()
     return label

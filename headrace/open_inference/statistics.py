@@ -7,7 +7,7 @@ v2 counts, over HTTP and gRPC alike. What is refused before its body was read is
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from headrace.open_inference.servable import Servable
@@ -19,9 +19,10 @@ now_ns = time.perf_counter_ns
 class Counts:
     """What one version of one model has done; every member is a sum, but `last_ms`, an instant of the wall clock."""
 
-    __slots__ = ("decode_ns", "encode_ns", "failed", "failed_ns", "infer_ns", "last_ms", "requests", "rows")
+    __slots__ = ("decode_ns", "encode_ns", "failed", "failed_ns", "infer_ns", "last_ms", "requests", "rows", "tell")
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[float, float], None] | None = None) -> None:
+        self.tell = tell
         self.requests = self.rows = self.failed = self.failed_ns = 0
         self.decode_ns = self.infer_ns = self.encode_ns = self.last_ms = 0
 
@@ -33,7 +34,10 @@ class Counts:
             break
         self.decode_ns += decoded - began
         self.infer_ns += inferred - decoded
-        self.encode_ns += now_ns() - inferred
+        ended = now_ns()
+        self.encode_ns += ended - inferred
+        if self.tell is not None:
+            self.tell((decoded - began) / 1e9, (ended - inferred) / 1e9)
         self.last_ms = time.time_ns() // 1_000_000
 
     def refused(self, began: int) -> None:
@@ -43,9 +47,10 @@ class Counts:
 
 
 class Statistics:
-    """The counts of every version that was asked."""
+    """The counts of every version that was asked; `tell` hears how many seconds each reading and writing took."""
 
     def __init__(self) -> None:
+        self.tell: Callable[[float, float], None] | None = None
         self._counts: dict[tuple[str, str], Counts] = {}
 
     def of(self, servable: Servable, version: str) -> Counts:
@@ -53,7 +58,7 @@ class Statistics:
         key = servable.name, version or (servable.versions[-1] if servable.versions else "")
         counts = self._counts.get(key)
         if counts is None:
-            counts = self._counts[key] = Counts()
+            counts = self._counts[key] = Counts(self.tell)
         return counts
 
     def told(self, servables: Mapping[str, Servable], version: str = "") -> list[dict[str, Any]]:

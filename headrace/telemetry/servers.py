@@ -109,6 +109,11 @@ class RequestMetrics(ServerMetrics):
         self.missing = {group: missing.labels(model, group) for group in groups}
         self.age = {group: age.labels(model, group) for group in groups}
 
+    def wire(self, parse_s: float, encode_s: float) -> None:
+        """Count the reading of a request and the writing of its answer."""
+        self.stages["parse"].observe(parse_s)
+        self.stages["encode"].observe(encode_s)
+
     def watch(self, store: Resilient) -> None:
         """Tell of the layers before a store, too."""
         self.registry.register(StoreCollector(self._model, store))

@@ -29,7 +29,7 @@ class Watched:
     def __init__(self, request_id: bytes, trace: Trace | None) -> None:
         self.id, self.trace = request_id.decode(), trace
         self.instead = {REQUEST_ID: request_id}
-        self.answer = [(REQUEST_ID, request_id)]
+        self.answer: Headers = [(REQUEST_ID, request_id)]
         if trace is not None:
             self.instead[TRACEPARENT] = trace.onward
 
