@@ -11,7 +11,6 @@ from pathlib import Path
 import headrace
 from headrace.application import Application, load_application
 from headrace.open_inference.app import make_app
-from headrace.open_inference.client import PredictorClient
 from headrace.open_inference.connections import Bounds
 from headrace.open_inference.member import member_of
 from headrace.open_inference.predictor import Predictor
@@ -22,6 +21,7 @@ from headrace.stores.packed import prepare
 from headrace.stores.resilient import Resilient
 from headrace.telemetry import ModelMetrics, RequestMetrics
 from headrace.telemetry.merging import merged
+from transformer.asking import forwarded, predictor_client
 from transformer.model import FeatureTransformer
 from transformer.opening import open_store
 from transformer.recording import Recording
@@ -56,7 +56,7 @@ def build(settings: TransformerSettings, app: Application | None = None) -> Feat
 def _predictor(settings: TransformerSettings, app: Application, metrics: RequestMetrics) -> Predictor:
     model = settings.predictor_model or app.name
     if not settings.predictor_in_process:
-        return PredictorClient(settings.predictor_url, model)
+        return predictor_client(settings, model)
     from transformer.in_process import InProcess  # ONNX Runtime, which nobody else needs
 
     key = Path(settings.predictor_signed_by) if settings.predictor_signed_by else None
@@ -69,6 +69,7 @@ async def run(settings: TransformerSettings) -> None:
     certificate = certificate_of(settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_client_ca)
     model = build(settings)
     recording = Recording.open(settings, model.path, os.environ)
+    model.path.load()
     prepare()
     await model.check()
     watching = asyncio.create_task(watch(model, asyncio.sleep))
@@ -82,6 +83,7 @@ async def run(settings: TransformerSettings) -> None:
         observe=model.path.metrics.observe,
         name="headrace-transformer",
         version=headrace.__version__,
+        forward=forwarded(settings),
     )
     try:
         async with model.path.predictor:
