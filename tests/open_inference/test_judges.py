@@ -21,6 +21,10 @@ def test_tritonclient_is_answered_as_by_triton(echo: Live, kind: str) -> None:
     verdict("judge_triton.py", kind, echo.http if kind.startswith("http") else echo.grpc)
 
 
+def test_kserves_clients_are_answered(echo: Live) -> None:
+    verdict("judge_kserve.py", echo.http, echo.grpc)
+
+
 def test_typed_contents_over_grpc(echo: Live) -> None:
     verdict("judge_grpc.py", echo.grpc)
 
