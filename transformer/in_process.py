@@ -99,6 +99,11 @@ class InProcess:
         """Return production's configuration."""
         return self._served.config()
 
+    @property
+    def failing(self) -> str | None:
+        """Return None: what is in this process fails as the process does."""
+        return None
+
     async def ready(self, version: str = "") -> bool:
         """A version that could be loaded is ready."""
         return not version or version in self._served.versions

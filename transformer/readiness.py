@@ -32,6 +32,8 @@ async def reason_not_ready(
     try:
         if not await predictor.ready():
             return await _by_answer(view, predictor) if unproved else "the predictor is not ready"
+        if predictor.failing and (why := await _still_failing(view, predictor)):
+            return why
         config = await predictor.config()
         parameters = config.get("parameters") or {}
         if _text(parameters, FINGERPRINT):
@@ -41,6 +43,15 @@ async def reason_not_ready(
         return _unlike_shape(view, await predictor.metadata())
     except OpenInferenceError as failed:
         return f"the predictor cannot be asked: {failed}"
+
+
+async def _still_failing(view: FeatureView, predictor: Predictor) -> str | None:
+    """A predictor may call itself ready and fail every request, as Triton does whose GPU is lost: ask it for a row."""
+    try:
+        await _by_answer(view, predictor)
+    except OpenInferenceError as failed:
+        return f"the predictor fails every request: {failed}"
+    return None
 
 
 async def _by_answer(view: FeatureView, predictor: Predictor) -> str | None:

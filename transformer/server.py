@@ -20,6 +20,7 @@ from headrace.settings import TransformerSettings
 from headrace.stores.packed import prepare
 from headrace.stores.resilient import Resilient
 from headrace.telemetry import ModelMetrics, RequestMetrics
+from headrace.telemetry.clients import ClientCollector
 from headrace.telemetry.merging import merged
 from transformer.asking import forwarded, predictor_client
 from transformer.model import FeatureTransformer
@@ -56,7 +57,9 @@ def build(settings: TransformerSettings, app: Application | None = None) -> Feat
 def _predictor(settings: TransformerSettings, app: Application, metrics: RequestMetrics) -> Predictor:
     model = settings.predictor_model or app.name
     if not settings.predictor_in_process:
-        return predictor_client(settings, model)
+        client = predictor_client(settings, model)
+        metrics.registry.register(ClientCollector(settings.model_name or app.name, client))
+        return client
     from transformer.in_process import InProcess  # ONNX Runtime, which nobody else needs
 
     key = Path(settings.predictor_signed_by) if settings.predictor_signed_by else None

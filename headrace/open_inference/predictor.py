@@ -20,6 +20,11 @@ class Predictor(Protocol):
 
     model: str
 
+    @property
+    def failing(self) -> str | None:
+        """Why no inference succeeds, None where the last ones did not fail one and all."""
+        ...
+
     async def __aenter__(self) -> Self:
         """Begin what goes on in the background."""
         ...
