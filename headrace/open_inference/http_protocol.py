@@ -57,7 +57,10 @@ class Connection(Reader, asyncio.Protocol):
         if self._over:
             return
         try:
-            self._over = not self.feed(data) or self._over
+            if not self.feed(data):
+                self._over = True
+                if self._current is not None:
+                    self._current.kept = False
         except Unreadable as refused:
             self._refuse(refused.status, refused.reason, refused.message)
 

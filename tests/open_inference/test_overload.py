@@ -1,0 +1,153 @@
+"""More requests than are answered in time: what there is no room for is refused at once, over HTTP and gRPC."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import grpc
+import pytest
+
+from headrace.open_inference.admission import EVERY, FEWEST, FULL, Admission
+from headrace.open_inference.grpc_messages import INFERENCE
+from tests.open_inference.live import Live, started
+from tests.open_inference.sockets import AMOUNT, WAIT, answer, connected, metric, post, until
+
+ASK = "/inference.GRPCInferenceService/ModelInfer"
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def answered(admission: Admission, clock: Clock, *, each_s: float, allowed_s: float, under_way: int) -> None:
+    """Let `EVERY` requests be answered, one every `each_s`, `under_way` of them at any time."""
+    for _ in range(EVERY):
+        clock.now += each_s
+        admission.enter()
+        admission.leave(each_s * under_way, allowed_s)
+
+
+def test_there_is_room_for_as_many_as_are_answered_in_time() -> None:
+    """At 1 ms each and 50 ms for one, some 20 under way are answered after 20 ms, which is what is aimed at."""
+    clock = Clock()
+    admission = Admission(512, clock)
+    answered(admission, clock, each_s=0.001, allowed_s=0.05, under_way=200)
+    assert admission.limit == 20
+    assert admission.each_s == pytest.approx(0.001)
+
+
+def test_room_grows_again_where_requests_are_quick() -> None:
+    clock = Clock()
+    admission = Admission(512, clock)
+    answered(admission, clock, each_s=0.001, allowed_s=0.05, under_way=500)
+    small = admission.limit
+    for _ in range(60):
+        answered(admission, clock, each_s=0.0001, allowed_s=0.05, under_way=2)
+    assert small < 30
+    assert admission.limit == 512
+
+
+def test_a_few_are_always_let_in() -> None:
+    clock = Clock()
+    admission = Admission(512, clock)
+    for _ in range(5):
+        answered(admission, clock, each_s=1.0, allowed_s=0.05, under_way=1)
+    assert admission.limit == FEWEST
+    assert not admission.full(0.05)
+
+
+def test_who_is_in_a_hurry_is_refused_where_others_are_not() -> None:
+    clock = Clock()
+    admission = Admission(512, clock)
+    answered(admission, clock, each_s=0.001, allowed_s=1.0, under_way=100)
+    for _ in range(100):
+        admission.enter()
+    assert (admission.full(0.01), admission.full(1.0)) == (True, False)
+
+
+def test_over_http_what_there_is_no_room_for_is_refused_at_once_and_its_connection_kept() -> None:
+    live = started("--most", "2", "--deadline-s", "60")
+    waiting = [connected(live) for _ in range(2)]
+    for connection in waiting:
+        connection.sendall(post(WAIT))
+    until(lambda: metric(live, "headrace_requests_pending") == 2, "two requests under way")
+    with connected(live) as connection:
+        for number in range(3):
+            head, _, body = post(AMOUNT).partition(b"\r\n\r\n")
+            connection.sendall(head + b"\r\n\r\n")
+            status, headers, told = answer(connection)  # before there is a body
+            assert (status, headers["retry-after"], json.loads(told)) == (429, "1", {"error": FULL})
+            connection.sendall(body)
+            assert metric(live, "headrace_requests_shed_total") == number + 1
+        for each in waiting:
+            each.close()
+        until(lambda: metric(live, "headrace_requests_pending") == 0, "room")
+        connection.sendall(post(AMOUNT))
+        assert answer(connection)[0] == 200
+    live.process.send_signal(signal.SIGTERM)
+    assert live.process.wait(20) == 0
+
+
+def test_over_grpc_what_there_is_no_room_for_is_refused_and_a_call_given_up_makes_room() -> None:
+    live = started("--most", "1", "--deadline-s", "60")
+    with grpc.insecure_channel(live.grpc) as channel:
+        ask = channel.unary_unary(ASK, lambda message: message.SerializeToString())
+        waiting = ask.future(call_of("wait"))
+        until(lambda: metric(live, "headrace_requests_pending") == 1, "one call under way")
+        with pytest.raises(grpc.RpcError) as refused:
+            ask(call_of("amount"), timeout=20)
+        assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, FULL)
+        waiting.cancel()
+        until(lambda: metric(live, "headrace_requests_pending") == 0, "room")
+        assert ask(call_of("amount"), timeout=20)
+    live.process.send_signal(signal.SIGTERM)
+    assert live.process.wait(20) == 0
+
+
+def test_a_message_that_is_too_large_is_refused_before_it_is_read(echo: Live) -> None:
+    with grpc.insecure_channel(echo.grpc) as channel:
+        ask = channel.unary_unary(ASK, lambda message: message)
+        with pytest.raises(grpc.RpcError) as refused:
+            ask(b"x" * (2 << 20), timeout=20)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_a_deadline_ends_a_request_over_both_doors(echo: Live) -> None:
+    began = time.monotonic()
+    with connected(echo) as connection:
+        connection.sendall(post(WAIT, "headrace-deadline-ms: 50"))
+        status, _, told = answer(connection)
+    assert (status, json.loads(told)) == (
+        504,
+        {"error": "model 'echo' had no answer when the request's deadline passed"},
+    )
+    with grpc.insecure_channel(echo.grpc) as channel, pytest.raises(grpc.RpcError) as late:
+        channel.unary_unary(ASK, lambda message: message.SerializeToString())(call_of("wait"), timeout=0.2)
+    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert time.monotonic() - began < 20
+    until(lambda: metric(echo, "headrace_requests_pending") == 0, "that nothing is left of them")
+
+
+def test_what_is_no_grpc_ends_its_connection_and_nothing_else(echo: Live) -> None:
+    nobody = Live(echo.process, echo.grpc, echo.grpc)
+    with connected(nobody) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n" * 100)
+        while connection.recv(1 << 16):
+            pass
+    with grpc.insecure_channel(echo.grpc) as channel:
+        ask = channel.unary_unary(ASK, lambda message: message.SerializeToString())
+        assert ask(call_of("amount"), timeout=20)
+
+
+def call_of(name: str) -> object:
+    """Return a request with one tensor."""
+    message = INFERENCE["ModelInferRequest"](model_name="echo")
+    message.inputs.add(name=name, datatype="FP64", shape=[1]).contents.fp64_contents.append(1.5)
+    return message

@@ -1,0 +1,152 @@
+"""TLS of both doors with real certificates: renewed while it serves, and of callers where that is asked for."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from headrace.open_inference.tls import Certificate, CertificateRefused, certificate_of
+from tests.open_inference.certificates import Authority
+from tests.open_inference.live import Live, started
+from tests.open_inference.sockets import AMOUNT, answer, post, until
+from tests.open_inference.test_overload import ASK, call_of
+
+
+@dataclass
+class Files:
+    """Where the tests' certificates are."""
+
+    authority: Authority
+    certfile: Path
+    keyfile: Path
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return str(self.certfile), str(self.keyfile)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """A certificate named `first`."""
+    found = Files(Authority(tmp_path / "ca.pem"), tmp_path / "tls.crt", tmp_path / "tls.key")
+    found.authority.sign("first", found.certfile, found.keyfile)
+    return found
+
+
+@contextmanager
+def secured(files: Files, client_ca: str = "") -> Iterator[Live]:
+    """Run the echo server with a certificate."""
+    live = started("--tls", *files.names, client_ca)
+    try:
+        yield live
+    finally:
+        live.process.send_signal(signal.SIGTERM)
+        assert live.process.wait(20) == 0
+
+
+def trusting(files: Files, *own: Path) -> ssl.SSLContext:
+    """Return how a caller checks the server, and the certificate and key it shows itself."""
+    context = ssl.create_default_context(cafile=str(files.authority.path))
+    if own:
+        context.load_cert_chain(*own)
+    return context
+
+
+@contextmanager
+def calling(live: Live, context: ssl.SSLContext) -> Iterator[tuple[ssl.SSLSocket, str]]:
+    """Connect, and give the connection and the name of the certificate it was shown."""
+    host, _, port = live.http.partition(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname=host) as connection,
+    ):
+        shown = connection.getpeercert() or {}
+        yield connection, dict(pair for part in shown.get("subject", ()) for pair in part)["commonName"]
+
+
+def asked_over_grpc(live: Live, files: Files, own: tuple[Path, Path] | None = None) -> object:
+    """Ask once over a new connection."""
+    key, chain = (own[1].read_bytes(), own[0].read_bytes()) if own else (None, None)
+    with grpc.secure_channel(
+        live.grpc, grpc.ssl_channel_credentials(files.authority.path.read_bytes(), key, chain)
+    ) as channel:
+        return channel.unary_unary(ASK, lambda message: message.SerializeToString())(call_of("amount"), timeout=10)
+
+
+def test_a_renewed_certificate_is_used_for_new_connections_and_open_ones_go_on(files: Files) -> None:
+    with secured(files) as live, calling(live, trusting(files)) as (connection, name):
+        assert name == "first"
+        assert asked_over_grpc(live, files)
+        authority = Authority(files.authority.path)  # of another authority even
+        authority.sign("second", files.certfile, files.keyfile)
+
+        def renewed() -> bool:
+            try:
+                with calling(live, trusting(files)) as (_, name):
+                    return name == "second"
+            except ssl.SSLError:
+                return False
+
+        until(renewed, "the renewed certificate")
+        assert asked_over_grpc(live, files)
+        connection.sendall(post(AMOUNT))
+        assert answer(connection)[0] == 200  # type: ignore[arg-type]
+
+
+def test_files_that_do_not_fit_together_are_left_alone(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    used = Certificate(*files.names)
+    before = used.pem
+    files.keyfile.write_text("half a key")
+    assert (used.refresh(), used.refresh()) == (False, False)
+    assert used.pem == before
+    complained = capsys.readouterr().err
+    assert complained.count("\n") == 1  # it is said once
+    assert complained.startswith("the files of ssl_certfile and ssl_keyfile cannot be used (")
+    assert complained.endswith("), needs a certificate and its key: the certificate before it serves on\n")
+    files.authority.sign("third", files.certfile, files.keyfile)
+    assert used.refresh()
+
+
+def ask_as_nobody(live: Live, files: Files) -> None:
+    """Ask without a certificate; TLS 1.3 tells of it only after the handshake."""
+    with calling(live, trusting(files)) as (connection, _):
+        connection.sendall(post(AMOUNT))
+        if not connection.recv(1):
+            raise ConnectionError("hung up on")
+
+
+def test_only_callers_of_the_clients_authority_are_let_in(files: Files, tmp_path: Path) -> None:
+    own = tmp_path / "caller.crt", tmp_path / "caller.key"
+    files.authority.sign("caller", *own)
+    with secured(files, str(files.authority.path)) as live:
+        with calling(live, trusting(files, *own)) as (connection, _):
+            connection.sendall(post(AMOUNT))
+            assert answer(connection)[0] == 200  # type: ignore[arg-type]
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            ask_as_nobody(live, files)
+        assert asked_over_grpc(live, files, own)
+        with pytest.raises(grpc.RpcError) as refused:
+            asked_over_grpc(live, files)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_certificate_needs_both_files_and_they_must_be_there(files: Files) -> None:
+    with pytest.raises(CertificateRefused) as refused:
+        Certificate(str(files.certfile), "")
+    assert str(refused.value) == "ssl_certfile is set without ssl_keyfile, needs both: nothing was started"
+    files.keyfile.unlink()
+    with pytest.raises(CertificateRefused) as refused:
+        Certificate(*files.names)
+    assert str(refused.value) == (
+        "the files of ssl_certfile and ssl_keyfile cannot be used (No such file or directory), "
+        "needs a certificate and its key"
+    )
+    assert certificate_of("", "") is None
