@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -28,12 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"there is no benchmark {', '.join(unknown)}, needs one of {', '.join(known)}", file=sys.stderr)
         return 2
     scale: Scale = QUICK if given.quick else SCALES[given.scale]
-    folder = given.json or (RESULTS if scale is FULL else None)
+    if given.minutes:
+        scale = replace(scale, minutes=given.minutes)
+    folder = given.json or (RESULTS if scale.name == FULL.name else None)
     console = Console(width=None if sys.stdout.isatty() else 140)
     on = machine()  # before figures are kept: they are tracked files too
     with tempfile.TemporaryDirectory(prefix="headrace-benchmarks-") as home:
         ground = Ground(Path(home), scale)
-        for name in given.names or known:
+        for name in given.names or [name for name, each in known.items() if not each.alone]:
             began = time.monotonic()
             try:
                 result = known[name].run(ground)
@@ -47,9 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser(known: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Headrace beside its peers.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones, of {', '.join(known)} (default all)")
+    which = f"which ones, of {', '.join(known)} (default all but soak)"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=which)
     parser.add_argument("--quick", action="store_true", help="fewer events, fewer and shorter rounds; keeps no figures")
     parser.add_argument("--scale", choices=list(SCALES), default="full", help="how much is measured (default full)")
+    parser.add_argument("--minutes", type=float, metavar="N", help="how long `soak` goes on (default 30)")
     parser.add_argument(
         "--json", type=Path, metavar="DIR", help="where to keep the figures (default benchmarks/results)"
     )

@@ -36,13 +36,14 @@ PATIENT_MS = 10_000  # a deadline nobody misses: a cell that drops requests woul
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured: events in the store, rounds, seconds of a cell."""
+    """How much is measured: events in the store, rounds, seconds of a cell, minutes of a soak."""
 
     events: int
     rounds: int
     seconds: float
     sizes: tuple[int, ...]
     name: str
+    minutes: float = 30.0  # of a soak
 
     @property
     def quick(self) -> bool:
@@ -51,8 +52,8 @@ class Scale:
 
 
 FULL = Scale(200_000, 5, 1.0, (1, 25, 100, 500), "full")
-QUICK = Scale(50_000, 3, 0.6, (1, 25, 100, 500), "quick")
-TINY = Scale(3_000, 1, 0.05, (1, 3), "tiny")
+QUICK = Scale(50_000, 3, 0.6, (1, 25, 100, 500), "quick", 2.0)
+TINY = Scale(3_000, 1, 0.05, (1, 3), "tiny", 0.05)
 
 
 class Ground:

@@ -20,7 +20,7 @@ _CHUNK = 1 << 18
 
 
 class Refused(Exception):
-    """A server answered with an error; the text holds its answer."""
+    """A server answered with an error, or with one of unknown length; the text holds its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,10 @@ def ask(address: str, request: bytes) -> bytes:
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(request)
         buffer = b""
-        while not (end := _end(buffer)):
+        while not (end := complete(buffer)):
             buffer += connection.recv(_CHUNK)
-        return buffer[buffer.index(b"\r\n\r\n") + 4 : end]
+        head, _, body = buffer[:end].partition(b"\r\n\r\n")
+        return _joined(body) if _is_chunked(head.lower()) else body
 
 
 def _put(sockets: list[socket.socket], requests: cycle[bytes], seconds: float) -> Load:
@@ -82,7 +83,7 @@ def _put(sockets: list[socket.socket], requests: cycle[bytes], seconds: float) -
         for number, _ in poll.poll(30):
             answered = by_number[number].recv(_CHUNK)
             buffer = buffers[number] + answered
-            end = _end(buffer)
+            end = complete(buffer)
             if not end and answered:
                 buffers[number] = buffer
                 continue
@@ -100,13 +101,17 @@ def _put(sockets: list[socket.socket], requests: cycle[bytes], seconds: float) -
     return Load(clock() - began, np.array(taken) * 1e3)
 
 
-def _end(buffer: bytes) -> int:
+def complete(buffer: bytes) -> int:
     """Return where the answer in a buffer ends, 0 where it is not complete."""
     head_end = buffer.find(b"\r\n\r\n")
     if head_end < 0:
         return 0
     head = buffer[:head_end].lower()
     at = head.find(b"content-length:")
+    if at < 0:
+        if not _is_chunked(head) or not head.startswith(b"http/1.1 200"):
+            raise Refused(buffer[:2000].decode("utf-8", "replace"))
+        return len(buffer) if buffer.endswith(b"0\r\n\r\n") else 0
     length = int(head[at + 15 :].split(b"\r\n", 1)[0])
     end = head_end + 4 + length
     if len(buffer) < end:
@@ -114,3 +119,16 @@ def _end(buffer: bytes) -> int:
     if not head.startswith(b"http/1.1 200"):
         raise Refused(buffer[:2000].decode("utf-8", "replace"))
     return end
+
+
+def _is_chunked(head: bytes) -> bool:
+    return b"transfer-encoding: chunked" in head
+
+
+def _joined(chunks: bytes) -> bytes:
+    body = b""
+    while chunks:
+        size, _, chunks = chunks.partition(b"\r\n")
+        body += chunks[: int(size, 16)]
+        chunks = chunks[int(size, 16) + 2 :]
+    return body

@@ -42,9 +42,33 @@ def running(module: str, flags: list[str], logs: Path, cores: set[int]) -> Itera
 
 
 def cpu_s(of: Server) -> float:
-    """Return the CPU seconds that a server's threads have used since it started."""
-    fields = Path(f"/proc/{of.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the CPU seconds that a server and the processes it started have used since they started."""
+    return sum(_ticks(number) for number in tree(of.process.pid)) / os.sysconf("SC_CLK_TCK")
+
+
+def tree(root: int) -> list[int]:
+    """Return the ids of a process and of all that it started, directly or not, and that still run."""
+    of_parent: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and (fields := _stat(int(folder.name))):
+            of_parent.setdefault(int(fields[1]), []).append(int(folder.name))
+    found = [root]
+    for number in found:
+        found += of_parent.get(number, [])
+    return found
+
+
+def _ticks(number: int) -> int:
+    fields = _stat(number)
+    return int(fields[11]) + int(fields[12]) if fields else 0
+
+
+def _stat(number: int) -> list[str]:
+    """Return what the system says of a process from its state on; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def memory_mib(of: Server) -> float:

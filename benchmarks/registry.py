@@ -62,23 +62,29 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A measurement with a permanent id."""
+    """A measurement with a permanent id; one that is `alone` is run only where it is named."""
 
     id: str
     title: str
     run: Callable[[Ground], Result]
+    alone: bool = False
 
 
 _REGISTRY: dict[str, Benchmark] = {}
 
 
-def benchmark(id: str, title: str) -> Callable[[Callable[[Ground], Result]], Callable[[Ground], Result]]:  # noqa: A002
+def benchmark(
+    id: str,  # noqa: A002
+    title: str,
+    *,
+    alone: bool = False,
+) -> Callable[[Callable[[Ground], Result]], Callable[[Ground], Result]]:
     """Register a function under a permanent id; ValueError where the id is taken."""
 
     def register(run: Callable[[Ground], Result]) -> Callable[[Ground], Result]:
         if id in _REGISTRY:
             raise ValueError(f"benchmark id {id!r} is taken, needs one of its own")
-        _REGISTRY[id] = Benchmark(id, title, run)
+        _REGISTRY[id] = Benchmark(id, title, run, alone)
         return run
 
     return register
@@ -98,10 +104,12 @@ def benchmarks() -> dict[str, Benchmark]:
         hopsworks_write,
         kafka_freshness,
         kafka_stream,
+        model_servers,
         pair,
         predictor_batching,
         scale,
         serve,
+        soak,
         stream,
     )
 

@@ -21,6 +21,7 @@ IDS = [
     "hopsworks-write",
     "kafka-freshness",
     "kafka",
+    "model-servers",
     "pair-json",
     "pair-binary",
     "pair-grpc",
@@ -29,6 +30,7 @@ IDS = [
     "scale",
     "serve-json",
     "serve-binary",
+    "soak",
     "stream",
 ]
 

@@ -42,5 +42,5 @@ def test_every_connection_asks_again_and_again(address):
 
 
 def test_a_call_that_fails_is_no_answer(address):
-    with pytest.raises(Refused, match="a call failed: .*it is empty"):
+    with pytest.raises(Refused, match=r"a call failed: .*it is empty"):
         put_grpc_load(address, [call(METHOD, b"")], 2, 0.1)

@@ -1,0 +1,85 @@
+"""Ten times what a transformer can answer: how much of it is still answered in time, and what it is like afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.ground import Ground
+from benchmarks.load import put_load
+from benchmarks.open_loop import Arrivals, Crowd
+from benchmarks.processes import OTHERS, pinned
+from benchmarks.registry import OURS, Figure, Result, benchmark
+from benchmarks.rounds import Samples, undisturbed
+from benchmarks.serving import LEAN, requests, transformers
+from headrace.cli.stack import Server
+
+ROWS, DEADLINE_MS, TIMES = 25, 50, 10
+_NORMAL = 0.7  # of the capacity, before and after
+_SLICE_S = 0.5  # in which requests are normal again where nearly all are answered
+
+NOTES = f"""
+Capacity is what 64 connections are answered that ask again at once. The overload is {TIMES} times that, sent when it is
+due on up to 1024 connections, whatever becomes of it; each request has {DEADLINE_MS} ms. The transformer has one core;
+the predictor shares the other with whoever sends. Good are answers in time with 200. Where the sender itself does not
+keep up, the notes say what it sent.
+"""
+
+
+@benchmark("overload", "Ten times the load, and afterwards")
+def overload(ground: Ground) -> Result:
+    """Measure goodput, latency of what is let in, memory and recovery at ten times the capacity."""
+    seconds = 5.0 if ground.scale.quick else 30.0
+    result = Result(NOTES)
+    with transformers(ground, (LEAN,)) as (started, _), pinned(OTHERS):
+        server = started[LEAN]
+        capacity = put_load(server.http, requests(ground, ROWS), 64, max(1.0, seconds / 5)).per_second
+        hurried = [request.replace(b"headrace-deadline-ms: 10000", b"headrace-deadline-ms: 50") for request in requests(ground, ROWS)]
+        crowd = Crowd(server.http)
+        with undisturbed():
+            before = crowd.ask(hurried, _NORMAL * capacity, seconds / 3)
+            held = _memory_mib(server)
+            during = crowd.ask(hurried, TIMES * capacity, seconds)
+            grown = _memory_mib(server) - held
+            after = crowd.ask(hurried, _NORMAL * capacity, seconds / 3 + 5)
+        crowd.close()
+    result.notes += _told(before, during, after)
+    good = during.good_per_second(DEADLINE_MS / 1e3)
+    result.figures = [
+        _figure("capacity", "1/s", capacity, "higher"),
+        _figure("good at ten times", "of capacity", good / capacity, "higher", 0.8),
+        _figure("p99 of good at ten times", "ms", during.percentile_ms(99), "lower", DEADLINE_MS),
+        _figure("memory grown at ten times", "MiB", grown, "lower", 32.0),
+        _figure("until normal again", "s", _recovered_s(after), "lower", 5.0),
+        _figure("p99 before", "ms", before.percentile_ms(99), "lower"),
+        _figure("p99 after", "ms", after.percentile_ms(99), "lower"),
+    ]
+    return result
+
+
+def _figure(measure: str, unit: str, value: float, better: str, aim: float | None = None) -> Figure:
+    case = f"{ROWS} entities, {DEADLINE_MS} ms"
+    return Figure(case, measure, unit, {OURS: Samples([value])}, better, "", aim, "value")  # type: ignore[arg-type]
+
+
+def _recovered_s(after: Arrivals) -> float:
+    """Return from when on at least 95 % of what was due was answered, in every slice."""
+    slices = int(after.seconds / _SLICE_S)
+    counts, _ = np.histogram(after.good_at, bins=slices, range=(0.0, slices * _SLICE_S))
+    bad = np.flatnonzero(counts < 0.95 * after.rate * _SLICE_S)
+    return 0.0 if not bad.size else float(bad[-1] + 1) * _SLICE_S
+
+
+def _told(*phases: Arrivals) -> str:
+    lines = []
+    for name, phase in zip(("before", "at ten times", "after"), phases, strict=True):
+        sent = sum(phase.said.values()) / phase.seconds
+        said = ", ".join(f"{status}: {count / phase.seconds:.0f}/s" for status, count in sorted(phase.said.items()))
+        lines.append(f"{name}: due {phase.rate:.0f}/s, answered {sent:.0f}/s ({said}), unsent {phase.unsent / phase.seconds:.0f}/s")
+    return "\n".join(lines) + "\n"
+
+
+def _memory_mib(server: Server) -> float:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024

@@ -1,0 +1,77 @@
+"""Half of what a transformer can do, for half an hour: whether its memory grows, and whether it gets slower."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.ground import Ground
+from benchmarks.load import put_load
+from benchmarks.processes import OTHERS, pinned
+from benchmarks.registry import OURS, Figure, Result, benchmark
+from benchmarks.rounds import Samples
+from benchmarks.serving import requests, transformers
+from benchmarks.steady import Steady
+from headrace.cli.stack import Server
+
+SLOPE_MB_PER_HOUR, DRIFT_PERCENT = 1.0, 10.0
+CONNECTIONS, ROWS = 16, 25
+_PIECES = 60  # of the time; the first sixth is warm-up
+_WARM = _PIECES // 6
+NOTES = """
+Requests of 25 entities in JSON over 16 connections, at half the rate that the same connections reached in a closed loop
+just before; each request is due at its own instant, and late from then on. The time is cut into 60 pieces, of which
+the first ten are warm-up. The slope is that of a straight line through the anonymous memory of the transformer's
+process at the end of each piece; the drift is the median p99 of the last third of pieces over that of the third
+after the warm-up, less one. What is not above 0 is told as 0.001.
+"""
+
+
+@benchmark("soak", "Half an hour at half of what it can do: memory and latency", alone=True)
+def soak(ground: Ground) -> Result:
+    """Measure the slope of memory and the drift of p99 of one transformer."""
+    result = Result(NOTES)
+    rows = min(ROWS, ground.scale.sizes[-1])
+    with transformers(ground, (OURS,)) as (started, _), pinned(OTHERS):
+        server, bodies = started[OURS], requests(ground, rows)
+        capacity = put_load(server.http, bodies, CONNECTIONS, 5 * ground.scale.seconds).per_second
+        with closing(Steady(server.http, bodies, CONNECTIONS)) as load:
+            result.figures += _pieces(load, server, capacity / 2, ground.scale.minutes * 60 / _PIECES, rows)
+    return result
+
+
+def _pieces(load: Steady, server: Server, rate: float, seconds: float, rows: int) -> Iterator[Figure]:
+    p50, p99, memory = Samples(), Samples(), Samples()
+    for _ in range(_PIECES):
+        found = load.send(rate, seconds)
+        p50.values.append(found.percentile_ms(50))
+        p99.values.append(found.percentile_ms(99))
+        memory.values.append(anonymous_mb(server))
+    case = f"{rate:,.0f} requests/s of {rows}, {_PIECES * seconds / 60:.3g} min"
+    slope = max(slope_per_hour(memory.values[_WARM:], seconds), 1e-3)
+    yield Figure(case, "growth", "MB/h", {OURS: Samples([slope])}, aim=SLOPE_MB_PER_HOUR, aim_of="value")
+    late = max(drift_percent(p99.values[_WARM:]), 1e-3)
+    yield Figure(case, "p99 drift", "%", {OURS: Samples([late])}, aim=DRIFT_PERCENT, aim_of="value")
+    yield Figure(case, "p50", "ms", {OURS: p50})
+    yield Figure(case, "p99", "ms", {OURS: p99})
+    yield Figure(case, "memory", "MB", {OURS: memory})
+
+
+def slope_per_hour(values: list[float], seconds: float) -> float:
+    """Return by how much values taken every so many seconds grow in an hour, by least squares."""
+    return float(np.polyfit(np.arange(len(values)) * seconds, values, 1)[0] * 3600)
+
+
+def drift_percent(values: list[float]) -> float:
+    """Return by how many per cent the median of the last third lies above that of the first."""
+    third = len(values) // 3
+    return float(np.median(values[-third:]) / np.median(values[:third]) - 1) * 100
+
+
+def anonymous_mb(of: Server) -> float:
+    """Return the memory that is a process's own, in MB: the pages of its store are the kernel's."""
+    status = Path(f"/proc/{of.process.pid}/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) * 1024 / 1e6
