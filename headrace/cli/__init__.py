@@ -21,6 +21,7 @@ COMMANDS = {
     "explain": "headrace.cli.explain",
     "hopsworks": "headrace.cli.hopsworks",
     "manifests": "headrace.cli.manifests",
+    "bench": "headrace.cli.bench",
     "doctor": "headrace.cli.doctor",
 }
 
