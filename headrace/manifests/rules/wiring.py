@@ -75,15 +75,20 @@ def _host_port(manifests: Manifests) -> Iterator[Spot]:
             yield *given.where("predictor_host"), f"it is {host}, without a port"
 
 
+#: How ports are named that this is not for, what these are, and how it asks.
+_BY_REST = ("h2c", "grpc"), "gRPC", "REST"
+
+
 def _protocol(manifests: Manifests) -> Iterator[Spot]:
     for pod, container in manifests.running("transformer"):
         given = given_to(manifests, container)
         port = re.search(r":(\d+)/?$", given.settings.predictor_host) if "predictor_host" in given.places else None
+        other, what, how = ("http", "REST", "gRPC") if given.settings.predictor_protocol == "grpc-v2" else _BY_REST
         for served in _asked(manifests, pod):
             ports = [each for each in served.ports if not port or str(each.get("containerPort")) == port[1]]
-            if ports and str(ports[0].get("name", "")).startswith(("h2c", "grpc")):
+            if ports and str(ports[0].get("name", "")).startswith(other):
                 reached = f"port {port[1]}" if port else "the Service's port, which leads to the first,"
-                yield *given.where("predictor_host"), f"{reached} is the predictor's gRPC, the transformer asks by REST"
+                yield *given.where("predictor_host"), f"{reached} is the predictor's {what}, the transformer asks by {how}"
 
 
 def _asked(manifests: Manifests, pod: Pod) -> list[Container]:
@@ -190,8 +195,8 @@ RULES = (
     Rule(
         "predictor-port-protocol",
         _protocol,
-        "every request of the transformer fails: it speaks HTTP to a port that speaks gRPC",
-        "list the predictor's HTTP port first (protocolVersion v2), or name it: --predictor_host=<service>:8000",
+        "every request of the transformer fails: it speaks HTTP to a port that speaks gRPC, or gRPC to one of HTTP",
+        "list the port first that predictor_protocol is for, or name it: --predictor_host=<service>:8000",
     ),
     Rule(
         "drain-short",
