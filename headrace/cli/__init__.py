@@ -22,6 +22,7 @@ COMMANDS = {
     "hopsworks": "headrace.cli.hopsworks",
     "manifests": "headrace.cli.manifests",
     "bench": "headrace.cli.bench",
+    "conformance": "headrace.cli.conformance",
     "doctor": "headrace.cli.doctor",
 }
 

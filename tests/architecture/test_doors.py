@@ -20,9 +20,14 @@ DOORS = {
     "duckdb": ("headrace/stores/history.py",),
     "fastavro": ("feature_pipelines/formats.py",),
     "fastapi": ("transformer/stock.py",),
-    "google": ("headrace/open_inference/grpc_*.py", "headrace/hopsworks/descriptors.py"),
+    "google": (
+        "headrace/open_inference/grpc_*.py",
+        "headrace/conformance/grpc_*.py",
+        "headrace/hopsworks/descriptors.py",
+    ),
     "grpc": (
         "headrace/open_inference/grpc_*.py",
+        "headrace/conformance/grpc_*.py",
         "transformer/stock.py",
     ),
     "grpc_interceptor": ("transformer/stock.py",),

@@ -12,6 +12,7 @@ MAY_IMPORT = {
     "headrace.open_inference": ("headrace.http",),
     "headrace.stores": ("headrace.features", "headrace.http"),
     "headrace.manifests": ("headrace.settings",),
+    "headrace.conformance": ("headrace.open_inference.grpc_messages",),
     "headrace.cli": PACKAGES,
     "feature_pipelines": ("headrace",),
     "transformer": ("headrace", "transformer.in_process"),
