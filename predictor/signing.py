@@ -21,11 +21,14 @@ from predictor.manifest import SIGNATURE, ModelRefused
 _INSTALL = "pip install 'headrace[signing]'"
 #: How the library begins to say that the signature is good, and of other files.
 _OTHER_FILES = "Signature mismatch"
+_CURVES = "P-256, P-384 or P-521"
 
 
 def write_signature(directory: Path, key: Path | str, password: str = "") -> None:
     """Sign all that lies in a directory, but an earlier signature; raises ModelRefused for a key that cannot sign."""
     hashing, signing, _ = _library()
+    if wrong := _unlike(key, password):
+        raise ModelRefused(f"key {Path(key).name!r} cannot sign: it is of {wrong}, needs a private key of {_CURVES}")
     covers = hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
 
     def sign() -> None:
@@ -34,7 +37,7 @@ def write_signature(directory: Path, key: Path | str, password: str = "") -> Non
         config.sign(directory, directory / SIGNATURE)
 
     if wrong := _failure(sign):
-        raise ModelRefused(f"key {Path(key).name!r} cannot sign: {wrong}, needs a private key of P-256, P-384 or P-521")
+        raise ModelRefused(f"key {Path(key).name!r} cannot sign: {wrong}, needs a private key of {_CURVES}")
 
 
 def check_signature(directory: Path, name: str, digests: Mapping[str, str], public_key: Path | str) -> None:
@@ -88,6 +91,28 @@ def _check_key(public_key: Path | str) -> None:
         raise ModelRefused(f"public key {str(public_key)!r} cannot be read: {absent.strerror}") from absent
     if b"PUBLIC KEY" not in content:
         raise ModelRefused(f"{Path(public_key).name!r} is no public key, needs a PEM file with one")
+    _library()
+    if wrong := _unlike(public_key):
+        raise ModelRefused(f"public key {Path(public_key).name!r} is of {wrong}, needs one of {_CURVES}")
+
+
+def _unlike(key: Path | str, password: str = "") -> str:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    loaded: Any
+    try:
+        content = Path(key).read_bytes()
+        if b"PUBLIC KEY" in content:
+            loaded = serialization.load_pem_public_key(content)
+        else:
+            loaded = serialization.load_pem_private_key(content, password.encode() or None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):  # what cannot be read is the library's to tell
+        return ""
+    if isinstance(loaded, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        return ""
+    return type(loaded).__name__.removesuffix("Key").removesuffix("Public").removesuffix("Private")
 
 
 def _failure(work: Callable[[], None]) -> str:

@@ -8,14 +8,15 @@ from pathlib import Path
 import click
 
 from headrace.application import Application
-from headrace.cli.console import APP, DIRECTORY, FILE, console
+from headrace.cli.console import APP, FILE, console
+from headrace.cli.model_folder import MODEL
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
 
 
 @click.command("release")
 @click.argument("app", type=APP)
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @click.option("--uri", required=True, help="Where the cluster finds the repository, such as s3://bucket/fraud/3.")
 @click.option("--version", "which", default="production", show_default=True, help="A number, or an alias.")
 @click.option("--out", type=FILE, help="Write there, such as overlays/production/release/release.env.")

@@ -12,6 +12,7 @@ from headrace.application import Application
 from headrace.cli.console import APP, DIRECTORY, Step, console, step
 from headrace.cli.in_cluster import connected, in_cluster
 from headrace.cli.model_archive import command as archive
+from headrace.cli.model_folder import MODEL
 from headrace.cli.model_optimise import command as optimise
 from headrace.cli.model_signing import COMMANDS as SIGNING
 from headrace.cli.model_versions import COMMANDS as VERSIONS
@@ -34,7 +35,7 @@ for further in (*VERSIONS, *SIGNING, archive, optimise):
 
 
 @command.command("put")
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @click.option("--to", type=_REGISTRIES, default="hopsworks", show_default=True, help="The registry.")
 @in_cluster
 def put(model: Path, to: str, **cluster: Any) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from headrace.cli.console import DIRECTORY, FILE, console, step
+from headrace.cli.model_folder import MODEL
 from headrace.cli.model_versions import refused
 from predictor.manifest import PRODUCTION
 from predictor.repository import read_model
 
 
 @click.command("archive")
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @click.argument("version", default=PRODUCTION)
 @click.option("--torchserve", is_flag=True, required=True, help="Write what TorchServe loads; upstream ended it.")
 @click.option(

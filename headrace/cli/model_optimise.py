@@ -10,8 +10,9 @@ from rich.table import Table
 
 from feature_pipelines.spines import read_table
 from headrace.application import Application
-from headrace.cli.console import APP, DIRECTORY, FILE, console, refusals, step
-from headrace.cli.model_versions import KEY, refused
+from headrace.cli.console import APP, FILE, console, refusals, step
+from headrace.cli.model_folder import MODEL
+from headrace.cli.model_versions import KEY, refused, say_unsigned
 from headrace.cli.train import training_rows
 from predictor.repository import read_manifest
 from predictor.verified import verified
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("optimise")
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @click.option("--int8", "kind", flag_value="int8", help="Large products in eight bits: smaller and faster.")
 @click.option("--fp16", "kind", flag_value="fp16", help="Weights kept in sixteen bits: half the size, as fast.")
 @click.option("--app", type=APP, help="The application whose model it is; needed for --data.")
@@ -62,12 +63,14 @@ def command(
         version = int(which) if which.isdecimal() else which
         if app is not None:
             read_manifest(model, app.view, version)
+        before = verified(model)
         rows = None if data is None or app is None else Rows(*training_rows(app, read_table(data))[:2])
         found = optimise(model, kind, rows, which=version, allowed_loss=allowed_loss, promote=promote, key=key)
         number = max(verified(model).manifest.versions)
         drawn = "" if data else " drawn from its reference"
         doing.result = f"version {number}, judged on {found.rows:,} rows{drawn}, {found.positive:,} of them positive"
     console.print(_table(found, which, number))
+    say_unsigned(before, key)
     if kind == "int8" and (accelerator := verified(model).manifest.serving.accelerator):
         console.print(f"{model.name} is served with {accelerator}: its int8 variant is for processors", soft_wrap=True)
 

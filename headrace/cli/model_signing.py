@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from headrace.cli.console import DIRECTORY, FILE, console
+from headrace.cli.console import FILE, console
+from headrace.cli.model_folder import MODEL
 from headrace.cli.model_versions import refused
 from predictor import versions
 from predictor.verified import verified
@@ -16,7 +17,7 @@ PASSWORD = "HEADRACE_SIGNING_PASSWORD"
 
 
 @click.command("sign")
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @click.option("--key", required=True, type=FILE, help="A private key, PEM, of P-256, P-384 or P-521.")
 def sign(model: Path, key: Path) -> None:
     """Sign the MODEL directory as it is, once it proves whole; a key's password is read from the environment.
@@ -32,7 +33,7 @@ def sign(model: Path, key: Path) -> None:
 
 
 @click.command("verify")
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @click.option(
     "--public-key", type=FILE, help="The key that must have signed it; without it checksums alone are compared."
 )

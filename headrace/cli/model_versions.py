@@ -11,7 +11,8 @@ from typing import Any
 import click
 import orjson
 
-from headrace.cli.console import DIRECTORY, FILE, console
+from headrace.cli.console import FILE, console
+from headrace.cli.model_folder import MODEL
 from headrace.runtime import Runtime, RuntimeRefused
 from predictor import versions
 from predictor.manifest import CANDIDATE, PRODUCTION, SIGNATURE, ModelRefused
@@ -24,6 +25,8 @@ KEY = click.option(
     "--key", type=FILE, help="The private key to sign the model with again; without it a signature goes."
 )
 
+UNSIGNED = f"{SIGNATURE} is gone, since it no longer holds: sign the model again"
+
 
 @contextmanager
 def refused() -> Iterator[None]:
@@ -35,7 +38,7 @@ def refused() -> Iterator[None]:
 
 
 @click.command("versions")
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @click.option("--json", "as_json", is_flag=True, help="Print them for programs, with whole fingerprints.")
 def list_versions(model: Path, as_json: bool) -> None:
     """Print the versions in the MODEL directory, their aliases, whether they are served, and their metrics."""
@@ -56,7 +59,7 @@ def list_versions(model: Path, as_json: bool) -> None:
 
 
 @click.command("promote")
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @click.argument("version", default=CANDIDATE)
 @click.option(
     "--as",
@@ -78,11 +81,11 @@ def promote(model: Path, version: str, alias: str, key: Path | None) -> None:
         number = (versions.promote if alias == PRODUCTION else versions.nominate)(model, _which(version), key)
     console.print(f"version {number} of {before.name} is {alias}{_was(before, alias)}", soft_wrap=True)
     _say_views(before, number)
-    _say_unsigned(before, key)
+    say_unsigned(before, key)
 
 
 @click.command("rollback")
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @KEY
 def rollback(model: Path, key: Path | None) -> None:
     """Make the version production again that was it before; a second rollback undoes the first."""
@@ -91,11 +94,11 @@ def rollback(model: Path, key: Path | None) -> None:
         number, former = versions.roll_back(model, key)
     console.print(f"version {number} of {before.name} is {PRODUCTION} again, was {former}")
     _say_views(before, number)
-    _say_unsigned(before, key)
+    say_unsigned(before, key)
 
 
 @click.command("remove")
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @click.argument("version")
 @KEY
 def remove(model: Path, version: str, key: Path | None) -> None:
@@ -104,11 +107,11 @@ def remove(model: Path, version: str, key: Path | None) -> None:
         before = verified(model)
         number = versions.remove(model, _which(version), key)
     console.print(f"version {number} of {before.name} is removed")
-    _say_unsigned(before, key)
+    say_unsigned(before, key)
 
 
 @click.command("config")
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @click.option("--accelerator", type=click.Choice(["none", *ACCELERATORS]), help="What runs the model on a GPU.")
 @click.option("--instances", type=int, help="Instances of the model per device.")
 @click.option("--threads", type=int, help="Threads of one run on the processor.")
@@ -133,7 +136,7 @@ def config(model: Path, key: Path | None, accelerator: str | None, **given: Any)
             versions.serve_as(model, serving, key)
         click.echo(written(verified(model).config), nl=False)
     if changed:
-        _say_unsigned(found, key)
+        say_unsigned(found, key)
 
 
 def _told(model: Model) -> dict[str, Any]:
@@ -181,9 +184,10 @@ def _say_views(before: Model, number: int) -> None:
         )
 
 
-def _say_unsigned(before: Model, key: Path | None) -> None:
+def say_unsigned(before: Model, key: Path | None) -> None:
+    """Say that a signature is gone, where the model had one and no key signed it again."""
     if before.signed and key is None:
-        console.print(f"{SIGNATURE} is gone, since it no longer holds: sign the model again", soft_wrap=True)
+        console.print(UNSIGNED, soft_wrap=True)
 
 
 COMMANDS = (list_versions, promote, rollback, remove, config)

@@ -16,7 +16,7 @@ from feature_pipelines.spines import read_table
 from headrace.application import Application
 from headrace.cli.console import APP, DIRECTORY, FILE, INSTANT, Step, console, refusals, step
 from headrace.cli.in_cluster import in_cluster
-from headrace.cli.model_versions import refused
+from headrace.cli.model_versions import UNSIGNED, refused
 from headrace.features import Plan
 from headrace.features.instants import epochs_ms
 from headrace.features.rows import RowsError
@@ -115,8 +115,7 @@ def train_and_publish(
     """
     from predictor.export import publish
 
-    if (out / app.name).exists():
-        verified(out / app.name)
+    signed = (out / app.name).exists() and verified(out / app.name).signed
     trained = app.load("train")(app.view, matrix, labels, times, entities, seed=seed, progress=doing.share)
     directory, apart = publish(
         out,
@@ -135,6 +134,8 @@ def train_and_publish(
 
         save_torchscript(trained.module, app.view, app.model_outputs, torchscript)
     doing.result = f"{len(labels):,} rows, {int(labels.sum()):,} positive; torch and ONNX within {apart:.0e}"
+    if signed:
+        doing.result += f"; {UNSIGNED}"
     return directory, apart
 
 

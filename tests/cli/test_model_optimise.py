@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from headrace.cli import main
 from predictor.verified import verified
+from tests.predictor.small_models import keys
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,16 @@ def test_an_int8_variant_is_compared_and_written(headrace, model, frame):
 def test_a_promoted_variant_is_production(headrace, model, frame):
     headrace("model", "optimise", model, "--fp16", "--app", "fraud", "--data", frame, "--promote")
     assert dict(verified(model).aliases) == {"production": 2, "previous": 1}
+
+
+def test_a_signature_goes_with_the_change_and_that_is_said(headrace, model, tmp_path):
+    key, public = keys(tmp_path)
+    headrace("model", "sign", model, "--key", key)
+    output = headrace("model", "optimise", model, "--fp16").output
+    assert "model.sig is gone, since it no longer holds: sign the model again" in output
+    headrace("model", "sign", model, "--key", key)
+    assert "is gone" not in headrace("model", "optimise", model, "--fp16", "--key", key).output
+    assert verified(model, public).signed
 
 
 def test_without_a_frame_the_reference_judges(headrace, model):

@@ -71,8 +71,14 @@ def test_what_is_not_there_is_refused_in_one_line(headrace, model, tmp_path):
         assert headrace("model", command, model, 7, code=1).output == said
     assert "has no alias 'champion'" in headrace("model", "promote", model, "champion", code=1).output
     assert "has no previous version" in headrace("model", "rollback", model, code=1).output
-    absent = headrace("model", "versions", tmp_path / "absent", code=1).output
-    assert absent == "Error: model 'absent' is not in the repository: train one first\n"
+
+
+def test_a_folder_that_is_no_models_says_which_are(headrace, model, tmp_path):
+    absent = tmp_path / "absent"
+    needs = "name a model's folder, such as models/fraud, or train one first"
+    assert headrace("model", "versions", absent, code=1).output == f"Error: there is no model at {absent}: {needs}\n"
+    output = headrace("model", "verify", model.parent, code=1).output
+    assert output == f"Error: {model.parent} is a repository, needs the folder of a model in it: {model}\n"
 
 
 def test_the_configuration_is_printed_and_written_anew(headrace, model):
@@ -110,6 +116,15 @@ def test_a_keys_password_is_read_from_the_environment(headrace, model, tmp_path,
     monkeypatch.setenv("HEADRACE_SIGNING_PASSWORD", "open sesame")
     headrace("model", "sign", model, "--key", key)
     assert verified(model, public).signed
+
+
+def test_a_key_of_another_kind_is_named(headrace, model, tmp_path):
+    key, public = keys(tmp_path, kind="rsa")
+    output = headrace("model", "sign", model, "--key", key, code=1).output
+    assert output == "Error: key 'team.key' cannot sign: it is of RSA, needs a private key of P-256, P-384 or P-521\n"
+    headrace("model", "sign", model, "--key", keys(tmp_path / "other")[0])
+    output = headrace("model", "verify", model, "--public-key", public, code=1).output
+    assert output == "Error: public key 'team.pub' is of RSA, needs one of P-256, P-384 or P-521\n"
 
 
 def test_what_was_altered_is_named(headrace, model):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from predictor.repository import write_model
 
@@ -40,10 +40,13 @@ def relisted(directory: Path, *names: str) -> None:
 
 
 def keys(
-    folder: Path, name: str = "team", curve: ec.EllipticCurve | None = None, password: str = ""
+    folder: Path, name: str = "team", curve: ec.EllipticCurve | None = None, password: str = "", kind: str = "ec"
 ) -> tuple[Path, Path]:
-    """Write a private and a public key and return their paths."""
-    private = ec.generate_private_key(curve or ec.SECP256R1())
+    """Write a private and a public key, of a curve or of RSA, and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    private = (
+        rsa.generate_private_key(65537, 2048) if kind == "rsa" else ec.generate_private_key(curve or ec.SECP256R1())
+    )
     locked = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
     secret, public = folder / f"{name}.key", folder / f"{name}.pub"
     secret.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
