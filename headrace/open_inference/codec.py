@@ -6,6 +6,7 @@ body are JSON. None means all of them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -21,6 +22,8 @@ from headrace.open_inference.tensors import (
     checked_shape,
 )
 
+#: Parameters of outputs by which other servers write labels, or into shared memory.
+NOT_SPOKEN = ("classification", "shared_memory_region")
 MAX_NAME = 200  # names are repeated in messages, so they are kept short
 
 
@@ -97,6 +100,13 @@ def selected(response: InferResponse, request: InferRequest) -> list[tuple[Tenso
         if wanted.name not in known:
             raise InvalidRequest(f"output {wanted.name!r} is unknown, needs one of {', '.join(known)}")
     return [(known[wanted.name], wanted.binary) for wanted in request.outputs]
+
+
+def check_spoken(owner: str, parameters: Collection[str]) -> None:
+    """Refuse what would change an answer's form in a way that is not spoken here, and be missed by who asked for it."""
+    for word in NOT_SPOKEN:
+        if word in parameters:
+            raise InvalidRequest(f"{owner} is asked for with {word}, which is not spoken here: needs none")
 
 
 def _split(body: bytes, header_length: int | None) -> tuple[dict[str, Any], memoryview]:
@@ -189,11 +199,16 @@ def _requested(outputs: Any) -> tuple[RequestedOutput, ...]:
     names = [_name(item, "output") for item in outputs]
     if len(set(names)) != len(names):
         raise InvalidRequest("the request asks for an output twice, needs every output once")
-    owners = [f"output {name!r}" for name in names]
-    return tuple(
-        RequestedOutput(name, _flag(owner, _parameters(owner, item), "binary_data"))
-        for name, owner, item in zip(names, owners, outputs, strict=True)
-    )
+    return tuple(_requested_one(name, item) for name, item in zip(names, outputs, strict=True))
+
+
+def _requested_one(name: str, item: dict[str, Any]) -> RequestedOutput:
+    if "parameters" not in item:
+        return RequestedOutput(name)
+    owner = f"output {name!r}"
+    parameters = _parameters(owner, item)
+    check_spoken(owner, parameters)
+    return RequestedOutput(name, _flag(owner, parameters, "binary_data"))
 
 
 def _asked(output: RequestedOutput) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from headrace.open_inference import binary_data
-from headrace.open_inference.codec import MAX_NAME, selected
+from headrace.open_inference.codec import MAX_NAME, check_spoken, selected
 from headrace.open_inference.errors import InvalidRequest
 from headrace.open_inference.grpc_messages import INFERENCE
 from headrace.open_inference.tensors import (
@@ -44,7 +44,7 @@ def decode_message(message: Any) -> InferRequest:
         raise InvalidRequest("the request has no inputs, needs at least one tensor")
     raw = message.raw_input_contents
     inputs = {tensor.name: tensor for tensor in _tensors("request", message.inputs, raw, "input")}
-    outputs = tuple(RequestedOutput(_checked_name(output.name, "output")) for output in message.outputs)
+    outputs = tuple(_requested(output) for output in message.outputs)
     if len({output.name for output in outputs}) != len(outputs):
         raise InvalidRequest("the request asks for an output twice, needs every output once")
     parameters = _parameters(message)
@@ -105,6 +105,13 @@ def _parameters(message: Any) -> dict[str, Any]:
     return {
         key: getattr(p, p.WhichOneof("parameter_choice") or "string_param") for key, p in message.parameters.items()
     }
+
+
+def _requested(output: Any) -> RequestedOutput:
+    name = _checked_name(output.name, "output")
+    if output.parameters:
+        check_spoken(f"output {name!r}", output.parameters)
+    return RequestedOutput(name)
 
 
 def _tensor(item: Any, raw: bytes | None, what: str) -> Tensor:

@@ -16,6 +16,7 @@ from headrace.open_inference.openapi_schemas import (
     request_schema,
     response_schema,
     row_example,
+    row_schema,
 )
 from headrace.open_inference.servable import Servable
 
@@ -125,8 +126,8 @@ def _infer(tag: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def _predict_v1(tag: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
     row = row_example(metadata)
-    kind = {"type": "array" if isinstance(row, list) else "object"}
-    asked = {"type": "object", "required": ["instances"], "properties": {"instances": {"type": "array", "items": kind}}}
+    rows = {"type": "array", "items": row_schema(metadata), "minItems": 1}
+    asked = {"type": "object", "required": ["instances"], "properties": {"instances": rows}}
     given = {"type": "object", "required": ["predictions"], "properties": {"predictions": {"type": "array"}}}
     content = {"schema": asked, "examples": {"one row": {"value": {"instances": [row]}}}}
     answers = {"200": _json("One prediction for each instance.", given), **_refusals(*_REFUSALS)}

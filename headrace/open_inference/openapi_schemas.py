@@ -11,6 +11,7 @@ from headrace.open_inference.tensors import BINARY_ONLY, DATATYPES
 Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
+_JSON = {"BOOL": "boolean", "BYTES": "string", "FP16": "number", "BF16": "number", "FP32": "number", "FP64": "number"}
 _EXAMPLES: dict[str, Any] = {"BOOL": True, "BYTES": "text"} | {f"FP{bits}": 12.5 for bits in (32, 64)}
 
 
@@ -58,11 +59,13 @@ COMPONENTS: dict[str, Schema] = {
 
 def request_schema(metadata: Mapping[str, Any]) -> Schema:
     """Return the schema of a JSON request to a model of this metadata."""
-    inputs = [_tensor(given, data=True) for given in metadata["inputs"]]
+    inputs = [_tensor(given) for given in metadata["inputs"]]
     names = [given["name"] for given in metadata["outputs"]]
     wanted = _object({"name": {"enum": names} if names else _TEXT}, parameters=PARAMETERS)
+    needed = [{"contains": _object({"name": {"const": name}})} for name in _required(metadata)]
+    tensors = _list({"anyOf": inputs} if inputs else {"type": "object"}) | {"minItems": 1}
     return _object(
-        {"inputs": _list({"anyOf": inputs} if inputs else {"type": "object"}) | {"minItems": 1}},
+        {"inputs": tensors | ({"allOf": needed} if needed else {})},
         id=_TEXT,
         parameters=PARAMETERS,
         outputs=_list(wanted),
@@ -71,7 +74,7 @@ def request_schema(metadata: Mapping[str, Any]) -> Schema:
 
 def response_schema(metadata: Mapping[str, Any]) -> Schema:
     """Return the schema of a model's JSON answer."""
-    outputs = [_tensor(given, data=False) for given in metadata["outputs"]]
+    outputs = [_tensor(given) for given in metadata["outputs"]]
     return _object(
         {"model_name": {"const": metadata["name"]}, "outputs": _list({"anyOf": outputs} if outputs else {})},
         model_version=_TEXT,
@@ -93,25 +96,54 @@ def request_example(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"id": "1", "inputs": tensors}
 
 
+def row_schema(metadata: Mapping[str, Any]) -> Schema:
+    """Return the schema of one v1 instance: an object of a value per input, or a list for a model of one matrix."""
+    inputs = metadata["inputs"]
+    if (width := _width(metadata)) is not None:
+        return _list(_value_schema(inputs[0])) | ({"minItems": width, "maxItems": width} if width > 0 else {})
+    properties = {given["name"]: _value_schema(given) for given in inputs}
+    needed = _required(metadata)
+    for name in properties.keys() - set(needed) if needed else ():
+        properties[name]["type"] = [properties[name]["type"], "null"]
+    return {"type": "object", "required": needed, "properties": properties, "additionalProperties": False}
+
+
 def row_example(metadata: Mapping[str, Any]) -> Any:
-    """Return one v1 instance: an object of a value per input, or a list for a model that reads one matrix."""
-    inputs: Sequence[Mapping[str, Any]] = metadata["inputs"]
-    if len(inputs) == 1 and len(inputs[0]["shape"]) == 2:
-        return [_value(inputs[0])] * max(1, inputs[0]["shape"][1])
+    """Return one v1 instance."""
+    inputs = metadata["inputs"]
+    if (width := _width(metadata)) is not None:
+        return [_value(inputs[0])] * max(1, width)
     return {given["name"]: _value(given) for given in inputs}
+
+
+def _width(metadata: Mapping[str, Any]) -> int | None:
+    inputs: Sequence[Mapping[str, Any]] = metadata["inputs"]
+    return inputs[0]["shape"][1] if len(inputs) == 1 and len(inputs[0]["shape"]) == 2 else None
+
+
+def _required(metadata: Mapping[str, Any]) -> list[str]:
+    return [given["name"] for given in metadata["inputs"] if given.get("parameters", {}).get("required")]
 
 
 def _value(given: Mapping[str, Any]) -> Any:
     return given.get("parameters", {}).get("example", _EXAMPLES.get(given["datatype"], 1))
 
 
-def _tensor(given: Mapping[str, Any], *, data: bool) -> Schema:
+def _value_schema(given: Mapping[str, Any]) -> Schema:
+    more = given.get("parameters", {})
+    bounds = {name: more[name] for name in ("minimum", "maximum") if name in more}
+    said = {"description": more["meaning"]} if "meaning" in more else {}
+    return {"type": _JSON.get(given["datatype"], "integer"), **bounds, **said}
+
+
+def _tensor(given: Mapping[str, Any]) -> Schema:
+    kind = _JSON.get(given["datatype"], "integer")
     known = {
         "name": {"const": given["name"]},
         "datatype": {"const": given["datatype"]},
         "shape": _list(_COUNT) | {"examples": [[1 if length < 0 else length for length in given["shape"]]]},
     }
-    elements: Schema = {"type": "array", "description": "Elements, flat or nested as the shape; not where binary."}
-    if meaning := given.get("parameters", {}).get("meaning"):
-        return {"description": meaning, **_object(known, data=elements, parameters=PARAMETERS)}
-    return _object(known, data=elements, parameters=PARAMETERS)
+    kinds = [kind, "array", *(["null"] if kind == "number" else [])]
+    elements = _list({"type": kinds}) | {"description": "Elements, flat or nested as the shape; not where binary."}
+    said = {"description": meaning} if (meaning := given.get("parameters", {}).get("meaning")) else {}
+    return {**said, **_object(known, data=elements, parameters=PARAMETERS)}

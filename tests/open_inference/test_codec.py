@@ -149,6 +149,10 @@ def item(**changed: Any) -> dict[str, Any]:
 REFUSED = {
     "no inputs": ({"inputs": []}, "the request has no inputs, needs a list 'inputs' of at least one tensor"),
     "inputs no list": ({"inputs": {}}, "the request has no inputs, needs a list 'inputs' of at least one tensor"),
+    "labels": (
+        {"inputs": [item()], "outputs": [{"name": "b", "parameters": {"classification": 3}}]},
+        "output 'b' is asked for with classification, which is not spoken here: needs none",
+    ),
     "an array": ([], "the body is a JSON list, needs an object"),
     "no name": ({"inputs": [item(name=...)]}, "an input has no name, needs an object with a 'name' of 1 to 200"),
     "long name": (

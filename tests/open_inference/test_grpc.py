@@ -93,6 +93,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "input 'a' holds a number outside the range of INT8",
     ),
     "output twice": (asked(ONE, outputs=[{"name": "a"}, {"name": "a"}]), "the request asks for an output twice, needs"),
+    "shared memory": (
+        asked(ONE, outputs=[{"name": "b", "parameters": {"shared_memory_region": {"string_param": "r"}}}]),
+        "output 'b' is asked for with shared_memory_region, which is not spoken here: needs none",
+    ),
     "output name": (asked(ONE, outputs=[{}]), "an output has no name, needs one of 1 to 200 characters"),
 }
 

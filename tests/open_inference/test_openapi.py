@@ -90,6 +90,22 @@ def test_examples_are_of_one_row_and_of_what_the_model_says() -> None:
     assert v1["examples"]["one row"]["value"] == {"instances": [[12.5, 12.5, 12.5]]}
 
 
+@pytest.mark.parametrize(
+    ("path", "unfit"),
+    [
+        (f"/v2/models/{HARD}/infer", {"inputs": []}),
+        (f"/v2/models/{HARD}/infer", {"inputs": [{"name": "count", "shape": [1], "datatype": "INT64", "data": [1]}]}),
+        (f"/v2/models/{HARD}/infer", {"inputs": [{"name": "amount", "shape": [1], "datatype": "FP64", "data": ["x"]}]}),
+        (f"/v1/models/{HARD}:predict", {"instances": [{"count": 1}]}),
+        ("/v1/models/matrix:predict", {"instances": [[1.5, 2.5]]}),
+    ],
+)
+def test_a_request_without_what_is_required_does_not_fit_its_schema(path: str, unfit: dict[str, Any]) -> None:
+    body = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(unfit, {**body["schema"], "components": DOCUMENT["components"]})
+
+
 def test_it_follows_a_model_that_is_exchanged() -> None:
     models = {"echo": Echo("echo")}
     app = make_app(models)
