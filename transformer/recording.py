@@ -5,6 +5,7 @@ The first two are off unless they are asked for, and the request path then knows
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ class Recording:
         self._path, self._log, self._tracing, self._lines = path, log, tracing, lines
         self._about = {"headrace.model": path.name, "headrace.fingerprint": path.app.view.fingerprint}
         if log is not None:
+            self._kinds = importlib.import_module("headrace.predictions")  # and with it pyarrow, which is large
             _tell(path, log)
         if log is not None or tracing is not None:
             path.after = self._after
@@ -47,9 +49,9 @@ class Recording:
     @classmethod
     def open(cls, settings: TransformerSettings, path: RequestPath, environment: Mapping[str, str]) -> Recording:
         """Open what settings and environment ask for. Raises SettingsError where it cannot be."""
-        lines = configure(settings.log_format, settings.log_level)
         log = _log(settings, path.app, path.name, environment) if settings.prediction_log else None
-        return cls(path, log, _tracing(environment), lines)
+        tracing = _tracing(environment)
+        return cls(path, log, tracing, configure(settings.log_format, settings.log_level))
 
     def around(self, app: App) -> Any:
         """Count and log what happens at the app's gate; return the app, watched where something is kept."""
@@ -86,12 +88,10 @@ class Recording:
         asked: Sequence[tuple[Asked, slice]],
         stage_ms: Sequence[float],
     ) -> Any:
-        from headrace.predictions import Answered, Run
-
         rows, blocks = prepared.rows, prepared.blocks
         version = getattr(self._path.predictor, "version", "")
         answered = [
-            Answered(
+            self._kinds.Answered(
                 one.request.id[:_LONGEST_ID],
                 call.id,
                 call.trace.id if call.trace is not None else "",
@@ -103,7 +103,7 @@ class Recording:
         ]
         outputs, status = partial(self._path.app.respond, predictions), partial(status_of, rows, blocks)
         at_ms = time.time_ns() // 1_000_000
-        return Run(at_ms, answered, rows, blocks, prepared.matrix, outputs, status, stage_ms)
+        return self._kinds.Run(at_ms, answered, rows, blocks, prepared.matrix, outputs, status, stage_ms)
 
 
 def _log(settings: TransformerSettings, app: Application, model: str, environment: Mapping[str, str]) -> PredictionLog:

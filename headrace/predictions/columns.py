@@ -49,8 +49,7 @@ class Answered(NamedTuple):
     rows: slice
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """What one run of the request path had in memory, handed over and not copied.
 
     `outputs` and `status` are asked in the log's thread: the answer's outputs, and a status for each row as bytes.

@@ -130,6 +130,8 @@ def configure(kind: str, level: str, stream: TextIO | None = None) -> Lines:
     root = logging.getLogger(_ROOT)
     root.handlers, root.propagate = [lines], False
     root.setLevel(level.upper())
+    logging.getLogger("opentelemetry").handlers = [lines]  # says again and again that a receiver is away
+    logging.getLogger("opentelemetry").propagate = False
     return lines
 
 

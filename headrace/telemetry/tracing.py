@@ -4,8 +4,8 @@ The OTEL_* variables say what is sent, where to and how much of it, as everywher
 `traceparent` goes on in its trace, and so does what is sent to the predictor. Attributes say how many rows there were,
 which model and view, and how it ended; values, keys and messages are in none of them.
 
-Nothing is made while a request runs but its ids. Its spans are made when it has ended, and handed to the SDK's
-batches, whose thread exports them; what that has no room for is dropped there.
+Nothing is made while a request runs but its ids. When it has ended it is handed to the SDK's batches as it is; spans
+are made of it in the thread that exports them, and what there is no room for is dropped there.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -46,57 +48,63 @@ class TracingError(Exception):
 class Trace:
     """One request in a trace; only one that is sampled is recorded."""
 
-    __slots__ = ("_began_ns", "_context", "_parent", "_predict", "_sampled", "_stages", "_told", "_tracing", "onward")
+    __slots__ = (
+        *("_answered_ns", "_began_ns", "_ended_ns", "_parent", "_predict", "_sampled", "_stage_ms", "_status", "_told"),
+        *("_tracing", "context", "onward"),
+    )
 
     def __init__(self, tracing: Tracing, parent: SpanContext | None, trace_id: int, sampled: bool) -> None:
         self._tracing, self._parent, self._sampled = tracing, parent, sampled
         flags = _SAMPLED if sampled else TraceFlags(TraceFlags.DEFAULT)
         state = parent.trace_state if parent is not None else None
-        self._context = SpanContext(trace_id, random.getrandbits(64) or 1, False, flags, state)
+        self.context = SpanContext(trace_id, random.getrandbits(64) or 1, False, flags, state)
         self._predict = random.getrandbits(64) or 1
         self._began_ns = time.time_ns()
-        self._stages: Sequence[tuple[str, int, int]] = ()
-        self._told: dict[str, Any] = {}
+        self._answered_ns = self._ended_ns = self._status = 0
+        self._stage_ms: Sequence[float] = ()
+        self._told: Mapping[str, Any] = {}
         #: The traceparent of what is asked on behalf of this request: the stage that asks the predictor.
         self.onward = b"00-%032x-%016x-%02x" % (trace_id, self._predict, flags)
 
     @property
     def id(self) -> str:
         """The trace's id as it is written."""
-        return f"{self._context.trace_id:032x}"
+        return f"{self.context.trace_id:032x}"
 
     def ran(self, stage_ms: Sequence[float], told: Mapping[str, Any]) -> None:
         """Hear how long each of STAGES took, up to now, and attributes of the request."""
         if self._sampled:
-            end = time.time_ns()
-            stages = []
-            for name, took in zip(STAGES[: len(stage_ms)][::-1], reversed(stage_ms), strict=True):
-                begin = end - int(took * 1e6)
-                stages.append((name, begin, end))
-                end = begin
-            self._stages, self._told = stages[::-1], dict(told)
+            self._answered_ns, self._stage_ms, self._told = time.time_ns(), stage_ms, told
 
     def ended(self, status: int) -> None:
-        """Hand the spans of the request to be exported."""
-        if not self._sampled:
-            return
-        told = {**self._told, "http.response.status_code": status}
-        failed = Status(StatusCode.ERROR) if status >= 500 else Status(StatusCode.UNSET)
-        spans = [(self._context, self._parent, INFER, SpanKind.SERVER, (self._began_ns, time.time_ns()), told, failed)]
-        for name, begin, end in self._stages:
+        """Hand the request over to be exported."""
+        if self._sampled:
+            self._ended_ns, self._status = time.time_ns(), status
+            self._tracing.hand_over(self)
+
+    def spans(self, resource: Resource) -> Iterator[ReadableSpan]:
+        """Give the spans of a request that has ended, its own first."""
+        told = {**self._told, "http.response.status_code": self._status}
+        failed = StatusCode.ERROR if self._status >= 500 else StatusCode.UNSET
+        times = self._began_ns, self._ended_ns
+        yield _span(INFER, SpanKind.SERVER, self.context, self._parent, times, resource, told, failed)
+        end = self._answered_ns
+        for name, took in zip(STAGES[: len(self._stage_ms)][::-1], reversed(self._stage_ms), strict=True):
+            begin = end - int(took * 1e6)
             asks = name == "predict"
             span_id = self._predict if asks else random.getrandbits(64) or 1
-            context = SpanContext(self._context.trace_id, span_id, False, _SAMPLED, self._context.trace_state)
-            kind = SpanKind.CLIENT if asks else SpanKind.INTERNAL
-            spans.append((context, self._context, name, kind, (begin, end), {}, Status(StatusCode.UNSET)))
-        self._tracing.export(spans)
+            context = SpanContext(self.context.trace_id, span_id, False, _SAMPLED, self.context.trace_state)
+            yield _span(
+                name, SpanKind.CLIENT if asks else SpanKind.INTERNAL, context, self.context, (begin, end), resource
+            )
+            end = begin
 
 
 class Tracing:
     """What the environment says of traces, opened once; `close` sends what is left."""
 
-    def __init__(self, provider: TracerProvider, processor: SpanProcessor) -> None:
-        self._sampler, self._resource, self._processor = provider.sampler, provider.resource, processor
+    def __init__(self, sampler: Sampler, processor: SpanProcessor) -> None:
+        self._sampler, self._processor = sampler, processor
 
     def begin(self, traceparent: bytes, tracestate: bytes = b"") -> Trace:
         """Begin a request: in the caller's trace, where it names one, else in one of its own."""
@@ -106,23 +114,9 @@ class Tracing:
         decided = self._sampler.should_sample(context, trace_id, INFER, SpanKind.SERVER)
         return Trace(self, parent, trace_id, decided.decision.is_sampled())
 
-    def export(self, spans: Sequence[Any]) -> None:
-        """Hand finished spans over."""
-        for context, parent, name, kind, (began, ended), told, status in spans:
-            self._processor.on_end(
-                ReadableSpan(
-                    name,
-                    context,
-                    parent,
-                    self._resource,
-                    told,
-                    kind=kind,
-                    status=status,
-                    start_time=began,
-                    end_time=ended,
-                    instrumentation_scope=_SCOPE,
-                )
-            )
+    def hand_over(self, ended: Trace) -> None:
+        """Let the SDK's thread export a request; it is dropped where that has no room."""
+        self._processor.on_end(ended)  # type: ignore[arg-type]  # the exporter below makes spans of it
 
     def close(self) -> None:
         """Send what is left; gives up where the receiver is away."""
@@ -139,9 +133,49 @@ def open_tracing(environment: Mapping[str, str]) -> Tracing:
         "OTEL_RESOURCE_ATTRIBUTES", ""
     ):
         provider = TracerProvider(
-            resource=provider.resource.merge(type(provider.resource)({"service.name": SERVICE})), shutdown_on_exit=False
+            resource=provider.resource.merge(Resource({"service.name": SERVICE})), shutdown_on_exit=False
         )
-    return Tracing(provider, BatchSpanProcessor(_exporter(environment)))
+    return Tracing(provider.sampler, BatchSpanProcessor(_Requests(_exporter(environment), provider.resource)))
+
+
+class _Requests(SpanExporter):
+    """Exports requests that ended as the spans they are made of."""
+
+    def __init__(self, exporter: SpanExporter, resource: Resource) -> None:
+        self._exporter, self._resource = exporter, resource
+
+    def export(self, spans: Sequence[Any]) -> SpanExportResult:
+        return self._exporter.export([span for ended in spans for span in ended.spans(self._resource)])
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+
+def _span(
+    name: str,
+    kind: SpanKind,
+    context: SpanContext,
+    parent: SpanContext | None,
+    times: tuple[int, int],
+    resource: Resource,
+    told: Mapping[str, Any] | None = None,
+    failed: StatusCode = StatusCode.UNSET,
+) -> ReadableSpan:
+    return ReadableSpan(
+        name,
+        context,
+        parent,
+        resource,
+        told,
+        kind=kind,
+        status=Status(failed),
+        start_time=times[0],
+        end_time=times[1],
+        instrumentation_scope=_SCOPE,
+    )
 
 
 def _exporter(environment: Mapping[str, str]) -> SpanExporter:
