@@ -88,7 +88,8 @@ def _protocol(manifests: Manifests) -> Iterator[Spot]:
             ports = [each for each in served.ports if not port or str(each.get("containerPort")) == port[1]]
             if ports and str(ports[0].get("name", "")).startswith(other):
                 reached = f"port {port[1]}" if port else "the Service's port, which leads to the first,"
-                yield *given.where("predictor_host"), f"{reached} is the predictor's {what}, the transformer asks by {how}"
+                found = f"{reached} is the predictor's {what}, the transformer asks by {how}"
+                yield *given.where("predictor_host"), found
 
 
 def _asked(manifests: Manifests, pod: Pod) -> list[Container]:
