@@ -131,9 +131,7 @@ class App:
             raise
         counts.answered(request, began, decoded, inferred)
         answer = _answer(encoded, json_length)
-        if len(encoded) >= PACK_FROM and (coding := chosen(headers.get(b"accept-encoding", b""))):
-            return await _packed(answer, coding)
-        return answer
+        return await _packed(answer, headers) if len(encoded) >= PACK_FROM else answer
 
     async def _predict_v1(self, model: str, scope: dict[str, Any], receive: Any) -> Answer:
         headers = dict(scope["headers"])
@@ -143,7 +141,8 @@ class App:
         asked = _object(body)
         if not isinstance(asked.get("instances"), list):
             raise InvalidRequest("the body has no instances, needs an object with a list 'instances'")
-        return answer_json(200, await self.gate.predict_v1(servable, asked, deadline))
+        answer = answer_json(200, await self.gate.predict_v1(servable, asked, deadline))
+        return await _packed(answer, headers) if len(answer[2]) >= PACK_FROM else answer
 
     async def _index(self, scope: dict[str, Any], receive: Any) -> Answer:
         body = await read_body(receive, dict(scope["headers"]), self.max_body_bytes)
@@ -174,7 +173,10 @@ def _answer(body: bytes, json_length: int | None) -> Answer:
     return 200, [(b"content-type", b"application/octet-stream"), length, cut], body
 
 
-async def _packed(answer: Answer, coding: bytes) -> Answer:
+async def _packed(answer: Answer, asked: Headers) -> Answer:
+    coding = chosen(asked.get(b"accept-encoding", b""))
+    if coding is None:
+        return answer
     status, headers, body = answer
     body = await packed(body, coding)
     kept = [header for header in headers if header[0] != b"content-length"]

@@ -200,6 +200,12 @@ def test_a_large_answer_is_packed_for_who_asks(echo: Live, accepted: str, coding
     assert len(plain) > PACK_FROM
 
 
+def test_a_large_answer_of_v1_is_packed_too(echo: Live) -> None:
+    instances = {"instances": LARGE}
+    said = call(echo, "POST", "/v1/models/echo:predict", orjson.dumps(instances), accept_encoding="gzip")
+    assert orjson.loads(gzip.decompress(said.body)) == {"predictions": LARGE}
+
+
 def test_a_small_answer_is_never_packed(echo: Live) -> None:
     assert "content-encoding" not in call(echo, "POST", INFER, amounts(1.5), accept_encoding="gzip").headers
     assert chosen(b"*") is None
