@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 
 import lmdb
 import numpy as np
@@ -12,15 +14,22 @@ from benchmarks.load import put_load
 from benchmarks.processes import MEASURED, OTHERS, pinned, running
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples, cpu_us
-from benchmarks.serving import post, requests, transformers
+from benchmarks.serving import IN_PROCESS, post, requests, transformers
+from headrace.cli.stack import Server
 from headrace.open_inference.codec import encode_request
 from headrace.open_inference.tensors import InferRequest, Tensor
+from headrace.runtime import Runtime
 from headrace.stores.online import encode_keys
 
-FLOOR, PARTS = "floor", ("echo", "store get", "predictor")
+FLOOR = "floor"
 NOTES = """
 p50 at one connection. The floor is the sum of an ASGI server that echoes (uvicorn on uvloop), the LMDB gets of the
 request's records without decoding them, and the predictor asked directly with the matrix ready, in binary.
+A ratio of 1.0x would mean that features cost nothing; the aim, 1.5 times the floor, is a ratio of 0.67x.
+"""
+NOTES_IN_PROCESS = """
+p50 at one connection. The floor is the sum of an ASGI server that echoes (uvicorn on uvloop), the LMDB gets of the
+request's records without decoding them, and a run of the model's session on the matrix, in the same process.
 A ratio of 1.0x would mean that features cost nothing; the aim, 1.5 times the floor, is a ratio of 0.67x.
 """
 
@@ -29,32 +38,67 @@ A ratio of 1.0x would mean that features cost nothing; the aim, 1.5 times the fl
 def floor(ground: Ground) -> Result:
     """Measure the median latency of whole requests and of each part of the floor."""
     result = Result(NOTES)
-    echoing = running("benchmarks.peers.echo", [], ground.home / "logs", MEASURED)
-    with transformers(ground, (OURS,)) as (started, predictor), echoing as echo:
+    with transformers(ground, (OURS,)) as (started, predictor), _echo(ground) as echo:
         for rows in ground.scale.sizes:
             asked = {
                 OURS: (started[OURS].http, requests(ground, rows)),
                 "echo": (echo.http, requests(ground, rows)),
                 "predictor": (predictor.http, [_matrix_request(ground, rows)]),
             }
-            taken = {side: Samples() for side in (OURS, FLOOR, *PARTS)}
-            for _ in range(ground.scale.rounds):
-                with pinned(OTHERS):
-                    for side, (address, bodies) in asked.items():
-                        put_load(address, bodies, 1, ground.scale.seconds / 10)
-                        found = put_load(address, bodies, 1, ground.scale.seconds / 3)
-                        taken[side].values.append(found.percentile_ms(50))
-                with pinned(MEASURED):
-                    taken["store get"].values.append(cpu_us(_gets(ground, rows), ground.scale.seconds / 10) / 1e3)
-                taken[FLOOR].values.append(sum(taken[part].values[-1] for part in PARTS))
-            case = f"{rows} {'entity' if rows == 1 else 'entities'}"
-            result.figures.append(Figure(case, "p50", "ms", taken, "lower", FLOOR, 0.67))
+            result.figures.append(_over(ground, rows, asked, {"store get": _gets(ground, rows)}))
     return result
 
 
+@benchmark("floor-in-process", "The same with the predictor in the transformer's process")
+def floor_in_process(ground: Ground) -> Result:
+    """Measure the median latency of whole requests without a hop, and of each part of the floor."""
+    result, model = Result(NOTES_IN_PROCESS), _model(ground)
+    with transformers(ground, (IN_PROCESS,)) as (started, _), _echo(ground) as echo:
+        for rows in ground.scale.sizes:
+            asked = {
+                OURS: (started[IN_PROCESS].http, requests(ground, rows)),
+                "echo": (echo.http, requests(ground, rows)),
+            }
+            here: dict[str, Callable[[], object]] = {"store get": _gets(ground, rows)}
+            here["session run"] = partial(model.run, _matrix(ground, rows))
+            result.figures.append(_over(ground, rows, asked, here))
+    return result
+
+
+def _over(
+    ground: Ground, rows: int, asked: dict[str, tuple[str, list[bytes]]], here: dict[str, Callable[[], object]]
+) -> Figure:
+    """Measure what is asked over HTTP and what is done in this process, and set them beside each other."""
+    parts = [side for side in (*asked, *here) if side != OURS]
+    taken = {side: Samples() for side in (OURS, FLOOR, *parts)}
+    for _ in range(ground.scale.rounds):
+        with pinned(OTHERS):
+            for side, (address, bodies) in asked.items():
+                put_load(address, bodies, 1, ground.scale.seconds / 10)
+                found = put_load(address, bodies, 1, ground.scale.seconds / 3)
+                taken[side].values.append(found.percentile_ms(50))
+        with pinned(MEASURED):
+            for side, work in here.items():
+                taken[side].values.append(cpu_us(work, ground.scale.seconds / 10) / 1e3)
+        taken[FLOOR].values.append(sum(taken[part].values[-1] for part in parts))
+    case = f"{rows} {'entity' if rows == 1 else 'entities'}"
+    return Figure(case, "p50", "ms", taken, "lower", FLOOR, 0.67)
+
+
+def _echo(ground: Ground) -> AbstractContextManager[Server]:
+    return running("benchmarks.peers.echo", [], ground.home / "logs", MEASURED)
+
+
+def _model(ground: Ground) -> Runtime:
+    return Runtime.open(next(ground.models.glob(f"{ground.app.name}/*/model.onnx")))
+
+
+def _matrix(ground: Ground, rows: int) -> np.ndarray:
+    return np.random.default_rng(rows).random((rows, len(ground.app.view.names)), dtype=np.float32)
+
+
 def _matrix_request(ground: Ground, rows: int) -> bytes:
-    matrix = np.random.default_rng(rows).random((rows, len(ground.app.view.names)), dtype=np.float32)
-    request = InferRequest(ground.app.name, inputs={"features": Tensor("features", "FP32", matrix)})
+    request = InferRequest(ground.app.name, inputs={"features": Tensor("features", "FP32", _matrix(ground, rows))})
     return post(ground.app.name, *encode_request(request, binary=True), deadline_ms=PATIENT_MS)
 
 

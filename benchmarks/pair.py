@@ -12,8 +12,8 @@ from benchmarks.load_grpc import put_grpc_load
 from benchmarks.processes import OTHERS, cpu_s, memory_mib, pinned
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples, turns
-from benchmarks.serving import grpc_requests, requests
-from benchmarks.stock_pair import IN_PROCESS, STOCK, Pair, has_predictor_in_process, stock_pair
+from benchmarks.serving import IN_PROCESS, grpc_requests, requests
+from benchmarks.stock_pair import STOCK, Pair, stock_pair
 
 Wire = Literal["json", "binary", "grpc"]
 CONNECTIONS = (1, 16, 64)
@@ -74,10 +74,8 @@ def pair_cards(ground: Ground) -> Result:
                 taken[side].values.append(found.latencies_ms.size / used)
             case = f"{rows} cards, {connections} conn."
             result.figures.append(Figure(case, BOTH_CORES, "1/s", taken, "higher", STOCK))
-            if IN_PROCESS in taken:
-                result.figures.append(
-                    Figure(case, f"{BOTH_CORES}, in process", "1/s", taken, "higher", STOCK, side=IN_PROCESS)
-                )
+            alone = f"{BOTH_CORES}, in process"
+            result.figures.append(Figure(case, alone, "1/s", taken, "higher", STOCK, side=IN_PROCESS))
     return result
 
 
@@ -90,8 +88,6 @@ NOTES_OF_CARDS = f"""
 
 def _paired(ground: Ground, wire: Wire) -> Result:
     result, pair = Result(NOTES), ground.kept(stock_pair)
-    if not has_predictor_in_process():
-        result.notes += "This transformer cannot run its model itself: that side was not measured.\n"
     with pinned(OTHERS):
         for connections in _connections(ground):
             for rows in ground.scale.sizes:
@@ -115,8 +111,7 @@ def _put(ground: Ground, wire: Wire, rows: int, connections: int) -> Put:
 
 def _figures(rows: int, connections: int, cell: Cell) -> Iterator[Figure]:
     case = f"{rows} {'entity' if rows == 1 else 'entities'}, {connections} conn."
-    sides = {OURS: "", IN_PROCESS: ", in process"} if IN_PROCESS in cell[P50] else {OURS: ""}
-    for side, said in sides.items():
+    for side, said in ((OURS, ""), (IN_PROCESS, ", in process")):
         if connections == 1:
             earlier = EARLIER if rows == 1 else None
             yield Figure(case, P50 + said, "ms", cell[P50], "lower", STOCK, earlier, side=side)

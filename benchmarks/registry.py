@@ -108,6 +108,7 @@ def benchmarks() -> dict[str, Benchmark]:
         pair,
         predictor_batching,
         scale,
+        scale_serve,
         serve,
         soak,
         stream,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -20,6 +21,7 @@ from headrace.open_inference.tensors import InferRequest, Tensor
 from headrace.stores.embedded import EmbeddedStore
 
 LEAN, PLAIN, UNDER_STOCK = "headrace", "stock", "headrace under stock"
+IN_PROCESS = "headrace in process"
 APART = 1e-3  # float64 against float32 along the way; a wrong feature moves the answer further
 _DIFFERENT = 32  # requests with other entities, sent in turn
 
@@ -38,9 +40,17 @@ def transformers(ground: Ground, wanted: Sequence[str]) -> Iterator[tuple[dict[s
         ours = [*_stock(name, predictor.http), "--store", str(ground.store)]
         sides = {LEAN: ("transformer", lean), PLAIN: ("benchmarks.peers.stock_plain", plain)}
         sides[UNDER_STOCK] = ("benchmarks.peers.stock_headrace", ours)
+        sides[IN_PROCESS] = ("transformer", in_process(ground))
         started = {side: stack.enter_context(running(*sides[side], logs, MEASURED)) for side in wanted}
-        check_agreement(ground, {side: each.http for side, each in started.items()})
+        if LEAN in started:
+            check_agreement(ground, {side: each.http for side, each in started.items()})
         yield started, predictor
+
+
+def in_process(ground: Ground, store: Path | None = None) -> list[str]:
+    """Return the flags of a transformer that runs its model itself."""
+    ports = ["--http_port", "0", "--grpc_port", "0", "--deadline_ms", str(PATIENT_MS)]
+    return [*ports, "--store", str(store or ground.store), "--predictor_in_process", str(ground.models)]
 
 
 def plain_values(ground: Ground) -> str:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from benchmarks.ground import PATIENT_MS, Ground
 from benchmarks.hopsworks_read import filled_cluster
 from benchmarks.processes import MEASURED, OTHERS, free_port, pinned, running
 from benchmarks.registry import OURS
-from benchmarks.serving import check_agreement
+from benchmarks.serving import IN_PROCESS, check_agreement, in_process
 from benchmarks.stock_cluster import VIEW, add_stock_view, variables
 from headrace.cli.stack import Server
-from headrace.settings import TransformerSettings
 from tests.headrace.hopsworks.filled import environment
 from tests.hopsworks import StandIn
 
-IN_PROCESS, FROM_CLUSTER, STOCK = "headrace in process", "headrace from hopsworks", "stock"
+FROM_CLUSTER, STOCK = "headrace from hopsworks", "stock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +29,6 @@ class Pair:
 
     sides: dict[str, Server]
     predictor: Server
-
-
-def has_predictor_in_process() -> bool:
-    """Tell whether a transformer here can run its model itself."""
-    return any(field.name == "predictor_in_process" for field in fields(TransformerSettings))
 
 
 @contextmanager
@@ -64,12 +58,9 @@ def _sides(ground: Ground, cluster: StandIn, predictor: Server) -> dict[str, tup
     hop = [*ours, "--predictor_host", predictor.http]
     stock = ["--http_port", str(free_port()), "--grpc_port", str(free_port()), "--model_name", name]
     stock += ["--predictor_host", predictor.grpc, "--predictor_protocol", "grpc-v2", "--view", VIEW, "--rest", rest]
-    sides = {
+    return {
         OURS: ("transformer", [*hop, "--store", str(ground.store)]),
+        IN_PROCESS: ("transformer", in_process(ground)),
         FROM_CLUSTER: ("transformer", [*hop, "--store", f"hopsworks://{rest}?tls=false"]),
         STOCK: ("benchmarks.peers.stock_hopsworks", [*stock, "--certificates", str(ground.home / "certificates")]),
     }
-    if has_predictor_in_process():
-        alone = [*ours, "--store", str(ground.store), "--predictor_in_process", str(ground.models)]
-        sides[IN_PROCESS] = ("transformer", alone)
-    return sides
