@@ -77,6 +77,12 @@ def memory_mib(of: Server) -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
+def anonymous_mb(of: Server) -> float:
+    """Return the memory that is a process's own, in MB: the pages of its store are the kernel's."""
+    status = Path(f"/proc/{of.process.pid}/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) * 1024 / 1e6
+
+
 def watched(
     stands: Callable[[], int], writer: subprocess.Popen[bytes], start: float, count: int, rest_s: float = 0.0
 ) -> np.ndarray:

@@ -11,12 +11,11 @@ import numpy as np
 from applications.fraud.features import TERMINAL_RISK
 from benchmarks.cells import P50, P99, PER_CPU_SECOND, measured
 from benchmarks.ground import END_MS, PATIENT_MS, SEED, TERMINALS, Ground
-from benchmarks.processes import MEASURED, OTHERS, pinned, running
+from benchmarks.processes import MEASURED, OTHERS, anonymous_mb, pinned, running
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples
 from benchmarks.scale import add
 from benchmarks.serving import in_process, post
-from benchmarks.soak import anonymous_mb
 from feature_pipelines import tiles
 from headrace.features.columns import DAY, MINUTE
 from headrace.open_inference.codec import encode_request

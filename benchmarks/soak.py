@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.ground import Ground
 from benchmarks.load import put_load
-from benchmarks.processes import OTHERS, pinned
+from benchmarks.processes import OTHERS, anonymous_mb, pinned
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples
 from benchmarks.serving import requests, transformers
@@ -69,9 +68,3 @@ def drift_percent(values: list[float]) -> float:
     """Return by how many per cent the median of the last third lies above that of the first."""
     third = len(values) // 3
     return float(np.median(values[-third:]) / np.median(values[:third]) - 1) * 100
-
-
-def anonymous_mb(of: Server) -> float:
-    """Return the memory that is a process's own, in MB: the pages of its store are the kernel's."""
-    status = Path(f"/proc/{of.process.pid}/status").read_text()
-    return int(status.partition("RssAnon:")[2].split()[0]) * 1024 / 1e6
