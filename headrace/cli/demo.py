@@ -113,7 +113,7 @@ class Demo:
             self.stream_training_period(kept)
             self.build_frame()
             scores = self.train()
-            _, transformer = kept.enter_context(self.serve())
+            _, transformer = kept.enter_context(self.serve(keep))
             taken_in = (
                 kept.enter_context(closing(TakenIn(self.app, self.store, self.url))) if self.in_hopsworks else None
             )
@@ -122,6 +122,9 @@ class Demo:
             if keep:
                 console.print(f"\nstill running, Ctrl-C stops it; logs in {self.home / 'logs'}\n")
                 console.print(curl(self.app, transformer.http, self.table), soft_wrap=True)
+                console.print(
+                    "\nheadrace explain REQUEST_ID tells what an answer was made of; curl -i shows its x-request-id"
+                )
                 with suppress(KeyboardInterrupt):
                     signal.pause()
 
@@ -191,12 +194,13 @@ class Demo:
         return scores
 
     @contextmanager
-    def serve(self) -> Iterator[tuple[Server, Server]]:
-        """Run predictor and transformer as processes of their own."""
+    def serve(self, keep: bool) -> Iterator[tuple[Server, Server]]:
+        """Run predictor and transformer as processes of their own; where they are kept, answers are logged too."""
         with step("start predictor and transformer") as doing:
             store = self.url or str(self.home / "store")
             models, logs = self.home / "models", self.home / "logs"
-            running = stack(target(), self.app.name, models, store, logs, predictor=self.predictor)
+            more = {"predictor": self.predictor, "predictions": self.home / "predictions" if keep else None}
+            running = stack(target(), self.app.name, models, store, logs, **more)  # type: ignore[arg-type]
             predictor, transformer = running.__enter__()
             doing.result = f"http {transformer.http}, grpc {transformer.grpc}"
         try:
@@ -274,7 +278,7 @@ class Demo:
         streams = [self.home / f"{stream.name}.parquet" for stream in self.app.streams]
         if self.data is not None and self.data.resolve() in [path.resolve() for path in streams]:
             raise ValueError(f"the demo would write over {self.data.name!r} in its own folder, needs it elsewhere")
-        for name in ("store", "models", "logs"):
+        for name in ("store", "models", "logs", "predictions"):
             shutil.rmtree(self.home / name, ignore_errors=True)
         self.home.mkdir(parents=True, exist_ok=True)
         marker.touch()

@@ -85,10 +85,10 @@ def _print(records: list[Record], row: int, features: Mapping[str, Described]) -
     record = records[row]
     of = f", row {row} of {len(records)}" if len(records) > 1 else ""
     console.print(f"[bold]{record['request_id']}[/bold]{of}, answered at {record['at']}", soft_wrap=True)
-    for name, value in _about(record):
-        console.print(f"  {name:<12} {value}", soft_wrap=True, markup=False)
-    for name, value in record["outputs"].items():
-        console.print(f"  {name:<12} [bold]{_number(value)}[/bold]", soft_wrap=True)
+    about = [*_about(record), *((name, _number(value)) for name, value in record["outputs"].items())]
+    width = max(len(name) for name, _ in about)
+    for name, value in about:
+        console.print(f"  {name:<{width}}  {value}", soft_wrap=True, markup=False)
     console.print()
     console.print(_features(record, features))
     console.print()

@@ -67,10 +67,12 @@ def stack(
     *,
     ready: bool = True,
     predictor: str = "onnxruntime",
+    predictions: Path | None = None,
 ) -> Iterator[tuple[Server, Server]]:
     """Run predictor and transformer until the block ends, however it ends.
 
-    `store` is what a transformer takes for its store, a directory or a URL; `predictor` one of PREDICTORS. Gives
+    `store` is what a transformer takes for its store, a directory or a URL; `predictor` one of PREDICTORS; in
+    `predictions` answers are logged, for `headrace explain`, where it is named. Gives
     both once the transformer is ready, or, where that is not waited for, once it listens. Raises StackError with
     the reason otherwise.
     """
@@ -86,6 +88,7 @@ def stack(
                 [
                     *("--application", app, "--store", str(store), "--predictor_host", asked.http),
                     *("--http_port", str(http_port), "--grpc_port", str(grpc_port)),
+                    *(logged(predictions) if predictions is not None else ()),
                 ],
                 logs,
             )
@@ -93,6 +96,12 @@ def stack(
         if ready:
             wait_ready(transformer)
         yield asked, transformer
+
+
+def logged(predictions: Path) -> tuple[str, ...]:
+    """Return the flags of a transformer that logs its answers here, soon and not much of them."""
+    told = {"prediction_log": f"dir:{predictions}", "prediction_log_every_s": "1", "prediction_log_mib": "64"}
+    return tuple(word for name, value in told.items() for word in (f"--{name}", value))
 
 
 @contextmanager

@@ -52,11 +52,14 @@ def command(
             # The pipelines first: they make the groups of a store that is read.
             workers = running.enter_context(pipelines(app, stream, store, home)) if stream else []
             ports, ready = (http_port, grpc_port), not stream
+            places = models, store, home / "logs"
+            more = {"predictor": predictor, "predictions": home / "predictions"}
             asked, transformer = running.enter_context(
-                stack(target(), app.name, models, store, home / "logs", *ports, ready=ready, predictor=predictor)
+                stack(target(), app.name, *places, *ports, ready=ready, **more)  # type: ignore[arg-type]
             )
             console.print(f"transformer  http {transformer.http}  grpc {transformer.grpc}")
             console.print(f"predictor    http {asked.http}  grpc {asked.grpc}")
+            console.print(f"predictions  {home / 'predictions'}: headrace explain REQUEST_ID")
             console.print(f"logs         {home / 'logs'}; Ctrl-C stops all")
             said = ""
             while True:

@@ -18,8 +18,9 @@ FLAGS = {
         *("registry", "schema", "source", "store", "to-end", "topic", "wait"),
     ),
     "predictor": (
-        *("batch-rows", "cores", "deadline-ms", "drain-s", "grpc-port", "help", "host", "http-port", "model"),
-        *("queue-rows", "reload-s", "repository", "signed-by", "threads"),
+        *("batch-rows", "cores", "deadline-ms", "drain-s", "grpc-port", "help", "host", "http-port", "log-format"),
+        *("log-level", "max-connections", "max-in-flight", "model", "queue-rows", "reload-s", "repository"),
+        *("signed-by", "ssl-certfile", "ssl-client-ca", "ssl-keyfile", "threads", "workers"),
     ),
 }
 #: What KServe's controller gives a transformer by flags, which win over variables.
