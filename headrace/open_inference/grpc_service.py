@@ -183,9 +183,15 @@ def _answered(call: Method, kind: Any) -> Method:
         try:
             return (await shielded(parsed(raw, context))).SerializeToString()
         except OpenInferenceError as refused:
-            return await context.abort(getattr(grpc.StatusCode, refused.grpc_code), refused.message)
+            code = getattr(grpc.StatusCode, refused.grpc_code)
+            return await context.abort(code, refused.message, _pushback(refused.retry_after_s))
 
     return answered
+
+
+def _pushback(retry_after_s: float | None) -> tuple[tuple[str, str], ...]:
+    # What Retry-After is over HTTP: a client that tries again by itself waits as long.
+    return () if retry_after_s is None else (("grpc-retry-pushback-ms", str(round(retry_after_s * 1000))),)
 
 
 def _admitted(answered: Method, admission: Admission, default_deadline_s: float) -> Method:
@@ -194,7 +200,7 @@ def _admitted(answered: Method, admission: Admission, default_deadline_s: float)
         allowed_s = default_deadline_s if left is None else max(left, 1e-3)
         if admission.full(allowed_s):
             admission.shed += 1
-            return await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, FULL)
+            return await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, FULL, _pushback(1.0))
         admission.enter()
         began = time.monotonic()
         try:

@@ -34,11 +34,13 @@ def infer(stub: Any, datatype: str, kind: str, values: list[Any], timeout: float
 
 
 def refused(code: grpc.StatusCode, reason: str, *request: Any, **more: Any) -> None:
-    """Ask and expect a refusal."""
+    """Ask and expect a refusal; where trying again may help, it says when."""
     with pytest.raises(grpc.RpcError) as error:
         infer(*request, **more)
     assert error.value.code() == code
     assert error.value.details().startswith(reason)
+    again = dict(error.value.trailing_metadata()).get("grpc-retry-pushback-ms")
+    assert again == ("1000" if code == grpc.StatusCode.UNAVAILABLE else None)
 
 
 def fields(message: Any) -> dict[int, tuple[str, Any]]:
