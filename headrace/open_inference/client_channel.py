@@ -48,6 +48,9 @@ class Channel(Protocol):
     Raises Retriable for what another endpoint may answer, else an OpenInferenceError.
     """
 
+    #: There is no other endpoint: opening a connection may take all of the time there is.
+    alone: bool
+
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Ask a model; the request's headers go with it."""
 

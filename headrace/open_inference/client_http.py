@@ -19,7 +19,7 @@ from headrace.open_inference.client_channel import (
     too_long,
     unreachable,
 )
-from headrace.open_inference.codec import decode_response, encode_request
+from headrace.open_inference.client_heads import Heads
 from headrace.open_inference.errors import InvalidRequest, NotReady, PredictorFailed
 from headrace.open_inference.tensors import InferRequest, InferResponse
 
@@ -38,12 +38,14 @@ class HttpChannel:
         self._pool = Pool(
             address, site.port, site.tls, site.host, idle_s=_KEEP_ALIVE_S, age_s=_OLD_S, longest=site.longest
         )
+        self.alone = True
         self._host = str(site)
+        self._json = Heads()
         self._heads: dict[tuple[str, str], str] = {}
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Ask a model; the request's headers go with it."""
-        body, length = encode_request(request)
+        body, length = self._json.encode(request)
         key = request.model, request.version
         head = self._heads.get(key) or self._heads.setdefault(key, self._head("POST", *key, "/infer"))
         left = deadline - asyncio.get_running_loop().time()
@@ -54,7 +56,7 @@ class HttpChannel:
         answer = await self._answer(request.model, (lines + "\r\n").encode("latin-1", "replace") + body, left)
         json_length = _json_length(request.model, answer)
         try:
-            return decode_response(answer.body, json_length)
+            return self._json.decode(answer.body, json_length)
         except InvalidRequest as wrong:
             raise no_answer(request.model, wrong) from wrong
 
@@ -96,7 +98,7 @@ class HttpChannel:
 
     async def _answer(self, model: str, request: bytes, left: float) -> Answer:
         try:
-            answer = await self._pool.ask(request, left * _TO_CONNECT)
+            answer = await self._pool.ask(request, None if self.alone else left * _TO_CONNECT)
         except BrokenOff as broken:
             if isinstance(broken, TooLong):
                 raise too_long(model, self._pool.longest) from None

@@ -160,6 +160,8 @@ class Endpoints:
     def _take(self, addresses: Sequence[str]) -> None:
         known = {endpoint.address: endpoint for endpoint in self._known}
         self._known = [known.pop(a) if a in known else Endpoint(a, self._channel_of(a)) for a in addresses]
+        for endpoint in self._known:
+            endpoint.channel.alone = len(self._known) == 1
         for gone in known.values():
             gone.channel.retire()
 

@@ -26,7 +26,7 @@ class GrpcChannel:
     """A Channel over gRPC to one address of a site."""
 
     def __init__(self, address: str, site: Site) -> None:
-        self._site = site
+        self._site, self.alone = site, True
         self._target = f"ipv6:[{address}]:{site.port}" if ":" in address else f"ipv4:{address}:{site.port}"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
