@@ -85,7 +85,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Names:
 
 def scrapes(folder: Path, base: Path) -> Iterator[str]:
     """Run everything, and yield what each tells."""
-    with serving(made(base), folder) as servers:
+    with serving(made(base), folder, "--prediction_log", f"dir:{folder}/predictions") as servers:
         for each in reversed(servers):
             asked(each.http)
             yield scraped(f"http://{each.http}/metrics")
