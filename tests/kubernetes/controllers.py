@@ -96,7 +96,7 @@ class Controllers:
             "kind": "Deployment",
             "metadata": {
                 "labels": {**(metadata.get("labels") or {}), **labels},
-                "ownerReferences": [{"uid": metadata["uid"]}],
+                "ownerReferences": [_owner(service)],
             },
             "spec": {
                 "replicas": spec.get("minReplicas", 1),
@@ -129,7 +129,7 @@ class Controllers:
 
     def _pod(self, key: Key, of: Object, number: int, crash: bool) -> None:
         name, template = f"{key[2]}-{number}", of["spec"]["template"]
-        owned = {"ownerReferences": [{"uid": of["metadata"]["uid"]}]}
+        owned = {"ownerReferences": [_owner(of)]}
         body = {"metadata": {**template["metadata"], **owned}, "spec": template["spec"]}
         pod = self.store.update(kind_named("Pod"), ("pods", key[1], name), body, "deployments")
         container = template["spec"]["containers"][0]["name"]
@@ -173,6 +173,12 @@ def _deployed(service: Object) -> Iterator[tuple[str, Object, str]]:
         stable, own = spec["predictor"], canary["predictor"]
         annotations = {**(stable.get("annotations") or {}), **(own.get("annotations") or {})}
         yield "predictor", {**stable, **own, "annotations": annotations}, f"{name}-{own['name']}-predictor"
+
+
+def _owner(of: Object) -> Object:
+    return {"apiVersion": of["apiVersion"], "kind": of["kind"]} | {
+        name: of["metadata"][name] for name in ("name", "uid")
+    }
 
 
 def _knative(service: Object) -> bool:

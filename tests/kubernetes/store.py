@@ -6,6 +6,7 @@ All of it belongs to the server's loop; nothing else may touch it while the serv
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -135,3 +136,6 @@ def _default(of: Object) -> None:
     if of["kind"] == "Deployment":
         of["spec"].setdefault("progressDeadlineSeconds", 600)
         of["spec"].setdefault("replicas", 1)
+    if of["kind"] == "Secret" and "stringData" in of:  # it is written only, never read
+        said = {name: b64encode(value.encode()).decode() for name, value in of.pop("stringData").items()}
+        of["data"] = {**(of.get("data") or {}), **said}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 from click.testing import CliRunner
 
@@ -24,7 +26,8 @@ def test_a_set_is_applied_in_order_and_kept_as_a_revision(apply, stand_in):
     assert kept["data"]["outcome"] == "ready"
     held = stand_in.get("InferenceService", "fraud")
     assert held["metadata"]["labels"]["headrace.dev/set"] == "fraud"
-    assert [each["manager"] for each in held["metadata"]["managedFields"]] == ["headrace"]
+    managers = {each["manager"] for each in held["metadata"]["managedFields"] if "f:spec" in each["fieldsV1"]}
+    assert managers == {"headrace"}
 
 
 def test_an_apply_that_changes_nothing_makes_no_revision(apply, manifests, rendered, stand_in):
@@ -132,7 +135,7 @@ def test_values_of_secrets_are_neither_shown_nor_kept(apply, manifests, rendered
     shown = manifests("diff", rendered([*fraud(), secret("hunter3")]), code=3).output
     assert "password: (covered, another value)" in shown
     assert "hunter" not in first + shown
-    assert stand_in.get("Secret", "fraud-kafka")["stringData"] == {"password": "hunter2"}
+    assert stand_in.get("Secret", "fraud-kafka")["data"] == {"password": b64encode(b"hunter2").decode()}
     (revision,) = Revisions(cluster, "fraud").all
     assert "Secret" not in {each["kind"] for each in revision.objects()}
 
@@ -184,7 +187,9 @@ def test_a_set_may_come_from_standard_input_and_a_folder_must_be_one(manifests, 
 
 def test_a_set_may_bring_the_definition_of_a_kind(apply, manifests, rendered, stand_in):
     names = {"kind": "Mill", "plural": "mills"}
-    spec = {"group": "headrace.dev", "names": names, "scope": "Namespaced", "versions": [{"name": "v1"}]}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    versions = [{"name": "v1", "served": True, "storage": True, "schema": schema}]
+    spec = {"group": "headrace.dev", "names": names, "scope": "Namespaced", "versions": versions}
     metadata = {"name": "mills.headrace.dev"}
     definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": metadata}
     mill = {"apiVersion": "headrace.dev/v1", "kind": "Mill", "metadata": {"name": "wheel"}, "spec": {"wheels": 2}}
@@ -192,7 +197,7 @@ def test_a_set_may_bring_the_definition_of_a_kind(apply, manifests, rendered, st
     assert "+ Mill wheel\n" in manifests("diff", rendered(brought), code=3).output
     said = apply(brought).output
     assert "CustomResourceDefinition mills.headrace.dev: ready\n" in said
-    assert stand_in.rules.asked.index("patch mills/wheel") > 0
+    assert "+ Mill wheel\n" in said
     assert (
         "knows no Mill of headrace.dev/v2"
         in apply([{**mill, "apiVersion": "headrace.dev/v2"}, *fraud()], code=1).output

@@ -28,6 +28,8 @@ class RealStore:
 
     def get(self, plural: str, name: str, namespace: str = "") -> Object | None:
         """Return an object, None where there is none."""
+        if not name:
+            return None
         answer = self._requests.send("get", path_of(_kind_of(plural), namespace, name))
         return None if answer.status == 404 else answer.taken()
 

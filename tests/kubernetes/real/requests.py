@@ -48,7 +48,7 @@ class Requests:
         try:
             raw = self._client.request(method, path, body=body, serialize=False, _request_timeout=(30, 30), **params)
         except ApiException as refused:
-            return Answer(refused.status, json.loads(refused.body), _warnings(refused.headers))
+            return Answer(refused.status, _told(refused), _warnings(refused.headers))
         return Answer(raw.status, json.loads(raw.data), _warnings(raw.headers))
 
     def apply_dry(self, kind: Kind, of: Object, namespace: str = "") -> Answer:
@@ -69,6 +69,13 @@ def path_of(kind: Kind, namespace: str = "", name: str = "") -> str:
     root = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.api_version}"
     below = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
     return f"{root}{below}/{kind.plural}" + (f"/{name}" if name else "")
+
+
+def _told(refused: ApiException) -> Object:
+    try:
+        return json.loads(refused.body)
+    except ValueError:  # what is no resource at all is refused in plain text
+        return {"message": refused.body}
 
 
 def _warnings(headers: Any) -> list[str]:

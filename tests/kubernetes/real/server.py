@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.manifests.documents import read_objects
-from tests.kubernetes.controllers import READY, Behaviour
+from tests.kubernetes.controllers import Behaviour
 from tests.kubernetes.kinds import KINDS, Kind
 from tests.kubernetes.kubeconfig import SPACE, write_kubeconfig
 from tests.kubernetes.real.older import for_server
@@ -99,9 +99,10 @@ class RealServer:
         try:
             yield
         finally:
-            playing.controllers.behaviour = lambda of: READY
-            playing.end()
-            self._clear()
+            try:
+                playing.end()
+            finally:
+                self._clear()
 
     def await_(self, holds: Callable[[], bool], what: str) -> None:
         """Ask until something holds; AssertionError after a thousand times."""
