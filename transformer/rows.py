@@ -108,7 +108,7 @@ def status_of(rows: Rows, blocks: Mapping[str, Block]) -> np.ndarray:
 def _column(view: FeatureView, tensor: Tensor, most: int) -> np.ndarray:
     try:
         column = view.request_column(tensor.name)
-    except StopIteration:
+    except KeyError:
         return tensor.array.reshape(-1)  # refused by name with its neighbours
     array = tensor.array
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):

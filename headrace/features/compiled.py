@@ -20,7 +20,7 @@ WORDS = numba.types.Array(numba.int64, 2, "C", readonly=True)
 #: What a loop writes.
 OUT_LONGS, OUT_DOUBLES, OUT_BOOLS = numba.int64[::1], numba.float64[::1], numba.bool_[::1]
 OUT_WORDS, OUT_TABLE = numba.int64[:, ::1], numba.float64[:, ::1]
-LONG = numba.int64
+LONG, DOUBLE, BOOL = numba.int64, numba.float64, numba.bool_
 
 
 def compiled(*arguments: Any, returns: Any = numba.void) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -50,6 +50,8 @@ def epochs_ms(values: Iterable[Any]) -> np.ndarray:
         values = values.astype("datetime64[ms]").astype(np.int64)  # "not a time" becomes NO_TIME
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
         readable = (values >= -LAST_MS) & (values <= LAST_MS)
+        if np.count_nonzero(readable) == values.size:
+            return values.astype(np.int64)
         return np.where(readable, values, NO_TIME).astype(np.int64)
     if isinstance(values, list) and values and type(values[0]) is str:
         at = _of_texts(values)

@@ -11,6 +11,8 @@ import numpy as np
 
 from headrace.features.columns import NO_TIME
 from headrace.features.compiled import (
+    BOOL,
+    DOUBLE,
     DOUBLES,
     LONG,
     LONGS,
@@ -27,7 +29,7 @@ from headrace.features.tiles import Shape
 
 _COUNT, _SUM, _M2, _MIN, _MAX, _LAST, _LAST_MS = range(7)  # of Shape.gaps
 _NEVER = np.int64(NO_TIME)
-_SHAPE = tuple_of(Shape, LONG, LONG, LONG, LONG, OUT_WORDS, OUT_LONGS, OUT_LONGS)
+SHAPE = tuple_of(Shape, LONG, LONG, LONG, LONG, OUT_WORDS, OUT_LONGS, OUT_LONGS)
 
 
 @compiled()
@@ -52,7 +54,7 @@ def _add(
         words[place + gaps[_LAST_MS]] = time
 
 
-@compiled(_SHAPE, OUT_WORDS, LONGS, LONGS, DOUBLES, OUT_TABLE, OUT_BOOLS)
+@compiled(SHAPE, OUT_WORDS, LONGS, LONGS, DOUBLES, OUT_TABLE, OUT_BOOLS)
 def fold(
     shape: Shape,
     records: np.ndarray,
@@ -113,7 +115,33 @@ def _summed(words: np.ndarray, gaps: np.ndarray, ring: np.ndarray, as_of: int) -
     return count, total, total / count, np.sqrt(m2 / (count - 1.0)), least, most, last
 
 
-@compiled(_SHAPE, WORDS, LONGS, OUT_TABLE)
+@compiled()
+def merge_one(shape: Shape, words: np.ndarray, as_of: int, out: np.ndarray) -> None:
+    """Read every window of one record, int64 [words], into float64 [columns]; see merge."""
+    column = 0
+    known = words[0] == shape.fingerprint
+    for ring in shape.rings:
+        summary = _summed(words, shape.gaps, ring, as_of)
+        count = summary[_COUNT] if known else 0.0
+        for stat in shape.stats:
+            if 0 <= stat < 2:  # counts and sums are 0 where there was nothing
+                out[column] = summary[stat] if known else 0.0
+            elif stat >= 0:
+                out[column] = summary[stat] if count > (stat == 3) else np.nan
+            column += 1
+    for at in range(shape.lasts):
+        out[column + at] = words.view(np.float64)[shape.last + at] if known else np.nan
+
+
+@compiled()
+def seen_one(shape: Shape, words: np.ndarray, as_of: int) -> tuple[bool, float, bool]:
+    """Return what is known of one record, int64 [words]: found, age in ms, exact; see seen."""
+    newest = words[shape.newest]
+    found = words[0] == shape.fingerprint and newest != _NEVER
+    return found, max(as_of - newest, 0) if found else np.nan, not found or as_of > newest
+
+
+@compiled(SHAPE, WORDS, LONGS, OUT_TABLE)
 def merge(shape: Shape, records: np.ndarray, as_of: np.ndarray, out: np.ndarray) -> None:
     """Read every window of every record at its own instant.
 
@@ -121,22 +149,10 @@ def merge(shape: Shape, records: np.ndarray, as_of: np.ndarray, out: np.ndarray)
     [n, columns]. Statistics that are computed elsewhere are left as they are; NaN is missing.
     """
     for row in range(len(records)):
-        words, column = records[row], 0
-        known = words[0] == shape.fingerprint
-        for ring in shape.rings:
-            summary = _summed(words, shape.gaps, ring, as_of[row])
-            count = summary[_COUNT] if known else 0.0
-            for stat in shape.stats:
-                if 0 <= stat < 2:  # counts and sums are 0 where there was nothing
-                    out[row, column] = summary[stat] if known else 0.0
-                elif stat >= 0:
-                    out[row, column] = summary[stat] if count > (stat == 3) else np.nan
-                column += 1
-        for at in range(shape.lasts):
-            out[row, column + at] = words.view(np.float64)[shape.last + at] if known else np.nan
+        merge_one(shape, records[row], as_of[row], out[row])
 
 
-@compiled(_SHAPE, WORDS, LONGS, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS)
+@compiled(SHAPE, WORDS, LONGS, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS)
 def seen(
     shape: Shape, records: np.ndarray, as_of: np.ndarray, found: np.ndarray, age_ms: np.ndarray, exact: np.ndarray
 ) -> None:
@@ -146,7 +162,21 @@ def seen(
     where nothing was found.
     """
     for row in range(len(records)):
-        newest = records[row, shape.newest]
-        found[row] = records[row, 0] == shape.fingerprint and newest != _NEVER
-        age_ms[row] = max(as_of[row] - newest, 0) if found[row] else np.nan
-        exact[row] = not found[row] or as_of[row] > newest
+        found[row], age_ms[row], exact[row] = seen_one(shape, records[row], as_of[row])
+
+
+@compiled(OUT_DOUBLES, DOUBLE, DOUBLE, BOOL, OUT_BOOLS, returns=LONG)
+def unfit(values: np.ndarray, low: float, high: float, required: bool, marks: np.ndarray) -> int:
+    """Make NaN of every one of `values`, float64 [n], that is infinite or not from `low` to `high`; return how many.
+
+    `marks`, bool [n], becomes which. Where a value is `required`, one that was NaN already is unfit too.
+    """
+    count = 0
+    for row in range(values.size):
+        value = values[row]
+        absent = np.isnan(value)
+        marks[row] = required if absent else not low <= value <= high or np.isinf(value)
+        count += marks[row]
+        if marks[row]:
+            values[row] = np.nan
+    return count

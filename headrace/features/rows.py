@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from headrace.features.columns import NO_TIME, Column
+from headrace.features.columns import NO_TIME, Column, some
 from headrace.features.instants import epochs_ms
 from headrace.features.view import FeatureView
 
@@ -92,12 +92,10 @@ def _put_number(rows: Rows, column: Column, values: np.ndarray | None) -> None:
     if values is None:
         rows.columns[column.name] = np.full(rows.count, np.nan)
         return
-    numbers = _floats(column, values)
-    bad = column.outside(numbers)
-    if column.required:
-        bad |= np.isnan(numbers)
-    if bad.any():
-        numbers = np.where(bad, np.nan, numbers)
+    from headrace.features.kernels import unfit  # half a second that most commands need not wait
+
+    numbers, bad = _floats(column, values), np.empty(rows.count, dtype=bool)
+    if unfit(numbers, column.low, column.high, column.required, bad):
         rows.invalid[column.name] = bad
     rows.columns[column.name] = numbers
 
@@ -129,9 +127,14 @@ def _put_time(rows: Rows, column: Column, values: np.ndarray | None, is_as_of: b
         return
     at = epochs_ms(values)
     bad = unread = at == NO_TIME
+    if not some(unread):
+        if is_as_of:
+            rows.as_of = at
+        rows.columns[column.name] = at.astype(np.float64)
+        return
     if is_as_of:
         at = rows.as_of = np.where(unread, rows.as_of, at)
-    if unread.any() and not column.required:  # what is optional may be null, but a time must be known in the end
+    if not column.required:  # what is optional may be null, but a time must be known in the end
         bad = unread & (~_null(values) | (is_as_of & (at == NO_TIME)))
     if bad.any():
         rows.invalid[column.name] = bad

@@ -36,8 +36,12 @@ class FeatureView:
     time: str = "datetime"
     features: tuple[Feature, ...] = field(init=False, repr=False, compare=False)
     fingerprint: str = field(init=False, compare=False)
+    request_names: tuple[str, ...] = field(init=False, repr=False, compare=False)  # what a request may carry
+    _request: dict[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_request", {column.name: column for column in self.request})
+        object.__setattr__(self, "request_names", tuple(column.name for column in self.request))
         self._check_request()
         features = tuple(self._feature(column) for column in self.columns)
         names = [feature.name for feature in features]
@@ -57,14 +61,9 @@ class FeatureView:
         """What stands for a missing value in each column, float32 [columns]."""
         return np.array([feature.missing for feature in self.features], dtype=np.float32)
 
-    @property
-    def request_names(self) -> tuple[str, ...]:
-        """The columns a request may carry, in declared order."""
-        return tuple(column.name for column in self.request)
-
     def request_column(self, name: str) -> Column:
         """Return a declared request column; KeyError where there is none of this name."""
-        return next(column for column in self.request if column.name == name)
+        return self._request[name]
 
     def group(self, name: str) -> WindowedGroup:
         """Return a group of the view; ValueError where there is none of this name."""

@@ -167,6 +167,9 @@ def _tensors(items: list[Any], raw: memoryview, what: str) -> list[Tensor]:
         if name in names:
             raise InvalidRequest(f"{what} {name!r} is there twice, needs every {what} once")
         names.add(name)
+        if (array := json_data.usual_array(item)) is not None:
+            tensors.append(Tensor(name, item["datatype"], array))
+            continue
         tensor, used = _tensor(name, item, raw[at:])
         at += used
         tensors.append(tensor)

@@ -29,11 +29,11 @@ from headrace.stores.online import (
     StoreGrew,
     StoreUnavailable,
     Unreachable,
-    block_of,
     declaration,
     mismatch,
     not_ready,
 )
+from headrace.stores.packed import packing_of
 from headrace.stores.records import fetch, rows
 
 Read = TypeVar("Read")
@@ -68,8 +68,10 @@ class EmbeddedStore:
         The read happens where it is called: pages in memory are found in microseconds,
         less than a thread would take to be told, or a deadline to be looked at.
         """
-        found = self._fetch(lookups)
-        return [block_of(wanted.group, records, as_of) for wanted, records in zip(lookups, found, strict=True)]
+        return self._within(
+            lookups,
+            lambda txn, db, wanted: Block(*packing_of(wanted.group).read(rows(txn, db, wanted.keys), as_of)),
+        )
 
     async def read_packed(self, lookups: Sequence[Lookup], deadline: float | None = None) -> list[list[bytes]]:
         """Return one list of rows per lookup, all from one transaction; see PackedStore."""
@@ -77,7 +79,7 @@ class EmbeddedStore:
 
     def records(self, wanted: Lookup) -> np.ndarray:
         """Return the records of keys as they are held, [n]; raises StoreUnavailable."""
-        return self._fetch([wanted])[0]
+        return self._within([wanted], lambda txn, db, wanted: fetch(txn, db, wanted.group, wanted.keys))[0]
 
     def readiness(self, groups: Sequence[WindowedGroup]) -> str | None:
         """Return None where every group holds keys under its declaration, else the reason why not.
@@ -188,9 +190,6 @@ class EmbeddedStore:
             self.files.abandon()
             raise self.files.refused(away) from away
         self.files.soon()
-
-    def _fetch(self, lookups: Sequence[Lookup]) -> list[np.ndarray]:
-        return self._within(lookups, lambda txn, db, wanted: fetch(txn, db, wanted.group, wanted.keys))
 
     def _within(
         self, lookups: Sequence[Lookup], reading: Callable[[lmdb.Transaction, Any, Lookup], Read]

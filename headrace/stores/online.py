@@ -202,10 +202,7 @@ def block_of(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> Bl
 
 def blocks_of(lookups: Sequence[Lookup], packed: Sequence[Sequence[bytes]], as_of: np.ndarray) -> list[Block]:
     """Merge the rows of a PackedStore into one block per lookup; a row of another layout is missing."""
-    return [
-        block_of(wanted.group, packing_of(wanted.group).decode(rows), as_of)
-        for wanted, rows in zip(lookups, packed, strict=True)
-    ]
+    return [Block(*packing_of(wanted.group).read(rows, as_of)) for wanted, rows in zip(lookups, packed, strict=True)]
 
 
 def encode_keys(keys: np.ndarray) -> list[bytes]:

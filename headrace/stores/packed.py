@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.features.windows import WindowedGroup, words_of
+from headrace.features.windows import WindowedGroup, merge, seen, words_of
 
 WORD = 8
 _CHANGE = np.uint64(0x9E3779B97F4A7C15)
@@ -61,18 +61,39 @@ class Packing:
 
         They are a copy, and writable.
         """
-        size = self.group.layout.size
-        sizes = np.fromiter(map(len, rows), np.int64, len(rows))
-        if not np.count_nonzero(sizes - size):
-            return self.group.layout.read(bytearray().join(rows))
-        if np.count_nonzero(odd := sizes % WORD):
-            rows = [b"" if some else row for row, some in zip(rows, odd, strict=True)]
-            sizes[odd > 0] = 0
         from headrace.stores.packed_kernels import unpack  # see encode
 
-        out = np.empty((len(rows), size // WORD), np.int64)
-        unpack(self.places, np.frombuffer(b"".join(rows), np.int64), sizes // WORD, out)
+        out = np.empty((len(rows), self.group.layout.size // WORD), np.int64)
+        unpack(self.places, *_joined(rows), out)
         return out.reshape(-1).view(self.group.layout.dtype)
+
+    def read(
+        self, rows: Sequence[bytes | memoryview], as_of: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return what `merge` and `seen` of headrace.features.windows tell of the records of stored rows.
+
+        That is values, float64 [n, columns]; found, bool [n]; age_ms, float64 [n]; and exact, bool [n].
+        """
+        group, count = self.group, len(rows)
+        if group.tiles.sketches:
+            records = self.decode(rows)
+            return merge(group, records, as_of), *seen(group, records, as_of)
+        from headrace.stores.packed_kernels import read  # see encode
+
+        found, exact, age_ms = np.empty(count, bool), np.empty(count, bool), np.empty(count)
+        values = np.empty((count, len(group.column_names)))
+        words = np.empty(group.layout.size // WORD, np.int64)
+        read(group.shape, self.places, *_joined(rows), as_of, words, values, found, age_ms, exact)
+        return values, found, age_ms, exact
+
+
+def _joined(rows: Sequence[bytes | memoryview]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the words of rows one after another, and how many each has; none of one that is no whole words."""
+    sizes = np.fromiter(map(len, rows), np.int64, len(rows))
+    if np.count_nonzero(odd := sizes % WORD):
+        rows = [b"" if some else row for row, some in zip(rows, odd, strict=True)]
+        sizes[odd > 0] = 0
+    return np.frombuffer(b"".join(rows), np.int64), sizes // WORD
 
 
 @cache

@@ -1,11 +1,23 @@
-"""The loops that pack records and unpack them, as machine code; what a packed record is, `packed` says."""
+"""The loops that pack records, unpack them and read them, as machine code; what a packed record is, `packed` says."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from headrace.features.compiled import LONG, LONGS, OUT_LONGS, OUT_WORDS, WORDS, compiled, tuple_of
-from headrace.features.tiles import NO_TILE
+from headrace.features.compiled import (
+    LONG,
+    LONGS,
+    OUT_BOOLS,
+    OUT_DOUBLES,
+    OUT_LONGS,
+    OUT_TABLE,
+    OUT_WORDS,
+    WORDS,
+    compiled,
+    tuple_of,
+)
+from headrace.features.kernels import SHAPE, merge_one, seen_one
+from headrace.features.tiles import NO_TILE, Shape
 from headrace.stores.packed import Places
 
 _PLACES = tuple_of(Places, LONG, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_WORDS)
@@ -55,27 +67,59 @@ def pack(places: Places, records: np.ndarray, out: np.ndarray, sizes: np.ndarray
         at += size
 
 
+@compiled()
+def _unpacked(places: Places, rows: np.ndarray, at: int, size: int, words: np.ndarray) -> None:
+    slots, per = places.place.shape
+    bitmap = (slots + 63) // 64
+    whole = size == words.size
+    for word in range(words.size):
+        words[word] = rows[at + word] if whole else places.blank[word]
+    if whole or size <= bitmap or rows[at] != places.mark or size != _needed(places, rows, at + 1):
+        return
+    source = at + 1 + bitmap
+    for word in range(places.head.size):
+        words[places.head[word]] = rows[source + word]
+    source += places.head.size
+    for slot in range(slots):
+        if rows[at + 1 + slot // 64] >> (slot % 64) & 1:
+            for word in range(per):
+                words[places.place[slot, word]] = rows[source + word]
+            source += per
+
+
 @compiled(_PLACES, LONGS, LONGS, OUT_WORDS)
 def unpack(places: Places, rows: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> None:
     """Write the records of stored rows to `out`, int64 [n, words]; a blank one for a row that is none of the layout's.
 
     `rows` is int64, the rows one after another, and `sizes` int64 [n] how many words each has.
     """
-    slots, per = places.place.shape
-    bitmap = (slots + 63) // 64
-    begin, at = 1 + bitmap, 0
+    at = 0
     for row in range(len(out)):
-        size, words = sizes[row], out[row]
-        whole = size == words.size
-        for word in range(words.size):
-            words[word] = rows[at + word] if whole else places.blank[word]
-        if not whole and size > bitmap and rows[at] == places.mark and size == _needed(places, rows, at + 1):
-            for word in range(places.head.size):
-                words[places.head[word]] = rows[at + begin + word]
-            source = at + begin + places.head.size
-            for slot in range(slots):
-                if rows[at + 1 + slot // 64] >> (slot % 64) & 1:
-                    for word in range(per):
-                        words[places.place[slot, word]] = rows[source + word]
-                    source += per
-        at += size
+        _unpacked(places, rows, at, sizes[row], out[row])
+        at += sizes[row]
+
+
+@compiled(SHAPE, _PLACES, LONGS, LONGS, LONGS, OUT_LONGS, OUT_TABLE, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS)
+def read(
+    shape: Shape,
+    places: Places,
+    rows: np.ndarray,
+    sizes: np.ndarray,
+    as_of: np.ndarray,
+    words: np.ndarray,
+    values: np.ndarray,
+    found: np.ndarray,
+    age_ms: np.ndarray,
+    exact: np.ndarray,
+) -> None:
+    """Read every window of stored rows, each at its own instant: what unpack, merge and seen make of them.
+
+    `rows` and `sizes` are as for unpack, the others but `words` as for merge and seen. `words`, int64 [words], holds
+    one record at a time, so that records do not travel through memory.
+    """
+    at = 0
+    for row in range(as_of.size):
+        _unpacked(places, rows, at, sizes[row], words)
+        merge_one(shape, words, as_of[row], values[row])
+        found[row], age_ms[row], exact[row] = seen_one(shape, words, as_of[row])
+        at += sizes[row]
