@@ -142,32 +142,41 @@ class PredictorClient:
             async with asyncio.timeout_at(until):
                 endpoint = await self.endpoints.chosen(now)
                 try:
-                    return await self._once(endpoint, ask, until)
+                    said = await self._once(endpoint, ask, until)
                 except Retriable as failed:
                     endpoint = self._second(endpoint, failed, loop.time())
-                try:
-                    return await self._once(endpoint, ask, until)
-                except Retriable as again:
-                    self.endpoints.failed(endpoint, loop.time())
-                    raise again.error from again.__cause__
+                    said = await self._again(endpoint, ask, until)
         except TimeoutError:
-            if endpoint is not None and judged:
-                self.endpoints.struck(endpoint, loop.time())
+            self._struck(endpoint, judged)
             raise late(self.model) from None
         except (DeadlinePassed, PredictorFailed):
-            if endpoint is not None and judged:
-                self.endpoints.struck(endpoint, loop.time())
+            self._struck(endpoint, judged)
             raise
+        except asyncio.CancelledError:
+            self._struck(endpoint, judged and loop.time() >= until)  # the caller has the same deadline
+            raise
+        # An answer about the model is none of the model's: one whose GPU is lost gives it, too.
+        if judged and (endpoint.failures or endpoint.strikes):
+            endpoint.succeeded()
+        return said
 
     async def _once(self, endpoint: Endpoint, ask: Callable[[Channel, float], Awaitable[Said]], until: float) -> Said:
         endpoint.outstanding += 1
         try:
-            said = await ask(endpoint.channel, until)
+            return await ask(endpoint.channel, until)
         finally:
             endpoint.outstanding -= 1
-        if endpoint.failures or endpoint.strikes:
-            endpoint.succeeded()
-        return said
+
+    async def _again(self, endpoint: Endpoint, ask: Callable[[Channel, float], Awaitable[Said]], until: float) -> Said:
+        try:
+            return await self._once(endpoint, ask, until)
+        except Retriable as again:
+            self.endpoints.failed(endpoint, asyncio.get_running_loop().time())
+            raise again.error from again.__cause__
+
+    def _struck(self, endpoint: Endpoint | None, judged: bool) -> None:
+        if endpoint is not None and judged:
+            self.endpoints.struck(endpoint, asyncio.get_running_loop().time())
 
     def _second(self, endpoint: Endpoint, failed: Retriable, now: float) -> Endpoint:
         self.endpoints.failed(endpoint, now)

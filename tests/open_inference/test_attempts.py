@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from headrace.open_inference import DeadlinePassed, NotReady, OpenInferenceError, Overloaded, PredictorFailed
+from headrace.open_inference import DeadlinePassed, NotReady, OpenInferenceError, Overloaded, PredictorFailed, Tensor
+from headrace.open_inference.endpoints import STRIKES
 from tests.open_inference.pods import Act, Deployment, away, broken, cut, dead, deployed, full, http, hung, right
 
 
@@ -120,6 +121,32 @@ def test_a_pod_that_answers_nothing_in_time_is_left_out_after_a_while() -> None:
     late, asked = among(hung, right, ask=ask)
     assert late <= 8  # on a busy machine the other one is late, too, now and then
     assert asked <= 6
+
+
+def test_a_caller_with_the_same_deadline_hides_no_late_answer() -> None:
+    async def ask(pods: Deployment) -> int:
+        for _ in range(STRIKES):
+            deadline = asyncio.get_running_loop().time() + 0.1
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await pods.client.infer([Tensor.of("a", [1.5])], deadline=deadline)
+        return pods.client.endpoints._known[0].strikes
+
+    assert among(hung, ask=ask) == STRIKES
+
+
+def test_answers_about_the_model_do_not_speak_for_it() -> None:
+    async def ask(pods: Deployment) -> list[int]:
+        for _ in range(STRIKES):
+            await outcome(pods)
+            with pytest.raises(PredictorFailed):
+                await pods.client.config()
+            pods.pods[0].act = right
+            assert await pods.client.ready()
+            pods.pods[0].act = broken
+        return [pods.client.endpoints._known[0].strikes, pods.client.endpoints._known[0].failures]
+
+    assert among(broken, ask=ask) == [STRIKES, 1]
 
 
 def test_a_pod_whose_every_answer_is_an_error_is_left_out_after_a_while() -> None:
