@@ -7,6 +7,7 @@ cannot be reached, and a pipeline that reads a topic. Triton's own metrics are k
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.request
 from collections import defaultdict
@@ -19,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from feature_pipelines.kafka import KafkaAddress, create_topic
 from headrace.cli.broker import local_broker
 from headrace.cli.stack import server
+from tests.architecture.code import ROOT
 from tests.cli.test_metrics import address_of, running
 from tests.end_to_end.ground import made, serving
 from tests.manifests.monitoring.expressions import Expression, expressions, rules
@@ -131,3 +133,13 @@ def test_what_is_not_exported_would_be_found(exported: Names):
     assert named == [("headrace_request_total", frozenset({"model_nam"}))]
     assert "headrace_request_total" not in exported
     assert "model_nam" not in exported["headrace_requests_total"]
+
+
+def test_the_document_names_what_is_exported_and_nothing_else(exported: Names):
+    written = (ROOT / "docs" / "observability.md").read_text("utf-8").partition("## Time of stages")[0]
+    rows = [line.split("|")[1] for line in written.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    ours = {
+        re.sub(r"_(bucket|sum|count)$", "", name) for name in exported if re.match(r"(headrace|request)_\w+$", name)
+    }
+    assert sorted(named) == sorted(ours)
