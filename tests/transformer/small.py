@@ -22,6 +22,7 @@ from headrace.stores.memory import MemoryStore
 from headrace.stores.online import OnlineStore
 from headrace.telemetry import RequestMetrics
 from tests.stores.small import Given, add
+from transformer.asking import ALWAYS
 from transformer.request_path import RequestPath
 
 NOW = 1_700_000_000_000
@@ -96,6 +97,7 @@ class Tiny:
     name: str = "small"
     versions: tuple[str, ...] = ()
     asked: list[np.ndarray] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
 
     def readiness(self) -> str | None:
         return self.reason
@@ -109,6 +111,7 @@ class Tiny:
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         self.asked.append(request.inputs["features"].array)
+        self.headers.append(request.headers)
         given = self.answer(self.asked[-1])
         if not isinstance(given, Mapping):
             given = await given
@@ -121,7 +124,9 @@ class Tiny:
 @asynccontextmanager
 async def served(model: Tiny) -> AsyncIterator[str]:
     """Serve a model over HTTP on a free port of loopback; give its URL."""
-    config = uvicorn.Config(make_app({model.name: model}), lifespan="off", log_config=None, interface="asgi3")
+    config = uvicorn.Config(
+        make_app({model.name: model}, forward=ALWAYS), lifespan="off", log_config=None, interface="asgi3"
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = asyncio.create_task(server.serve(sockets=[listener]))
