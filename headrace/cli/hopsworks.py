@@ -11,6 +11,7 @@ from rich.text import Text
 from headrace.application import Application
 from headrace.cli import hopsworks_events, hopsworks_fill
 from headrace.cli.console import APP, console, refusals
+from headrace.cli.hopsworks_use import kafka, rondb
 from headrace.cli.in_cluster import connected, in_cluster
 from headrace.hopsworks.declared import Declared
 from headrace.hopsworks.plan import Change, Plan, Step
@@ -81,9 +82,13 @@ def apply(app: Application, prune: bool, **cluster: Any) -> None:
 
 @command.command("status")
 @click.argument("app", type=APP)
+@click.option("--store", "url", default="hopsworks://", show_default=True, help="How a transformer would read it.")
 @in_cluster
-def status(app: Application, **cluster: Any) -> None:
-    """Show whether a cluster can be reached, and what it has of APP."""
+def status(app: Application, url: str, **cluster: Any) -> None:
+    """Show what a cluster has of APP, and whether its RonDB and its Kafka can be used from here.
+
+    Ends with 1 where one of them cannot.
+    """
     from headrace.hopsworks.plan import compared
 
     with refusals():
@@ -91,6 +96,7 @@ def status(app: Application, **cluster: Any) -> None:
     with connected(**cluster) as session:
         has = found(session, declared)
         where, version = session.settings.where, session.version
+        used = [rondb(session, declared, app, url), kafka(session, app)]
     steps = compared(declared, has)
     console.print(f"{where}: Hopsworks {version}, project {session.settings.project}", soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -99,6 +105,9 @@ def status(app: Application, **cluster: Any) -> None:
     for step in steps.steps:
         table.add_row(*_row(step))
     console.print(table)
+    for each in used:
+        console.print(Text(str(each), style="" if each.usable else "red"), soft_wrap=True)
+    raise SystemExit(0 if all(each.usable for each in used) else 1)
 
 
 def _row(step: Step) -> tuple[str, ...]:

@@ -107,19 +107,23 @@ def opened(at: StoreURL, declared: Declared, environment: Mapping[str, str]) -> 
 def _opened(at: StoreURL, declared: Declared, environment: Mapping[str, str]) -> RonDBStore | SdkStore:
     session = connect(HopsworksSettings.of(environment))
     try:
-        found = found_view(session, declared)
-        store = session.feature_store.name
         if at.reader == "hopsworks":
-            view = tiles_view(found, store, declared)
-            where = address(session, at.host, at.port, tls=at.tls)
+            rondb = rondb_of(session, at, declared, _key(environment))
             session.close()
-            return RonDBStore(view, RonDBClient(where, _key(environment)))
-        view = tiles_view(found, store, declared, of_vectors=True)
+            return rondb
+        found = found_view(session, declared)
+        view = tiles_view(found, session.feature_store.name, declared, of_vectors=True)
         _init(session, found, at)
         return SdkStore(found, view, client="sql" if at.client == "sql" else "rest", closing=session.close)
     except BaseException:
         session.close()
         raise
+
+
+def rondb_of(session: Session, at: StoreURL, declared: Declared, key: Callable[[], str]) -> RonDBStore:
+    """Return our own reader of a session's cluster, which outlives the session; raises HopsworksError."""
+    view = tiles_view(found_view(session, declared), session.feature_store.name, declared)
+    return RonDBStore(view, RonDBClient(address(session, at.host, at.port, tls=at.tls), key))
 
 
 def _init(session: Session, feature_view: Any, at: StoreURL) -> None:

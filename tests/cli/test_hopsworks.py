@@ -46,7 +46,9 @@ def test_from_an_empty_cluster_to_one_that_has_it_all_and_on_to_a_new_version(he
     assert "+ create feature group card_activity_fg version 1: 32 columns, 11 functions" in planned
     assert planned in DOCUMENT.read_text()
     assert planned.endswith("6 changes to apply: headrace hopsworks apply fraud\n")
-    assert "card_activity_fg  1" in headrace("hopsworks", "status", "fraud").output
+    said = headrace("hopsworks", "status", "fraud", code=1).output
+    assert "card_activity_fg  1" in said
+    assert "bad  RonDB: " in said
 
     applied = headrace("hopsworks", "apply", "fraud").output
     assert applied.count("+ create") == 6
@@ -54,7 +56,9 @@ def test_from_an_empty_cluster_to_one_that_has_it_all_and_on_to_a_new_version(he
     for words in (("plan", "fraud"), ("apply", "fraud")):
         assert headrace("hopsworks", *words).output.endswith("nothing to do: the cluster has what is declared\n")
 
-    status = headrace("hopsworks", "status", "fraud").output
+    status = headrace("hopsworks", "status", "fraud", *at_rondb(cluster), code=1).output
+    assert f"ok   RonDB: RonDB at 127.0.0.1:{cluster.rdrs_port} answers for view " in status
+    assert "bad  Kafka: " in status
     assert status.startswith(f"{cluster.host}:{cluster.port}: Hopsworks 5.2.1, project {cluster.project}\n")
     assert status.count("as declared") == 6
 
@@ -75,7 +79,35 @@ def test_from_an_empty_cluster_to_one_that_has_it_all_and_on_to_a_new_version(he
 
     (tmp_path / "key").write_text(cluster.api_key + "\n")
     monkeypatch.setenv("HOPSWORKS_API_KEY", "wrong.key")
-    headrace("hopsworks", "status", f"{HERE}:RAISED", "--key-file", tmp_path / "key")
+    headrace("hopsworks", "status", f"{HERE}:RAISED", "--key-file", tmp_path / "key", code=1)
+
+
+def at_rondb(cluster: StandIn) -> tuple[str, str]:
+    return "--store", f"hopsworks://127.0.0.1:{cluster.rdrs_port}?tls=false"
+
+
+def test_the_status_says_whether_rondb_and_kafka_can_be_used(headrace, tmp_path, monkeypatch):
+    with StandIn.started(tmp_path / "cluster") as cluster:
+        for name, value in (cluster.environment() | {"HOPSWORKS_TRUST_STORE_PATH": cluster.ca_file}).items():
+            monkeypatch.setenv(name, value)
+        headrace("hopsworks", "apply", "fraud")
+        status = headrace("hopsworks", "status", "fraud", *at_rondb(cluster)).output
+        assert "ok   Kafka: takes rows of card_activity, terminal_risk\n" in status
+        cluster.faults.set("rdrs", status=503)
+        status = headrace("hopsworks", "status", "fraud", *at_rondb(cluster), code=1).output
+        assert "ok   Kafka" in status
+        assert "bad  RonDB: " in status
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("hopsworks-sdk://", "the store is hopsworks-sdk://, needs hopsworks:// to look at RonDB's REST server"),
+        ("hopsworks://?tls=perhaps", "the store's URL has tls=perhaps, needs tls=true or false"),
+    ],
+)
+def test_a_store_that_is_no_rondb_is_refused(headrace, cluster, url, message):
+    assert message in headrace("hopsworks", "status", "fraud", "--store", url, code=1).output
 
 
 @pytest.mark.parametrize(
