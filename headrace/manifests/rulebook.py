@@ -17,6 +17,7 @@ from headrace.manifests.rules import (
     security,
     services,
     triton,
+    verifying,
     wiring,
 )
 
@@ -38,6 +39,7 @@ RULES: tuple[Rule, ...] = (
     *scaling.RULES,
     *predictors.RULES,
     *triton.RULES,
+    *verifying.RULES,
     *wiring.RULES,
     *probes.RULES,
     *programs.RULES,

@@ -9,13 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from shutil import copytree, rmtree
 
-from predictor.repository import ModelRefused, read_model
+from predictor.repository import ModelRefused, verified
 
 _TRIES = 5
 
 
-def copied(repository: Path, name: str, models: Path) -> Path:
-    """Copy a model of a repository into the folder `models`, check the copy and return it; raises ModelRefused."""
+def copied(repository: Path, name: str, models: Path, public_key: Path | None = None) -> Path:
+    """Copy a model of a repository into the folder `models`, check the copy and return it; raises ModelRefused.
+
+    With a public key the copy must be signed by it.
+    """
     if not name or name in (".", "..") or "/" in name:
         raise ModelRefused(f"model {name!r} is no name of a model, needs one without slashes")
     source, copy, tries = repository / name, models / name, _TRIES
@@ -25,7 +28,7 @@ def copied(repository: Path, name: str, models: Path) -> Path:
         before = source.stat().st_ino
         try:
             copytree(source, copy)
-            read_model(copy)
+            verified(copy, public_key)
             return copy
         except (ModelRefused, OSError) as refused:
             rmtree(copy, ignore_errors=True)

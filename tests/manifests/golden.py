@@ -43,6 +43,9 @@ COMBINATIONS = (
     ("flink-pipeline",),
     ("flink-pipeline", "hopsworks-secrets"),
     ("model-cache",),
+    ("verified-models",),
+    ("onnxruntime", "verified-models"),
+    ("gpu", "collocated", "canary-standard", "verified-models"),
 )
 
 

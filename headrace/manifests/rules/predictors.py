@@ -47,6 +47,8 @@ def _runtime_ports(manifests: Manifests) -> Iterator[Spot]:
         # Of a pod's containers Knative lets one have ports, which may be the transformer's.
         elsewhere = mode_of(pod.owner) == "Knative" and any(each.ports for each in pod.main)
         for container in pod.main:
+            if container.name != "kserve-container":  # what stands beside the server answers nobody
+                continue
             if container.owner.get("kind") in RUNTIMES and not container.ports and not elsewhere:
                 yield container.owner, f"{container.path}.ports", f"container {container.name} lists no port"
 
