@@ -16,6 +16,7 @@ import numpy as np
 from kserve.errors import ModelNotReady
 
 from headrace.open_inference.errors import InvalidRequest, OpenInferenceError
+from headrace.open_inference.forwarding import BESIDE_V1
 from headrace.open_inference.shield import shielded
 from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
 from transformer.metadata import config_of, metadata_of
@@ -31,9 +32,16 @@ _prepared: ContextVar[Prepared] = ContextVar("prepared")
 class FeatureTransformer(kserve.Model):
     """Serves a request path; ready when its store, its predictor and the model's fingerprint say so."""
 
-    def __init__(self, path: RequestPath, *, default_deadline_s: float = 0.05, unproved: bool = False) -> None:
+    def __init__(
+        self,
+        path: RequestPath,
+        *,
+        default_deadline_s: float = 0.05,
+        unproved: bool = False,
+        forward: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(path.name)
-        self.path = path
+        self.path, self._forward = path, forward
         self.versions: tuple[str, ...] = ()
         self._default_deadline_s = default_deadline_s
         self._unproved = unproved
@@ -83,7 +91,9 @@ class FeatureTransformer(kserve.Model):
 
     async def predict_v1(self, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Answer a v1 request; called by the lean server."""
-        return _v1_answer(await self.path.infer(self._v1_request(body), deadline))
+        request = self._v1_request(body)
+        request.headers = BESIDE_V1.get()
+        return _v1_answer(await self.path.infer(request, deadline))
 
     async def healthy(self) -> bool:
         """Tell the stock server whether requests can be answered; raise with the reason where not."""
@@ -95,7 +105,9 @@ class FeatureTransformer(kserve.Model):
         """Turn a request of the stock server into the model's input."""
         with refusing():
             request = self._v1_request(payload) if isinstance(payload, dict) else _request_of(self.name, payload)
-            deadline = deadline_in(_deadline_s(headers or {}) or self._default_deadline_s)
+            given = headers or {}
+            request.headers = {name: given[name] for name in self._forward if name in given}
+            deadline = deadline_in(_deadline_s(given) or self._default_deadline_s)
             prepared = await self.path.prepare(request, deadline)
         _prepared.set(prepared)
         features = kserve.InferInput(FEATURES, list(prepared.matrix.shape), "FP32")

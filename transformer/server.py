@@ -50,7 +50,10 @@ def build(settings: TransformerSettings, app: Application | None = None) -> Feat
         max_rows=settings.max_rows,
     )
     return FeatureTransformer(
-        path, default_deadline_s=settings.deadline_ms / 1000, unproved=settings.unproved_predictor
+        path,
+        default_deadline_s=settings.deadline_ms / 1000,
+        unproved=settings.unproved_predictor,
+        forward=forwarded(settings),
     )
 
 

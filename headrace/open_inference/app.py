@@ -19,7 +19,7 @@ from headrace.open_inference.calls import Watch
 from headrace.open_inference.codec import decode_request, encode_response
 from headrace.open_inference.coding import PACK_FROM, chosen, packed
 from headrace.open_inference.errors import CONTROL_IS_OFF, Disconnected, InvalidRequest, OpenInferenceError
-from headrace.open_inference.forwarding import forwards_of, of_http
+from headrace.open_inference.forwarding import BESIDE_V1, forwards_of, of_http
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.raw_request import decode_raw
 from headrace.open_inference.routes import Routes
@@ -141,6 +141,8 @@ class App:
         asked = _object(body)
         if not isinstance(asked.get("instances"), list):
             raise InvalidRequest("the body has no instances, needs an object with a list 'instances'")
+        if self.gate.forwards:
+            BESIDE_V1.set(of_http(self.gate.forwards, headers))
         answer = answer_json(200, await self.gate.predict_v1(servable, asked, deadline))
         return await _packed(answer, headers) if len(answer[2]) >= PACK_FROM else answer
 

@@ -6,9 +6,13 @@ A request is looked into by name, so that one without them costs next to nothing
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from types import MappingProxyType
 
 #: A name as it is in HTTP, and as text; in small letters.
 Forwards = tuple[tuple[bytes, str], ...]
+#: What goes on with a request of v1, which has no place for it.
+BESIDE_V1: ContextVar[Mapping[str, str]] = ContextVar("beside_v1", default=MappingProxyType({}))
 
 
 def forwards_of(names: Iterable[str]) -> Forwards:

@@ -17,7 +17,7 @@ from applications.fraud.app import APP
 from headrace.cli.stack import Server, not_ready, server, wait_ready
 from headrace.open_inference import OpenInferenceError, Tensor
 from headrace.open_inference.client import Asking, PredictorClient
-from tests.end_to_end.asking import Said, ask, infer
+from tests.end_to_end.asking import PREDICT, Said, ask, infer, instances
 from tests.end_to_end.ground import OUTPUT, Ground, predictor_flags, transformer_flags
 from tests.end_to_end.payments import asked
 from tests.end_to_end.planted import Act, Planted, planted_predictor, scores
@@ -147,6 +147,13 @@ def test_named_headers_go_on_and_no_others(running: Running) -> None:
     went = {name: planted.headers.get(name) for name in ("x-request-id", "x-tenant", "authorization", "x-other")}
     assert went == {"x-request-id": "r-7", "x-tenant": "shop", "authorization": None, "x-other": None}
     assert planted.headers["traceparent"][3:35] == trace[3:35]
+
+
+def test_headers_of_v1_go_on_too(running: Running) -> None:
+    planted, transformer = running
+    said = ask(transformer.http, "POST", PREDICT, {"instances": instances(COLUMNS)}, X_Request_Id="r-8", X_Other="1")
+    assert said.status == 200
+    assert (planted.headers.get("x-request-id"), planted.headers.get("x-other")) == ("r-8", None)
 
 
 def test_endpoints_are_counted_and_not_named(running: Running) -> None:
