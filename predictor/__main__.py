@@ -17,6 +17,7 @@ import uvloop
 
 import headrace
 from headrace.open_inference import make_app
+from headrace.open_inference.calls import WatchedApp
 from headrace.open_inference.connections import Bounds
 from headrace.open_inference.listening import GRACE_S, PortTaken
 from headrace.open_inference.member import VARIABLE, member_of
@@ -26,6 +27,7 @@ from headrace.open_inference.workers import as_cores_allow, serve_with
 from headrace.telemetry import PredictorMetrics
 from headrace.telemetry.logs import FORMATS, LEVELS, configure, refused
 from headrace.telemetry.merging import merged
+from headrace.telemetry.watching import TracingError, Watching, tracing_of
 from predictor.batching import Limits
 from predictor.cores import cores
 from predictor.reload import EVERY_S, Watch, watched, watching
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(given, watches, metrics))
-    except (PortTaken, CertificateRefused) as refused:
+    except (PortTaken, CertificateRefused, TracingError) as refused:
         sys.stderr.write(f"{refused}\n")
         return 1
     return 0
@@ -86,10 +88,11 @@ async def _serve(given: argparse.Namespace, watches: Sequence[Watch], metrics: P
     app.gate.refused = refused
     metrics.watch_in_flight(lambda: app.gate.in_flight)
     lines = configure(given.log_format, given.log_level)
+    tracing = tracing_of(os.environ, "headrace-predictor")
     looking = watching(watches, given.reload_s) if given.reload_s else None
     try:
         await serve(
-            app,
+            app if tracing is None else WatchedApp(app, Watching(tracing)),  # type: ignore[arg-type]
             servables,
             host=given.host,
             http_port=given.http_port,
@@ -103,6 +106,8 @@ async def _serve(given: argparse.Namespace, watches: Sequence[Watch], metrics: P
     finally:
         if looking is not None:
             looking.cancel()
+        if tracing is not None:
+            tracing.close()
         lines.close()
 
 

@@ -6,7 +6,6 @@ The first two are off unless they are asked for, and the request path then knows
 from __future__ import annotations
 
 import importlib
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,7 +18,7 @@ from headrace.open_inference.app import App
 from headrace.open_inference.calls import WatchedApp
 from headrace.settings import SettingsError, TransformerSettings
 from headrace.telemetry.logs import Lines, configure, refused
-from headrace.telemetry.watching import Watched, Watching, traces_asked
+from headrace.telemetry.watching import TracingError, Watched, Watching, tracing_of
 from transformer.request_path import Asked, Prepared, RequestPath
 from transformer.rows import status_of
 
@@ -121,17 +120,8 @@ def _log(settings: TransformerSettings, app: Application, model: str, environmen
 
 
 def _tracing(environment: Mapping[str, str]) -> Tracing | None:
-    if not traces_asked(environment):
-        return None
     try:
-        from headrace.telemetry.tracing import TracingError, open_tracing
-    except ModuleNotFoundError as absent:
-        if not (absent.name or "").startswith("opentelemetry"):
-            raise
-        print("OTEL_* asks for traces, which need headrace[tracing]: none are written", file=sys.stderr)
-        return None
-    try:
-        return open_tracing(environment)
+        return tracing_of(environment, "headrace-transformer")
     except TracingError as refused:
         raise SettingsError(str(refused)) from refused
 

@@ -58,7 +58,7 @@ class ParquetFiles:
         name = f"{now:%H%M%S}.{now.microsecond // 1000:03d}-{os.getpid()}-{self._files}{SUFFIX}"
         unfinished = day / f".{name}{_UNFINISHED}"
         try:
-            day.mkdir(exist_ok=True)
+            day.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, unfinished, compression="zstd")
             unfinished.rename(day / name)
             if abs(now - self._swept) >= _SWEEP:

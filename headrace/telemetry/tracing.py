@@ -33,16 +33,13 @@ from opentelemetry.trace import (
 from opentelemetry.trace.span import TraceState
 
 import headrace
+from headrace.telemetry.watching import TracingError
 
-SERVICE, INFER = "headrace-transformer", "infer"
+INFER = "infer"
 STAGES = ("decode", "store", "assemble", "predict", "respond")
 _PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SCOPE = InstrumentationScope("headrace", headrace.__version__)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-
-
-class TracingError(Exception):
-    """Traces cannot be sent as the environment says; the text says why."""
 
 
 class Trace:
@@ -123,8 +120,10 @@ class Tracing:
         self._processor.shutdown()
 
 
-def open_tracing(environment: Mapping[str, str]) -> Tracing:
+def open_tracing(environment: Mapping[str, str], service: str = "headrace") -> Tracing:
     """Open what the OTEL_* variables say; the SDK reads them itself, from the process's environment.
+
+    `service` is the name of the process's service where they name none.
 
     Raises TracingError for an exporter or a protocol that is not known here.
     """
@@ -133,7 +132,7 @@ def open_tracing(environment: Mapping[str, str]) -> Tracing:
         "OTEL_RESOURCE_ATTRIBUTES", ""
     ):
         provider = TracerProvider(
-            resource=provider.resource.merge(Resource({"service.name": SERVICE})), shutdown_on_exit=False
+            resource=provider.resource.merge(Resource({"service.name": service})), shutdown_on_exit=False
         )
     return Tracing(provider.sampler, BatchSpanProcessor(_Requests(_exporter(environment), provider.resource)))
 

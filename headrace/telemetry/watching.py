@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 REQUEST_ID, TRACEPARENT, TRACESTATE = b"x-request-id", b"traceparent", b"tracestate"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+class TracingError(ValueError):
+    """Traces cannot be sent as the environment says; the text says why."""
 
 
 class Watched:
@@ -65,3 +70,20 @@ def traces_asked(environment: Mapping[str, str]) -> bool:
     exporter = environment.get("OTEL_TRACES_EXPORTER", "")
     off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or exporter == "none"
     return not off and bool(exporter or any(environment.get(name) for name in _ENDPOINTS))
+
+
+def tracing_of(environment: Mapping[str, str], service: str) -> Tracing | None:
+    """Open the traces that the environment asks for, by a service of this name unless it has another; None without.
+
+    Raises TracingError where they cannot be sent as it says. Where the extra is missing, a line on stderr says so.
+    """
+    if not traces_asked(environment):
+        return None
+    try:
+        from headrace.telemetry.tracing import open_tracing
+    except ModuleNotFoundError as absent:
+        if not (absent.name or "").startswith("opentelemetry"):
+            raise
+        sys.stderr.write("OTEL_* asks for traces, which need headrace[tracing]: none are written\n")
+        return None
+    return open_tracing(environment, service)

@@ -62,8 +62,10 @@ def test_a_request_goes_on_in_its_callers_trace(watched, ground) -> None:
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=1"}
     said = ask(transformer.http, "POST", INFER, request(rows(ground, 3)), **headers)
     assert said.status == 200
-    spans = receiver.trace(TRACE, 6)
-    server = spans.pop("infer")
+    spans = receiver.trace(TRACE, 7)
+    server, predictor = spans.pop("infer"), spans.pop("predictor infer")
+    assert predictor.parent_span_id == spans["predict"].span_id
+    assert predictor.start_time_unix_nano >= spans["predict"].start_time_unix_nano - 1_000_000
     assert (server.parent_span_id.hex(), server.trace_state) == (PARENT, "vendor=1")
     assert set(spans) == STAGES
     assert {span.parent_span_id for span in spans.values()} == {server.span_id}
@@ -78,7 +80,6 @@ def test_a_request_goes_on_in_its_callers_trace(watched, ground) -> None:
     assert began == sorted(began)
     assert server.start_time_unix_nano <= began[0]
     assert spans["respond"].end_time_unix_nano <= server.end_time_unix_nano
-    assert receiver.resource["service.name"] == "headrace-transformer"
     assert receiver.resource["deployment.environment"] == "test"
 
 
@@ -96,7 +97,7 @@ def test_a_caller_who_does_not_record_is_not_recorded(watched, ground) -> None:
     for trace, flag in (("2" * 32, "00"), ("3" * 32, "01")):
         headers = {"traceparent": f"00-{trace}-{PARENT}-{flag}"}
         assert ask(transformer.http, "POST", INFER, request(rows(ground, 1)), **headers).status == 200
-    receiver.trace("3" * 32, 6)
+    receiver.trace("3" * 32, 7)
     receiver.trace("2" * 32, 0)
 
 
@@ -115,7 +116,7 @@ def test_a_request_over_grpc_is_watched_too(watched, ground) -> None:
         with pytest.raises(grpc.RpcError, match="is unknown"):
             call(wrong, metadata=(("traceparent", f"00-{'5' * 32}-{PARENT}-01"),), timeout=60)
     assert dict(answered.initial_metadata())["x-request-id"] == "call-9"
-    assert attributes(receiver.trace("4" * 32, 6)["infer"])["headrace.rows"] == 2
+    assert attributes(receiver.trace("4" * 32, 7)["infer"])["headrace.rows"] == 2
     assert attributes(receiver.trace("5" * 32, 1)["infer"]) == {"http.response.status_code": 404}
     assert explained(log, "call-9").startswith("over-grpc, row 0 of 2, answered at ")
 
@@ -171,3 +172,22 @@ def test_what_was_logged_is_counted(watched, ground) -> None:
         return found is not None and float(found[1]) >= 2
 
     until(counted)
+
+
+def test_a_log_that_takes_nothing_costs_rows_and_a_server_that_is_stopped_writes_what_it_has(ground, tmp_path) -> None:
+    log = tmp_path / "log"
+    told = ("--prediction_log", f"dir:{log}", "--prediction_log_every_s", "0.5", "--log_format", "json")
+    with serving(ground, tmp_path / "logs", *told) as (_, transformer):
+        log.rmdir()
+        log.write_text("in the way")
+        assert ask(transformer.http, "POST", INFER, request(rows(ground, 3), id="lost")).status == 200
+        until(lambda: 'result="dropped_sink"} 3.0' in ask(transformer.http, "GET", "/metrics").body.decode())
+        log.unlink()
+        assert ask(transformer.http, "POST", INFER, request(rows(ground, 3), id="kept")).status == 200
+    assert explained(log, "kept").startswith("kept, row 0 of 3")
+    said = (tmp_path / "logs" / "transformer.log").read_text("utf-8")
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert [line["message"] for line in lines] == [
+        "predictions are lost, serving goes on: the folder of predictions takes no file: Not a directory",
+        "predictions are written again; 3 rows were lost",
+    ]

@@ -17,7 +17,7 @@ BOUND_S = 30.0
 
 @dataclass
 class Receiver:
-    """What was received: spans, and the resource they are of."""
+    """What was received: spans, those of a predictor named so, and the resource of the last ones."""
 
     url: str = ""
     spans: list[Any] = field(default_factory=list)
@@ -29,7 +29,10 @@ class Receiver:
         with self.came:
             for of in ExportTraceServiceRequest.FromString(body).resource_spans:
                 self.resource = {one.key: one.value.string_value for one in of.resource.attributes}
-                self.spans += [span for scope in of.scope_spans for span in scope.spans]
+                predictor = self.resource["service.name"] == "headrace-predictor"
+                for span in (span for scope in of.scope_spans for span in scope.spans):
+                    span.name = f"predictor {span.name}" if predictor else span.name
+                    self.spans.append(span)
             self.came.notify_all()
 
     def trace(self, trace_id: str, spans: int) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
 from headrace.settings import SettingsError, TransformerSettings
-from headrace.telemetry.tracing import TracingError, open_tracing
-from headrace.telemetry.watching import Watching, traces_asked
+from headrace.telemetry.tracing import open_tracing
+from headrace.telemetry.watching import TracingError, Watching, traces_asked, tracing_of
 from tests.transformer.receiver import receiving
 from tests.transformer.small import Tiny, path_to, stored
 from transformer.recording import Recording
@@ -148,3 +149,19 @@ def test_a_log_that_cannot_be_kept_stops_the_start(settings, reason, tmp_path, m
 def test_settings_of_the_log_are_checked(name, value, reason):
     with pytest.raises(SettingsError, match=reason):
         TransformerSettings(**{name: value})
+
+
+def test_without_the_extra_it_is_said_and_nothing_is_written(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    monkeypatch.delitem(sys.modules, "headrace.telemetry.tracing")
+    assert tracing_of({"OTEL_TRACES_EXPORTER": "otlp"}, "mine") is None
+    assert capsys.readouterr().err == "OTEL_* asks for traces, which need headrace[tracing]: none are written\n"
+
+
+def test_a_service_has_a_name_unless_the_environment_gives_it_another(environment):
+    tracing = tracing_of(environment(), "mine")
+    trace = tracing.begin(b"")
+    trace.ended(200)
+    tracing.close()
+    environment.receiver.trace(trace.id, 1)
+    assert environment.receiver.resource["service.name"] == "mine"
