@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from headrace.http.connection import LONGEST_ANSWER
+from headrace.open_inference.alarms import Alarm
 from headrace.open_inference.client_channel import Channel, Retriable, Site, late
 from headrace.open_inference.client_http import HttpChannel
 from headrace.open_inference.client_retries import RetryBudget
@@ -68,6 +69,7 @@ class PredictorClient:
             resolve=how.resolve,
             refresh_s=how.refresh_s,
         )
+        self._alarm = Alarm()
         self._failed, self._why = 0, ""
 
     async def __aenter__(self) -> PredictorClient:
@@ -139,7 +141,7 @@ class PredictorClient:
             raise late(self.model)
         endpoint = None
         try:
-            async with asyncio.timeout_at(until):
+            with self._alarm.until(until):
                 endpoint = await self.endpoints.chosen(now)
                 try:
                     said = await self._once(endpoint, ask, until)
