@@ -15,7 +15,7 @@ import pytest
 
 from headrace.cli.stack import Server, server
 from headrace.open_inference import Tensor
-from headrace.open_inference.client import PredictorClient
+from headrace.open_inference.client import Asking, PredictorClient
 from headrace.runtime import Runtime
 from headrace.stores.memory import MemoryStore
 from predictor.local_triton.cache import cache_folder
@@ -108,9 +108,11 @@ def test_every_version_was_warmed_up(triton: Server) -> None:
         assert {1, 32} <= {run["batch_size"] for run in one["batch_stats"]}
 
 
-def test_a_transformer_asks_production(triton: Server, found: Model) -> None:
+@pytest.mark.parametrize("way", ["v2", "grpc-v2"])
+def test_a_transformer_asks_production(triton: Server, found: Model, way: str) -> None:
     async def scene() -> np.ndarray:
-        async with PredictorClient(f"http://{triton.http}", "small") as predictor:
+        url = f"http://{triton.http if way == 'v2' else triton.grpc}"
+        async with PredictorClient(url, "small", how=Asking(way)) as predictor:
             assert await reason_not_ready(VIEW, MemoryStore(), predictor, unproved=False) is None
             assert predictor.version == "1"
             answer = await predictor.infer([Tensor.of("features", ROWS)], ["p"])
