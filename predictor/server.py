@@ -84,7 +84,7 @@ class OnnxServable:
             raise PredictorFailed(f"model {self.name!r} could not be run: {failed}") from failed
         answer = {name: given[name] for name in wanted}
         for name, array in answer.items():
-            if not np.isfinite(array).all():
+            if np.count_nonzero(np.isfinite(array)) != array.size:
                 raise PredictorFailed(f"model {self.name!r} answered NaN or infinity in {name!r}: the score is unknown")
         return answer
 
@@ -196,9 +196,8 @@ def _features(inputs: Mapping[str, Tensor], width: int) -> np.ndarray:
 def _checked(features: np.ndarray, width: int) -> np.ndarray:
     if features.ndim != 2 or features.shape[1] != width:
         raise InvalidRequest(f"{INPUT!r} has shape {list(features.shape)}, needs [rows, {width}]")
-    bad = ~np.isfinite(features)
-    if bad.any():
-        rows = int(bad.any(axis=1).sum())
+    if np.count_nonzero(fit := np.isfinite(features)) != features.size:
+        rows = len(features) - int(fit.all(axis=1).sum())
         raise InvalidRequest(
             f"{rows} of {len(features)} rows hold NaN or infinity, needs numbers: "
             "fill in the declared missing values before asking"

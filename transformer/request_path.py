@@ -181,10 +181,11 @@ class RequestPath:
         except OpenInferenceError as failed:
             return [failed] * len(asked)
         spoiled = prepared.rows.spoiled() if prepared.rows.invalid else None
+        plain = spoiled is None and not _fallen_back(prepared.blocks)
         answers = [
             await self._outcome(one)
             if spoiled is not None and spoiled[part].all()
-            else self.respond(_part(prepared, one, part), {name: of[part] for name, of in predictions.items()})
+            else self.respond(_part(prepared, one, part, plain), {name: of[part] for name, of in predictions.items()})
             for one, part in zip(asked, joined.parts, strict=True)
         ]
         if self.after is not None:
@@ -226,7 +227,7 @@ class RequestPath:
             raise PredictorFailed(f"the predictor gave {values.size} values of {name!r}, needs {rows}")
         if values.dtype.kind not in "fiub":
             raise PredictorFailed(f"the predictor gave {name!r} that is not numbers, needs them")
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
+        if values.dtype.kind == "f" and _marked(np.isfinite(values)) != rows:
             raise PredictorFailed(f"the predictor gave {name!r} that is not finite, needs numbers")
         return values.reshape(rows)
 
@@ -252,18 +253,18 @@ class RequestPath:
         if rows.invalid:
             self.metrics.degraded.inc(int(rows.spoiled().sum()))
         for name, block in blocks.items():
-            known, default = int(block.found.sum()), _marked(block.default)
+            known, default = _marked(block.found), _marked(block.default)
             if known + default < rows.count:
                 self.metrics.missing[name].inc(rows.count - known - default)
             if block.stale is not None or default:
                 self.metrics.fallback[name, "stale"].inc(_marked(block.stale))
                 self.metrics.fallback[name, "default"].inc(default)
             if known:
-                self.metrics.age[name].observe(float(np.nanmin(block.age_ms)) / 1e3)
+                self.metrics.age[name].observe(float(np.fmin.reduce(block.age_ms)) / 1e3)
 
 
-def _part(prepared: Prepared, asked: Asked, part: slice) -> Prepared:
-    if not (asked.request.outputs or prepared.rows.invalid or _fallen_back(prepared.blocks)):
+def _part(prepared: Prepared, asked: Asked, part: slice, plain: bool) -> Prepared:
+    if plain and not asked.request.outputs:
         return Prepared(asked.request, prepared.rows, {}, prepared.matrix, asked.deadline)  # nothing more is said of it
     blocks = {name: block_in(block, part) for name, block in prepared.blocks.items()}
     rows, matrix = rows_in(prepared.rows, part), prepared.matrix[part]
