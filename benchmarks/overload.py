@@ -9,10 +9,10 @@ import numpy as np
 from benchmarks.ground import Ground
 from benchmarks.load import put_load
 from benchmarks.open_loop import Arrivals, Crowd
-from benchmarks.processes import OTHERS, pinned
+from benchmarks.processes import MEASURED, OTHERS, pinned, running
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples, undisturbed
-from benchmarks.serving import LEAN, requests, transformers
+from benchmarks.serving import requests
 from headrace.cli.stack import Server
 
 ROWS, DEADLINE_MS, TIMES = 25, 50, 10
@@ -21,9 +21,8 @@ _SLICE_S = 0.5  # in which requests are normal again where nearly all are answer
 
 NOTES = f"""
 Capacity is what 64 connections are answered that ask again at once. The overload is {TIMES} times that, sent when it is
-due on up to 1024 connections, whatever becomes of it; each request has {DEADLINE_MS} ms. The transformer has one core;
-the predictor shares the other with whoever sends. Good are answers in time with 200. Where the sender itself does not
-keep up, the notes say what it sent.
+due on up to 1024 connections, whatever becomes of it; each request has {DEADLINE_MS} ms. The transformer has one core and
+the model in its process; whoever sends has the other core. Good are answers in time with 200.
 """
 
 
@@ -32,10 +31,14 @@ def overload(ground: Ground) -> Result:
     """Measure goodput, latency of what is let in, memory and recovery at ten times the capacity."""
     seconds = 5.0 if ground.scale.quick else 30.0
     result = Result(NOTES)
-    with transformers(ground, (LEAN,)) as (started, _), pinned(OTHERS):
-        server = started[LEAN]
+    flags = ["--store", str(ground.store), "--predictor_in_process", str(ground.models), "--deadline_ms", "10000"]
+    flags += ["--http_port", "0", "--grpc_port", "0"]
+    with running("transformer", flags, ground.home / "logs", MEASURED) as server, pinned(OTHERS):
         capacity = put_load(server.http, requests(ground, ROWS), 64, max(1.0, seconds / 5)).per_second
-        hurried = [request.replace(b"headrace-deadline-ms: 10000", b"headrace-deadline-ms: 50") for request in requests(ground, ROWS)]
+        hurried = [
+            request.replace(b"headrace-deadline-ms: 10000", b"headrace-deadline-ms: %d" % DEADLINE_MS)
+            for request in requests(ground, ROWS)
+        ]
         crowd = Crowd(server.http)
         with undisturbed():
             before = crowd.ask(hurried, _NORMAL * capacity, seconds / 3)
@@ -76,7 +79,10 @@ def _told(*phases: Arrivals) -> str:
     for name, phase in zip(("before", "at ten times", "after"), phases, strict=True):
         sent = sum(phase.said.values()) / phase.seconds
         said = ", ".join(f"{status}: {count / phase.seconds:.0f}/s" for status, count in sorted(phase.said.items()))
-        lines.append(f"{name}: due {phase.rate:.0f}/s, answered {sent:.0f}/s ({said}), unsent {phase.unsent / phase.seconds:.0f}/s")
+        lines.append(
+            f"{name}: due {phase.rate:.0f}/s, answered {sent:.0f}/s ({said}), "
+            f"unsent {phase.unsent / phase.seconds:.0f}/s"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ once a second; so a bound of ten seconds is one of ten to eleven, and costs a re
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -14,9 +15,14 @@ from headrace.open_inference.admission import Admission
 from headrace.open_inference.app import App
 
 _LOOK_S = 1.0
-#: Why connections are cut: too many of them, what was sent too large, too slow, no HTTP or too far ahead, an answer
-#: that is not read; `gone` is a caller that left while its request was under way.
-REASONS = ("connections", "head", "body", "slow", "malformed", "pipelined", "unread", "gone")
+#: Refusals for want of room a second, at some 30 microseconds each, beyond which connections are let rest.
+_REFUSALS_PER_S, _REFUSALS_AT_ONCE = 1_000.0, 32.0
+_REST_S = 0.005
+#: Why connections are cut: too many of them, no descriptors or no TLS for them, what was sent too large, too slow, no
+#: HTTP or too far ahead, an answer that is not read; `gone` is a caller that left while its request was under way.
+REASONS = (
+    "connections", "descriptors", "handshake", "head", "body", "slow", "malformed", "pipelined", "unread", "gone",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,9 @@ class Bounded(Protocol):
     def abort(self) -> None:
         """Close at once."""
 
+    def wake(self) -> None:
+        """Read on after a rest."""
+
 
 @dataclass(slots=True)
 class Connections:
@@ -62,11 +71,43 @@ class Connections:
     open: set[Bounded] = field(default_factory=set)
     opened: int = 0
     cut: dict[str, int] = field(default_factory=dict)
+    resting: deque[Bounded] = field(default_factory=deque)
+    _refusals: float = _REFUSALS_AT_ONCE
+    _refused_s: float = 0.0
     special: dict[str, Any] = field(default_factory=dict)  # by path: who answers in the application's place
 
     def count(self, reason: str) -> None:
         """Count a connection that was refused or cut off, for one of REASONS."""
         self.cut[reason] = self.cut.get(reason, 0) + 1
+
+    def refused(self, connection: Bounded) -> bool:
+        """Tell whether a connection that was refused for want of room is to rest, and wake it later.
+
+        A refusal is cheap, but so many more of them come than of all else that they would take the time of those
+        that are answered. Beyond a number a second, who was refused is not listened to for a while.
+        """
+        now = asyncio.get_running_loop().time()
+        self._refill(now)
+        if self._refusals >= 1.0:
+            self._refusals -= 1.0
+            return False
+        if not self.resting:
+            asyncio.get_running_loop().call_later(_REST_S, self._wake)
+        self.resting.append(connection)
+        return True
+
+    def _wake(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._refill(loop.time())
+        while self.resting and self._refusals >= 1.0:
+            self._refusals -= 1.0
+            self.resting.popleft().wake()
+        if self.resting:
+            loop.call_later(_REST_S, self._wake)
+
+    def _refill(self, now: float) -> None:
+        gained = (now - self._refused_s) * _REFUSALS_PER_S
+        self._refusals, self._refused_s = min(_REFUSALS_AT_ONCE, self._refusals + gained), now
 
     def text(self) -> bytes:
         """Return what there is of connections and requests in the Prometheus text format."""
@@ -74,6 +115,12 @@ class Connections:
         for kind, name, meaning, value in (
             ("gauge", "headrace_connections", "HTTP connections open", len(self.open)),
             ("counter", "headrace_connections_opened_total", "HTTP connections opened", self.opened),
+            (
+                "gauge",
+                "headrace_connections_resting",
+                "HTTP connections not read for a while",
+                len(self.resting),
+            ),
             ("gauge", "headrace_requests_pending", "Requests let in and not answered", admission.pending),
             ("gauge", "headrace_requests_room", "Requests that are let in at once, as found out", admission.limit),
             ("counter", "headrace_requests_shed_total", "Requests refused for want of room", admission.shed),

@@ -201,11 +201,11 @@ def _admitted(answered: Method, admission: Admission, default_deadline_s: float)
         if admission.full(allowed_s):
             admission.shed += 1
             return await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, FULL, _pushback(1.0))
-        admission.enter()
+        place = admission.enter()
         began = time.monotonic()
         try:
             return await answered(raw, context)
         finally:
-            admission.leave(time.monotonic() - began, allowed_s)
+            admission.leave(place, time.monotonic() - began, allowed_s)
 
     return admitted

@@ -12,13 +12,28 @@ if TYPE_CHECKING:
     from headrace.open_inference.connections import Connections
     from headrace.open_inference.http_protocol import Connection
 
+DEADLINE = b"headrace-deadline-ms"
+_UNREAD_S = 0.002
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class Exchange:
     """A request being read, waiting or being answered; it is its own ASGI `receive`, and has its body whole."""
 
-    __slots__ = ("allowed_s", "began", "body", "counted", "kept", "parts", "scope", "shed", "size", "status", "wrote")
+    __slots__ = (
+        "allowed_s",
+        "began",
+        "body",
+        "counted",
+        "kept",
+        "parts",
+        "place",
+        "scope",
+        "shed",
+        "size",
+        "status",
+        "wrote",
+    )
 
     def __init__(self, method: str, url: bytes, headers: Headers, version: str, *, kept: bool) -> None:
         path, _, query = url.partition(b"?")
@@ -40,7 +55,7 @@ class Exchange:
         self.kept = kept
         self.counted = method == "POST"
         self.parts: list[bytes] = []
-        self.size, self.began, self.allowed_s, self.status = 0, 0.0, 1.0, 0
+        self.size, self.began, self.allowed_s, self.status, self.place = 0, 0.0, 1.0, 0, 0
         self.body, self.shed, self.wrote = b"", False, False
 
     async def __call__(self) -> dict[str, Any]:
@@ -68,16 +83,28 @@ class Exchange:
             self.left(everyone)
             connection.answered(self)
 
+    def waited(self, seconds: float) -> bool:
+        """Take what it waited unread from the time it has, and tell whether nothing is left; the application knows."""
+        if seconds < _UNREAD_S:
+            return False
+        if seconds >= self.allowed_s:
+            return True
+        self.allowed_s -= seconds
+        headers = self.scope["headers"]
+        headers[:] = [each for each in headers if each[0] != DEADLINE]
+        headers.append((DEADLINE, b"%.3f" % (self.allowed_s * 1000)))
+        return False
+
     def entered(self, everyone: Connections) -> None:
         """Take up room, if it is a request of the kind that does."""
         if self.counted:
-            everyone.admission.enter()
+            self.place = everyone.admission.enter()
 
     def left(self, everyone: Connections) -> None:
         """Make room; a second time nothing happens."""
         if self.counted:
             self.counted = False
-            everyone.admission.leave(time.monotonic() - self.began, self.allowed_s)
+            everyone.admission.leave(self.place, time.monotonic() - self.began, self.allowed_s)
 
     def _write(self, connection: Connection, headers: Headers) -> None:
         self.kept = self.kept and not connection.everyone.app.gate.draining

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+import struct
 from collections import deque
 from typing import Any
 
@@ -16,6 +18,9 @@ from headrace.open_inference.connections import Connections
 from headrace.open_inference.http_answers import CONTINUE, OVERLOADED, TOO_MANY, refusal_bytes
 from headrace.open_inference.http_exchange import Exchange
 from headrace.open_inference.http_reader import Reader, Unreadable
+
+#: Of what Linux tells of a connection, how many milliseconds ago its last data came.
+_TCP_INFO = struct.Struct("<52xI")
 
 
 class Connection(Reader, asyncio.Protocol):
@@ -75,7 +80,8 @@ class Connection(Reader, asyncio.Protocol):
             return  # it waits, and its turn will tell
         self.until = self._loop.time() + self.everyone.bounds.body_s
         admission = self.everyone.admission
-        if exchange.counted and admission.full(exchange.allowed_s):
+        late = exchange.counted and admission.crowded and exchange.waited(_waiting_s(self._transport))
+        if late or (exchange.counted and admission.full(exchange.allowed_s)):
             exchange.shed = True
             admission.shed += 1
             self.write(OVERLOADED)
@@ -86,6 +92,8 @@ class Connection(Reader, asyncio.Protocol):
         """Hand a request on, or let it wait for the one before it."""
         if exchange.shed:
             self._go_on(kept=exchange.kept)
+            if not self._over and self.everyone.refused(self):
+                self._transport.pause_reading()
         elif self._current is None:
             self._begin(exchange)
         else:
@@ -137,6 +145,11 @@ class Connection(Reader, asyncio.Protocol):
         self._over = True
         self._transport.abort()
 
+    def wake(self) -> None:
+        """Read on after a rest."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def _begin(self, exchange: Exchange) -> None:
         self._current, self.until = exchange, math.inf
         exchange.began = self._loop.time()
@@ -173,3 +186,9 @@ class Connection(Reader, asyncio.Protocol):
     def _close(self) -> None:
         self._over = True
         self._transport.close()
+
+
+def _waiting_s(transport: Any) -> float:
+    """Return for how long the newest bytes of a connection have been here without being read."""
+    told = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    return _TCP_INFO.unpack(told)[0] / 1000

@@ -8,9 +8,7 @@ import httptools
 
 from headrace.open_inference.connections import Connections
 from headrace.open_inference.http_answers import Headers
-from headrace.open_inference.http_exchange import Exchange
-
-_DEADLINE = b"headrace-deadline-ms"
+from headrace.open_inference.http_exchange import DEADLINE, Exchange
 
 
 class Unreadable(Exception):
@@ -109,7 +107,7 @@ class Reader:
         self.take(exchange)
 
     def _allowed_s(self, named: dict[bytes, bytes]) -> float:
-        said = named.get(_DEADLINE)
+        said = named.get(DEADLINE)
         try:
             allowed = float(said) / 1000 if said else 0.0
         except ValueError:

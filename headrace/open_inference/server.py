@@ -21,14 +21,14 @@ from typing import Any
 
 import uvloop
 
+from headrace.open_inference.accepting import Accepting
 from headrace.open_inference.admission import Admission
 from headrace.open_inference.answers import metrics_answer
 from headrace.open_inference.app import App
 from headrace.open_inference.connections import Bounds, Connections
 from headrace.open_inference.grpc_service import serve_grpc
 from headrace.open_inference.grpc_tls import credentials_of
-from headrace.open_inference.http_protocol import Connection
-from headrace.open_inference.listening import BACKLOG, GRACE_S, PortTaken, in_url, listener, shared_listener
+from headrace.open_inference.listening import GRACE_S, PortTaken, in_url, listener, shared_listener
 from headrace.open_inference.member import Member
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.tls import Certificate
@@ -66,16 +66,14 @@ async def serve(
             contextlib.closing((listener if member is None else shared_listener)(host, http_port))
         )
         grpc_server = await _grpc(app, servables, host, grpc_port, connections.admission, certificate, member)
-        loop = asyncio.get_running_loop()
-        http_server = await loop.create_server(
-            lambda: Connection(connections, loop), sock=http, backlog=BACKLOG, **_secured(certificate)
-        )
+        accepting = Accepting(http, connections, certificate)
+        accepting.begin()
         watching = [asyncio.create_task(each) for each in _watched(app, connections, certificate, member)]
         try:
             _say(host, http, grpc_server, member)
             await stop.drained(app, drain_s)
         finally:
-            http_server.close()
+            accepting.end()
             ending: list[Awaitable[Any]] = [connections.empty(grace_s)]
             await asyncio.gather(*ending, *([grpc_server.stop(grace_s)] if grpc_server else []))
             for task in watching:
@@ -151,10 +149,6 @@ def _watched(app: App, connections: Connections, certificate: Certificate | None
         app.gate.others = lambda: member.others
         watched += [member.listen(), member.report(app.gate.own_reason)]
     return watched
-
-
-def _secured(certificate: Certificate | None) -> dict[str, Any]:
-    return {"ssl": certificate.context, "ssl_handshake_timeout": 10.0} if certificate else {}
 
 
 def _say(host: str, http: socket.socket, grpc_server: Any, member: Member | None) -> None:

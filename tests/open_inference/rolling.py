@@ -97,7 +97,7 @@ async def roll(start: Callable[[], One], times: int, request: bytes, message: by
     traffic = Traffic(request, message, now)
     callers = [asyncio.create_task(traffic.call(pause_s)) for pause_s in (0, 0, 0, 0.003, 0.05, 0.2)]
     callers += [asyncio.create_task(traffic.call_grpc()) for _ in range(2)]
-    for _ in range(times):
+    for turn in range(times):
         following = await asyncio.to_thread(start)
         before = traffic.said.total()
         now.process.terminate()
@@ -110,6 +110,8 @@ async def roll(start: Callable[[], One], times: int, request: bytes, message: by
         while traffic.said.total() < before + 100 and not traffic.failed:
             await pause(0.01)
         now = following
+        if (turn + 1) % 10 == 0:
+            print(f"{turn + 1} of {times}: {traffic.said.total()} answered, {len(traffic.failed)} failed", flush=True)
     traffic.over = True
     await asyncio.gather(*callers)
     now.process.terminate()

@@ -17,56 +17,41 @@ from tests.open_inference.sockets import AMOUNT, WAIT, answer, connected, metric
 ASK = "/inference.GRPCInferenceService/ModelInfer"
 
 
-class Clock:
-    """A clock that stands until it is moved."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def answered(admission: Admission, clock: Clock, *, each_s: float, allowed_s: float, under_way: int) -> None:
-    """Let `EVERY` requests be answered, one every `each_s`, `under_way` of them at any time."""
-    for _ in range(EVERY):
-        clock.now += each_s
-        admission.enter()
-        admission.leave(each_s * under_way, allowed_s)
+def answered(admission: Admission, *, each_s: float, allowed_s: float, under_way: int) -> None:
+    """Let so many requests in at once, and answer them one after another, `each_s` apart."""
+    for place in [admission.enter() for _ in range(under_way)]:
+        admission.leave(place, each_s * place, allowed_s)
 
 
 def test_there_is_room_for_as_many_as_are_answered_in_time() -> None:
-    """At 1 ms each and 50 ms for one, some 20 under way are answered after 20 ms, which is what is aimed at."""
-    clock = Clock()
-    admission = Admission(512, clock)
-    answered(admission, clock, each_s=0.001, allowed_s=0.05, under_way=200)
+    """At 1 ms each, of 50 ms for one, 40 % are time for 20."""
+    admission = Admission(512)
+    answered(admission, each_s=0.001, allowed_s=0.05, under_way=4 * EVERY)
     assert admission.limit == 20
     assert admission.each_s == pytest.approx(0.001)
 
 
 def test_room_grows_again_where_requests_are_quick() -> None:
-    clock = Clock()
-    admission = Admission(512, clock)
-    answered(admission, clock, each_s=0.001, allowed_s=0.05, under_way=500)
+    admission = Admission(512)
+    answered(admission, each_s=0.001, allowed_s=0.05, under_way=512)
     small = admission.limit
-    for _ in range(60):
-        answered(admission, clock, each_s=0.0001, allowed_s=0.05, under_way=2)
-    assert small < 30
+    for _ in range(60 * EVERY):
+        answered(admission, each_s=0.0001, allowed_s=0.05, under_way=1)
+    assert small < 60
     assert admission.limit == 512
 
 
 def test_a_few_are_always_let_in() -> None:
-    clock = Clock()
-    admission = Admission(512, clock)
-    for _ in range(5):
-        answered(admission, clock, each_s=1.0, allowed_s=0.05, under_way=1)
+    admission = Admission(512)
+    for _ in range(5 * EVERY):
+        answered(admission, each_s=1.0, allowed_s=0.05, under_way=1)
     assert admission.limit == FEWEST
     assert not admission.full(0.05)
 
 
 def test_who_is_in_a_hurry_is_refused_where_others_are_not() -> None:
-    clock = Clock()
-    admission = Admission(512, clock)
-    answered(admission, clock, each_s=0.001, allowed_s=1.0, under_way=100)
+    admission = Admission(512)
+    answered(admission, each_s=0.001, allowed_s=1.0, under_way=EVERY)
     for _ in range(100):
         admission.enter()
     assert (admission.full(0.01), admission.full(1.0)) == (True, False)
