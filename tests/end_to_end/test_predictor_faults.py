@@ -165,6 +165,15 @@ def test_endpoints_are_counted_and_not_named(running: Running) -> None:
     assert planted.address not in text
 
 
+def test_a_transformer_that_asks_by_grpc_answers_the_same(ground: Ground, tmp_path: Path) -> None:
+    with server("predictor", predictor_flags(ground.models), tmp_path) as predictor:
+        flags = transformer_flags(ground.store, predictor.grpc, "--predictor_protocol", "grpc-v2")
+        with server("transformer", flags, tmp_path) as transformer:
+            wait_ready(transformer)
+            said = answer(transformer)
+    np.testing.assert_allclose(said.output(OUTPUT), ground.probabilities(COLUMNS).ravel(), atol=1e-6)
+
+
 def test_a_predictor_that_is_killed_under_load_fails_no_request(ground: Ground, tmp_path: Path) -> None:
     matrix = ground.features(COLUMNS)
 
