@@ -113,6 +113,7 @@ UNLOADED = {
     "headrace.hopsworks.session": ("hopsworks", "requests", "pandas"),
     "applications.fraud": ("torch", "sklearn", "pyarrow", "lmdb", "synccfd"),
     "feature_pipelines.runner": ("torch", "kserve", "onnxruntime", "aiohttp"),
+    "transformer.recording": ("opentelemetry", "pyarrow", "confluent_kafka", "kserve"),
     "predictor.server": ("torch", "kserve", "sklearn", "pyarrow", "lmdb", "model_signing", "cryptography"),
 }
 
