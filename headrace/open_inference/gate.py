@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from headrace.open_inference.errors import (
     DeadlinePassed,
+    InvalidRequest,
     NotReady,
     OpenInferenceError,
     Overloaded,
@@ -83,8 +84,10 @@ class Gate:
         return asyncio.get_running_loop().time() + (self.default_deadline_s if allowed_s is None else allowed_s)
 
     async def infer(self, servable: Servable, request: InferRequest, deadline: float) -> InferResponse:
-        """Ask a model, if it is ready and there is room, until the deadline."""
+        """Ask a model, if it is ready and there is room, until the deadline, or sooner where its `timeout` says so."""
         self._admit(servable)
+        if "timeout" in request.parameters:
+            deadline = min(deadline, self.deadline(_timeout_s(request.parameters["timeout"])))
         try:
             return await self._within(deadline, servable, servable.infer(request, deadline))
         except OpenInferenceError as refused:
@@ -140,3 +143,9 @@ class Gate:
             raise DeadlinePassed(f"model {servable.name!r} had no answer when the request's deadline passed") from None
         finally:
             self.in_flight -= 1
+
+
+def _timeout_s(said: Any) -> float:
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 < said < 1e15:
+        raise InvalidRequest("the parameter timeout is no positive number, needs microseconds such as 50000")
+    return said / 1e6

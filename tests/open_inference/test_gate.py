@@ -56,3 +56,15 @@ def test_more_requests_than_there_is_room_for_are_refused() -> None:
     assert (refused.status, refused.headers["retry-after"]) == (429, "1")
     assert refused.error == "1 requests are under way, needs fewer than 1: try later"
     assert answered.status == 200
+
+
+def test_a_request_may_say_in_microseconds_how_long_it_can_wait() -> None:
+    app = make_app({"echo": Echo("echo")}, default_deadline_s=60)
+    said = ask(app, "POST", INFER, {**WAITS, "parameters": {"timeout": 20_000}})
+    assert (said.status, said.error) == (504, "model 'echo' had no answer when the request's deadline passed")
+    for wrong in (0, -1, "soon", True):
+        said = ask(app, "POST", INFER, {**AMOUNT, "parameters": {"timeout": wrong}})
+        assert (said.status, said.error) == (
+            400,
+            "the parameter timeout is no positive number, needs microseconds such as 50000",
+        )
