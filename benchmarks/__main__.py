@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser(known: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Headrace beside its peers.")
-    which = f"which ones, of {', '.join(known)} (default all but soak)"
+    which = f"which ones, of {', '.join(known)} (default all but soak and scale-serve-many)"
     parser.add_argument("names", nargs="*", metavar="NAME", help=which)
     parser.add_argument("--quick", action="store_true", help="fewer events, fewer and shorter rounds; keeps no figures")
     parser.add_argument("--scale", choices=list(SCALES), default="full", help="how much is measured (default full)")

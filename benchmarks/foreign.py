@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from benchmarks.processes import free_port, pinned, tree
 from headrace.cli.stack import Server, StackError, last_words
 
 SCRIPTS = Path(__file__).parent / "peers/foreign"
-_START_S, _STOP_S = 120.0, 15.0
+_START_S, _STOP_S = 300.0, 15.0
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -26,16 +27,15 @@ def foreign(
     probe: bytes,
     logs: Path,
     cores: set[int],
-    *,
-    port: int = 0,
     variables: Mapping[str, str] = _NONE,
 ) -> Iterator[Server]:
     """Run a command until the block ends; give it once the probe, a whole HTTP request, is answered with 200.
 
-    `{port}` in the command is the port to listen on. Raises StackError with its last words where it never answers.
+    `{port}` in the command is the port to listen on. A probe that is empty asks for a connection alone. Raises
+    StackError with its last words where it never answers.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    log, at = logs / f"{name}.log", port or free_port()
+    log, at = logs / f"{name}.log", free_port()
     ours = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}
     with pinned(cores), log.open("wb") as out:
         process = subprocess.Popen(
@@ -60,7 +60,10 @@ def _await(server: Server, probe: bytes) -> None:
     while time.monotonic() < until:
         server.check()
         try:
-            ask(server.http, probe)
+            if probe:
+                ask(server.http, probe)
+            else:
+                socket.create_connection(("127.0.0.1", int(server.http.rpartition(":")[2])), timeout=5).close()
             return
         except (OSError, Refused) as away:
             why = str(away)[:300]

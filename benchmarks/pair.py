@@ -28,8 +28,9 @@ PUBLISHED = 104.0
 
 NOTES = """
 Stock: kserve.ModelServer, logs quiet, whose transformer reads 35 ready-made values of two groups by one call of the
-  unmodified Hopsworks SDK from a stand-in of RonDB's REST server, with two python functions for the eleven features
-  on demand, and calls the predictor over gRPC. Headrace reads tiles and merges them at each request's own instant.
+  unmodified Hopsworks SDK from a stand-in of RonDB's REST server, with two python functions of three outputs, computes
+  eight more features by NumPy for all rows at once, and calls the predictor over gRPC. Headrace reads tiles and
+  merges them at each request's own instant.
 Headrace: the embedded store, the predictor over HTTP. In process: the model is run by the transformer itself. From
   hopsworks: the tiles come from the same stand-in as the stock side's values.
 Transformers share one core and are asked in turn; predictor, stand-in and load generator share the other, and are

@@ -95,6 +95,7 @@ def benchmarks() -> dict[str, Benchmark]:
     from benchmarks import (  # noqa: F401  importing registers them
         backfill,
         engines,
+        feature_servers,
         fetch,
         floor,
         frame,
@@ -105,6 +106,7 @@ def benchmarks() -> dict[str, Benchmark]:
         kafka_freshness,
         kafka_stream,
         model_servers,
+        overload,
         pair,
         predictor_batching,
         scale,

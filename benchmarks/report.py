@@ -17,7 +17,10 @@ from rich.table import Table
 from benchmarks.ground import Scale
 from benchmarks.registry import OURS, Benchmark, Figure, Result
 
-VERSIONS = ("numpy", "kserve", "uvicorn", "uvloop", "aiohttp", "onnxruntime", "lmdb", "pandas", "pyarrow", "bytewax")
+VERSIONS = (
+    *("numpy", "kserve", "hopsworks", "uvicorn", "uvloop", "aiohttp", "grpcio", "onnxruntime", "lmdb", "pandas"),
+    *("pyarrow", "bytewax"),
+)
 
 
 def show(console: Console, of: Benchmark, result: Result) -> None:

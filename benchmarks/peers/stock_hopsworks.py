@@ -1,7 +1,8 @@
 """A transformer as users of Hopsworks write it for the stock server: features by the unmodified SDK, logs off.
 
-The SDK reads RonDB's REST server, many rows by one call, and runs the view's two functions row by row;
-the predictor is called by kserve's own gRPC client. `HOPSWORKS_*` variables say where the cluster is.
+The SDK reads RonDB's REST server, many rows by one call, and runs the view's two functions row by row; what is
+left to compute is computed for all rows at once by NumPy; the predictor is called by kserve's own gRPC client.
+`HOPSWORKS_*` variables say where the cluster is.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np  # noqa: E402
 from applications.fraud.app import APP  # noqa: E402
 from benchmarks.peers.stock_server import arguments, serve  # noqa: E402
 
+_DAY = 86_400_000
 #: What the view's functions call the columns of a request.
 PARAMETERS = {"amount": "amount", "latitude": "latitude", "longitude": "longitude", "datetime": "asked_ms"}
 
@@ -38,12 +40,9 @@ class HopsworksTransformer(kserve.Model):
         super().__init__(name)
         self.view = view
         served = [feature.name for feature in view.features if not feature.label]
-        prefixed = {f"{group.name}_{n}": n for group in APP.groups for n in group.column_names}
-        prefixed |= {f"{APP.groups[0].name}_{n}": n for n in APP.view.names}
-        plain = [prefixed[n] for n in served]
-        #: Where each column of the model stands in a vector of the SDK's, or in the request.
-        self.of_vector = [plain.index(n) if n in plain else -1 for n in APP.view.names]
-        self.of_request = [at for at, place in enumerate(self.of_vector) if place < 0]
+        plain = [_plain(name) for name in served]
+        #: Where the SDK's vectors have each column of the model that they have.
+        self.of_vector = [(at, plain.index(name)) for at, name in enumerate(APP.view.names) if name in plain]
         self.keys = [(f"{group.name}_{group.key}", group.key) for group in APP.groups]
         self.missing = APP.view.missing
         self.ready = True
@@ -52,15 +51,30 @@ class HopsworksTransformer(kserve.Model):
         self, payload: kserve.InferRequest, headers: Mapping[str, str] | None = None
     ) -> kserve.InferRequest:
         """Turn the request's columns into the model's input."""
-        columns = {tensor.name: tensor.as_numpy().reshape(-1).tolist() for tensor in payload.inputs}
-        vectors = self.vectors(columns)
-        matrix = np.array(vectors, dtype=np.float32)[:, self.of_vector]
-        for at in self.of_request:
-            matrix[:, at] = columns[APP.view.names[at]]
-        matrix = np.where(np.isnan(matrix), self.missing, matrix).astype(np.float32)
+        columns = {tensor.name: tensor.as_numpy().reshape(-1) for tensor in payload.inputs}
+        matrix = self.matrix(columns, self.vectors({name: values.tolist() for name, values in columns.items()}))
         features = kserve.InferInput("features", list(matrix.shape), "FP32")
         features.set_data_from_numpy(matrix, binary_data=True)
         return kserve.InferRequest(self.name, [features])
+
+    def matrix(self, columns: Mapping[str, np.ndarray], vectors: list[list[Any]]) -> np.ndarray:
+        """Return the model's input: vectors in its order, and what is computed for all rows at once."""
+        found = np.array(vectors, dtype=np.float64)  # None becomes NaN
+        matrix = np.empty((len(found), len(APP.view.names)))
+        to, of = zip(*self.of_vector, strict=True)
+        matrix[:, to] = found[:, of]
+        named = {name: matrix[:, at] for at, name in enumerate(APP.view.names)}
+        for name in ("amount", "card_present"):
+            named[name][:] = columns[name]
+        hours = np.maximum(named["seconds_since_last"], 1.0) / 3600
+        named["speed_from_last_kmh"][:] = named["distance_from_last_km"] / hours
+        mean, spread = named["amount_mean_7d"], named["amount_std_7d"]
+        with np.errstate(all="ignore"):
+            score = (columns["amount"] - mean) / spread
+        named["amount_zscore_7d"][:] = np.where(spread > 1e-9 * np.abs(mean), score, np.nan)
+        for name, values in _of_the_moment(columns["datetime"]).items():
+            named[name][:] = values
+        return np.where(np.isnan(matrix), self.missing, matrix).astype(np.float32)
 
     def vectors(self, columns: Mapping[str, list[Any]]) -> list[list[Any]]:
         """Return the SDK's vectors of a request's rows; one row by the call for one, which is the cheaper."""
@@ -74,6 +88,18 @@ class HopsworksTransformer(kserve.Model):
         return self.view.get_feature_vectors(
             serving_keys=keys, request_parameters=given, return_type="list", allow_missing=True
         )
+
+
+def _plain(name: str) -> str:
+    group = next(group.name for group in APP.groups if name.startswith(f"{group.name}_"))
+    return name.removeprefix(f"{group}_")
+
+
+def _of_the_moment(ms: np.ndarray) -> dict[str, np.ndarray]:
+    of_day, weekday = ms % _DAY, (ms // _DAY + 3) % 7  # the epoch began on a Thursday
+    day, week = 2 * np.pi * of_day / _DAY, 2 * np.pi * weekday / 7
+    turns = {"hour_sin": np.sin(day), "hour_cos": np.cos(day), "weekday_sin": np.sin(week), "weekday_cos": np.cos(week)}
+    return {**turns, "is_weekend": weekday >= 5, "is_night": of_day < _DAY // 4}
 
 
 def _rows(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
