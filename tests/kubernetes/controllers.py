@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
+from kubernetes import client
+
 from tests.kubernetes.kinds import Kind
 from tests.kubernetes.store import Key, Object, Store, kind_named, stamp
 
 #: What a test may say of an object: it gets ready, its containers crash, its load fails, nobody sees to it.
 READY, CRASH, BLOCKED, UNSEEN = "ready", "crash", "blocked", "unseen"
 Behaviour = Callable[[Object], str]
+#: What a component of an InferenceService says of its pod itself; the rest is KServe's.
+POD_FIELDS = frozenset(client.V1PodSpec.attribute_map.values())
 _COMPONENTS = ("predictor", "transformer")
 
 
@@ -90,7 +94,9 @@ class Controllers:
         labels = {"serving.kserve.io/inferenceservice": metadata["name"], "component": component}
         annotations = {**(metadata.get("annotations") or {}), **(spec.get("annotations") or {})}
         containers = spec.get("containers") or [{"name": "kserve-container", "image": "triton:26.04"}]
-        template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": containers}}
+        pod = {name: deepcopy(value) for name, value in spec.items() if name in POD_FIELDS}
+        pod["containers"] = deepcopy(containers)
+        template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod}
         space = metadata["namespace"]
         body: dict[str, Any] = {
             "kind": "Deployment",

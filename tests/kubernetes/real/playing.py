@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.kubernetes.controllers import Controllers
 from tests.kubernetes.kinds import KINDS, Kind
+from tests.kubernetes.real.older import for_server
 from tests.kubernetes.real.requests import Requests, path_of
 from tests.kubernetes.store import Key, Object, kind_named
 
@@ -22,8 +23,8 @@ _TRIES = 5
 class RealStore:
     """What the controllers write to, with the names that the stand-in's store has for it."""
 
-    def __init__(self, requests: Requests) -> None:
-        self._requests = requests
+    def __init__(self, requests: Requests, minor: int) -> None:
+        self._requests, self._minor = requests, minor
         self.written: Callable[[Key, Object], None] = lambda key, of: None
 
     def get(self, plural: str, name: str, namespace: str = "") -> Object | None:
@@ -35,7 +36,7 @@ class RealStore:
 
     def update(self, kind: Kind, key: Key, made: Object, manager: str) -> Object:
         """Put an object in place of another or of none; a pod, which cannot change, is made anew."""
-        body = {**made, "apiVersion": kind.api_version, "kind": kind.kind}
+        body, _ = for_server({**made, "apiVersion": kind.api_version, "kind": kind.kind}, self._minor)
         body["metadata"] = {**made.get("metadata", {}), "name": key[2], "namespace": key[1]}
         if kind.kind == "Pod":
             self._requests.send("delete", path_of(kind, key[1], key[2]), {"gracePeriodSeconds": 0})
@@ -62,8 +63,8 @@ class RealStore:
 class Playing:
     """The controllers at work: a thread sees to each object whose specification it has not seen yet."""
 
-    def __init__(self, requests: Requests) -> None:
-        self.store: Any = RealStore(requests)
+    def __init__(self, requests: Requests, minor: int) -> None:
+        self.store: Any = RealStore(requests, minor)
         self.controllers = Controllers(self.store, [])
         self.fault: BaseException | None = None
         self._requests = requests

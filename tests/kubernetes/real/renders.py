@@ -8,17 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kubernetes import client
-
 from headrace.manifests.documents import read_objects
 from headrace.manifests.objects import look, mapping
 from headrace.manifests.workloads import Manifests, Pod
+from tests.kubernetes.controllers import POD_FIELDS
 from tests.kubernetes.store import Object
 from tests.manifests.golden import GOLDEN, known
 
 FILES = sorted(GOLDEN.rglob("*.yaml"))
 _WITHOUT = "# without "
-_POD_FIELDS = frozenset(client.V1PodSpec.attribute_map.values())
 
 
 def named(path: Path) -> str:
@@ -45,7 +43,7 @@ def pods(path: Path) -> Iterator[tuple[str, Object]]:
 
 
 def _object(pod: Pod, number: int) -> Object:
-    spec: Object = {name: deepcopy(value) for name, value in pod.spec.items() if name in _POD_FIELDS}
+    spec: Object = {name: deepcopy(value) for name, value in pod.spec.items() if name in POD_FIELDS}
     spec["containers"] = [deepcopy(each.spec) for each in pod.main]
     if initial := [deepcopy(each.spec) for each in pod.containers if each.initial] + list(_fetching(pod)):
         spec["initContainers"] = initial

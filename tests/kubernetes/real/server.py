@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,7 +95,7 @@ class RealServer:
     @contextmanager
     def played(self) -> Iterator[None]:
         """Play the controllers until the block ends, and clear away what was made meanwhile."""
-        playing = self._playing = Playing(self.requests)
+        playing = self._playing = Playing(self.requests, self.minor)
         playing.begin()
         try:
             yield
@@ -105,8 +106,9 @@ class RealServer:
                 self._clear()
 
     def await_(self, holds: Callable[[], bool], what: str) -> None:
-        """Ask until something holds; AssertionError after a thousand times."""
-        assert any(holds() for _ in range(1000)), f"waited for {what} in vain"
+        """Ask until something holds; AssertionError after a thousand times, a tenth of a second apart."""
+        pause = threading.Event()
+        assert any(holds() or pause.wait(0.1) for _ in range(1000)), f"waited for {what} in vain"
 
     def _established(self, name: str) -> bool:
         conditions = (

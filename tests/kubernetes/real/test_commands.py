@@ -1,6 +1,6 @@
 """`apply`, `diff`, `status`, `rollback` and `history` against a real API server: the tests of the stand-in, once more.
 
-They need no more of a server than what both have. What is left to the stand-in: faults that a server cannot be asked for,
+They need no more of a server than what both have. Left to the stand-in are faults that no server can be asked for,
 pods that answer through it, and sets of pods that this server would not take.
 """
 

@@ -67,3 +67,22 @@ def missing(sent: Any, held: Any, at: str = "") -> Iterator[str]:
         else:
             for number, (one, other) in enumerate(zip(sent, held, strict=False)):
                 yield from missing(one, other, f"{at}[{number}]")
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "reason"),
+    [
+        ("Deployment", {"spec": {"replicsa": 1}}, ".spec.replicsa: field not declared in schema"),
+        ("InferenceService", {"spec": {"predicator": {}}}, ".spec.predicator: field not declared in schema"),
+        ("InferenceService", {"spec": {"predictor": {"minReplicas": "two"}}}, "minReplicas"),
+        ("ServingRuntime", {"spec": {}}, "spec.containers: Required value"),
+        ("ConfigMap", {"data": {"a": 1}}, ".data.a: expected string"),
+    ],
+    ids=str,
+)
+def test_what_no_schema_has_is_refused(real, kind, content, reason):
+    found = next(each for each in KINDS if each.kind == kind)
+    of = {"apiVersion": found.api_version, "kind": kind, "metadata": {"name": "wrong"}, **content}
+    answer = real.requests.apply_dry(found, of, SPACE)
+    assert answer.status >= 400
+    assert reason in answer.object["message"]
