@@ -26,6 +26,9 @@ _STYLES = {"pass": "green", "fail": "red", "not offered": "dim", "not judged": "
 )
 @click.option("--json", "report", type=FILE, help="Write the report as JSON to this file; - is standard output.")
 @click.option("--only", multiple=True, metavar="ID", help="Try this check alone, by id or name; may be given again.")
+@click.option(
+    "--except", "but", multiple=True, metavar="ID", help="Leave this check out, such as one that ends the server."
+)
 @click.option("--list", "listed", is_flag=True, help="List the checks and the rules they stand for.")
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(0.1), default=10.0, help="Seconds to wait for an answer (10)."
@@ -37,6 +40,7 @@ def command(
     request: Path | None,
     report: Path | None,
     only: tuple[str, ...],
+    but: tuple[str, ...],
     listed: bool,
     timeout_s: float,
 ) -> None:
@@ -49,7 +53,7 @@ def command(
     from headrace.conformance.server import Server
 
     with _unjudged():
-        checks = chosen(only)
+        checks = chosen(only, but)
         if listed:
             _list(checks)
             return

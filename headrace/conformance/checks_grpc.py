@@ -12,6 +12,8 @@ from headrace.conformance.judging import Check, Finding, Level, NotOffered, chec
 from headrace.conformance.server import Server
 
 _check = checks_of("gRPC")
+#: How a server says that it has no such call, or keeps it to itself.
+_CLOSED = ("UNIMPLEMENTED", "UNAVAILABLE", "PERMISSION_DENIED", "UNAUTHENTICATED")
 
 
 @_check("GRPC-001 live", Level.MUST, "ServerLive says true while the server is up")
@@ -230,9 +232,9 @@ def _offered(server: Server, ask: Callable[[], Any]) -> Any:
     try:
         return ask()
     except Refused as refusal:
-        if refusal.code != "UNIMPLEMENTED":
+        if refusal.code not in _CLOSED:
             raise
-        raise NotOffered("UNIMPLEMENTED") from None
+        raise NotOffered(refusal.code) from None
 
 
 def _refused(server: Server, method: str, asking: Any, code: str) -> None:

@@ -57,7 +57,7 @@ def answer_of(said: Any) -> Answer:
     for at, item in enumerate(said.outputs):
         if item.datatype not in DATATYPES:
             raise Finding(f"output {item.name!r} has the datatype {item.datatype!r}")
-        if raw and item.HasField("contents"):
+        if raw and item.contents.ListFields():
             raise Finding(f"output {item.name!r} has typed contents beside raw ones, needs one of them")
         shape = tuple(item.shape)
         tensors[item.name] = (

@@ -79,14 +79,18 @@ class Report:
         return 2 if any(result.outcome is Outcome.NOT_JUDGED for result in infer) else 0
 
 
-def chosen(ids: Iterable[str]) -> Sequence[Check]:
-    """Return the checks of these ids or names, all of them for none; ValueError names one that is not there."""
-    wanted = list(ids)
+def chosen(ids: Iterable[str], but: Iterable[str] = ()) -> Sequence[Check]:
+    """Return the checks of these ids or names, all of them for none, without those of `but`.
+
+    Raises ValueError with the name of one that is not there.
+    """
+    wanted, left_out = list(ids), list(but)
     known = {key for check in CHECKS for key in (check.id, check.name)}
-    for each in wanted:
+    for each in (*wanted, *left_out):
         if each not in known:
             raise ValueError(f"there is no check {each!r}, needs one that --list shows, such as {CHECKS[0].id}")
-    return [check for check in CHECKS if not wanted or {check.id, check.name} & set(wanted)]
+    kept = [check for check in CHECKS if not wanted or {check.id, check.name} & set(wanted)]
+    return [check for check in kept if not {check.id, check.name} & set(left_out)]
 
 
 def judge(

@@ -18,6 +18,7 @@ LONGEST_FUNCTION = 60
 BROAD = {"headrace/open_inference/shield.py": 1}
 #: Where tests of what is not installed here are left out, each with the command that runs them.
 SKIPS = {
+    "tests/conformance/conftest.py",
     "tests/feature_pipelines/engines/conftest.py",
     "tests/hopsworks/conftest.py",
     "tests/image/conftest.py",

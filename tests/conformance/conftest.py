@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from headrace.cli.stack import Server, server, wait_ready
+from tests.conformance.specification import NAME, found
 from tests.end_to_end.ground import Ground, made, serving
 
 
@@ -51,3 +53,12 @@ def ports() -> list[str]:
     """Return flags with two free ports of loopback."""
     with socket.create_server(("127.0.0.1", 0)) as http, socket.create_server(("127.0.0.1", 0)) as grpc:
         return ["--http_port", str(http.getsockname()[1]), "--grpc_port", str(grpc.getsockname()[1])]
+
+
+@pytest.fixture(scope="session")
+def protocol() -> Path:
+    """Where the protocol's OpenAPI file is: it is the protocol's, so that a test that needs it is left out without."""
+    path = found()
+    if path is None:
+        pytest.skip(f"the Open Inference Protocol's {NAME} is not here: name the folder above it by HEADRACE_SPECS")
+    return path
