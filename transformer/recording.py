@@ -6,6 +6,7 @@ The first two are off unless they are asked for, and the request path then knows
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from headrace.telemetry.tracing import Tracing
 
 _LONGEST_ID = 200
+#: How long the log's thread may keep the interpreter from a request that wants it; Python's own 5 ms are a deadline's.
+_SWITCH_S = 0.0005
 #: Who is told of a call that nobody watched: the stock server's.
 _UNWATCHED = Watched(b"", None)
 
@@ -115,6 +118,7 @@ def _log(settings: TransformerSettings, app: Application, model: str, environmen
         sink = open_sink(settings.prediction_log, keeping, environment)
     except (KeysError, LogError) as refused:
         raise SettingsError(str(refused)) from refused
+    sys.setswitchinterval(_SWITCH_S)
     columns = Columns(model, app.view, [output.name for output in app.outputs], keys)
     return PredictionLog(sink, columns.table, share=settings.prediction_log_share)
 

@@ -1,6 +1,6 @@
 """A bounded queue and a thread behind it: predictions are handed over in a microsecond, or dropped and counted.
 
-`offer` never waits, never raises and never copies. The thread makes columns of what was handed over twenty times a
+`offer` never waits, never raises and never copies. The thread makes columns of what was handed over four times a
 second, so that memory is not held long, and gives them to the sink when they are due. Times are in seconds.
 """
 
@@ -19,8 +19,8 @@ import pyarrow as pa
 from headrace.predictions.columns import Run
 
 LOG = logging.getLogger("headrace.predictions")
-_TICK_S = 0.05
-_MOST_RUNS = 256  # of which columns are made at a time, so that the thread does not hold up the loop for long
+_TICK_S = 0.25
+_MOST_RUNS = 128  # of which columns are made at a time
 
 
 class SinkFailed(Exception):
