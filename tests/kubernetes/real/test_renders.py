@@ -73,7 +73,7 @@ def missing(sent: Any, held: Any, at: str = "") -> Iterator[str]:
     ("kind", "content", "reason"),
     [
         ("Deployment", {"spec": {"replicsa": 1}}, ".spec.replicsa: field not declared in schema"),
-        ("InferenceService", {"spec": {"predicator": {}}}, ".spec.predicator: field not declared in schema"),
+        ("InferenceService", {"spec": {"predicator": {}}}, "spec.predictor: Required value"),
         ("InferenceService", {"spec": {"predictor": {"minReplicas": "two"}}}, "minReplicas"),
         ("ServingRuntime", {"spec": {}}, "spec.containers: Required value"),
         ("ConfigMap", {"data": {"a": 1}}, ".data.a: expected string"),
@@ -86,3 +86,11 @@ def test_what_no_schema_has_is_refused(real, kind, content, reason):
     answer = real.requests.apply_dry(found, of, SPACE)
     assert answer.status >= 400
     assert reason in answer.object["message"]
+
+
+def test_a_custom_resources_field_that_no_schema_has_is_refused_or_seen_to_be_lost(real):
+    found = next(each for each in KINDS if each.kind == "InferenceService")
+    spec = {"predictor": {"minReplicas": 1}, "predicator": {"minReplicas": 1}}
+    of = {"apiVersion": found.api_version, "kind": found.kind, "metadata": {"name": "wrong"}, "spec": spec}
+    answer = real.requests.apply_dry(found, of, SPACE)
+    assert "predicator" in answer.object.get("message", "") or list(missing(of, answer.object)) == [".spec.predicator"]
