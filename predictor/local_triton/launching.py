@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import http.client
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ START_S = 50.0
 _LOOK_S = 0.05
 _TRIES, _IN_USE = 3, "already in use"
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+_NO_GPU = re.compile(r"NVML|DCGM|CudaDriver|CUDA driver|pinned memory")  # what it says of every machine without a GPU
 _STACK = r"\n\nAt:"  # what begins the lines of code in a complaint
 
 
@@ -47,14 +49,14 @@ class Triton:
             if time.monotonic() > until:
                 raise TritonFailed(f"Triton was not ready after {START_S:.0f} s: {self.reason()}")
             with suppress(subprocess.TimeoutExpired):
-                code = self.process.wait(_LOOK_S)
-                raise TritonFailed(f"Triton ended with code {code} before it was ready: {self.reason()}")
+                ended = _ending(self.process.wait(_LOOK_S))
+                raise TritonFailed(f"Triton {ended} before it was ready: {self.reason()}")
 
     def watch(self, seconds: float) -> None:
         """Wait so long; raises TritonFailed where Triton or the process of a model has ended, or ends meanwhile."""
         self._models = self._models or _children(self.process.pid)
         with suppress(subprocess.TimeoutExpired):
-            raise TritonFailed(f"Triton ended with code {self.process.wait(seconds)}: {self.reason()}")
+            raise TritonFailed(f"Triton {_ending(self.process.wait(seconds))}: {self.reason()}")
         if any(_parent(model) != self.process.pid for model in self._models):
             raise TritonFailed("the process of a model ended, and Triton starts no other: needs a new start")
 
@@ -130,6 +132,12 @@ def launched(
         listening.join(STOP_S)
 
 
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"ended with code {code}"
+    return f"was ended by {signal.Signals(-code).name}"
+
+
 def _children(pid: int) -> set[int]:
     processes = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
     return {process for process in processes if _parent(process) == pid}
@@ -153,7 +161,7 @@ def _pass_on(triton: Triton) -> None:
         sys.stderr.buffer.write(line)
         sys.stderr.flush()
         text = line.decode("utf-8", "replace").strip()
-        if line.startswith(b"E") or text.startswith("error:"):
+        if (line.startswith(b"E") or text.startswith("error:")) and not _NO_GPU.search(text):
             triton.complaints.append(text.partition("] ")[2].strip('"') or text)
 
 
