@@ -132,6 +132,7 @@ def configure(kind: str, level: str, stream: TextIO | None = None) -> Lines:
     root.setLevel(level.upper())
     logging.getLogger("opentelemetry").handlers = [lines]  # says again and again that a receiver is away
     logging.getLogger("opentelemetry").propagate = False
+    logging.getLogger("opentelemetry.trace").setLevel(logging.CRITICAL)  # it quotes callers' headers
     return lines
 
 

@@ -16,6 +16,7 @@ from headrace.open_inference.calls import CALL
 from headrace.open_inference.errors import FeaturesUnavailable, InvalidRequest, OpenInferenceError
 from headrace.open_inference.shield import shielded
 from headrace.telemetry.logs import Lines, LogsError, configure, refused
+from headrace.telemetry.tracing import open_tracing
 from headrace.telemetry.watching import Watched
 from tests.waiting import until
 
@@ -145,3 +146,13 @@ def test_a_reader_who_stands_still_costs_lines_and_nobody_waits():
 def test_another_format_or_level_is_refused(kind, level, reason):
     with pytest.raises(LogsError, match=reason):
         configure(kind, level)
+
+
+def test_a_header_that_is_no_trace_state_is_not_quoted(monkeypatch):
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    tracing, stream = open_tracing({"OTEL_TRACES_EXPORTER": "console"}), io.StringIO()
+    lines = configure("text", "debug", stream)
+    tracing.begin(b"00-" + b"1" * 32 + b"-" + b"1" * 16 + b"-00", b"," + SECRET.encode() + b",=,")
+    tracing.close()
+    lines.close()
+    assert SECRET not in stream.getvalue()
