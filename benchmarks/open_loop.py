@@ -20,6 +20,7 @@ import numpy as np
 _CHUNK = 1 << 16
 _AT_ONCE = 64  # requests sent before answers are looked at again
 _LATE_S = 0.02
+WAIT_S = 10.0  # for answers after the last request
 
 
 @dataclass
@@ -40,8 +41,8 @@ class Arrivals:
         return float(np.count_nonzero(np.array(self.good_took) <= within_s)) / self.seconds
 
     def percentile_ms(self, percent: float) -> float:
-        """Return a percentile of how long those took that were answered with 200."""
-        return float(np.percentile(self.good_took, percent)) * 1e3 if self.good_took else float("nan")
+        """Return a percentile of how long those took that were answered with 200; WAIT_S where none was."""
+        return float(np.percentile(self.good_took or [WAIT_S], percent)) * 1e3
 
 
 class Crowd:
@@ -136,6 +137,6 @@ class Crowd:
         self._open.pop(number).close()
 
     def _wait(self, began: float, found: Arrivals) -> None:
-        end = time.perf_counter() + 10
+        end = time.perf_counter() + WAIT_S
         while self._sent and time.perf_counter() < end:
             self._hear(0.05, began, found)

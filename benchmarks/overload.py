@@ -51,10 +51,10 @@ def overload(ground: Ground) -> Result:
     good = during.good_per_second(DEADLINE_MS / 1e3)
     result.figures = [
         _figure("capacity", "1/s", capacity, "higher"),
-        _figure("good at ten times", "of capacity", good / capacity, "higher", 0.8),
+        _figure("good at ten times", "of capacity", max(good / capacity, 0.001), "higher", 0.8),
         _figure("p99 of good at ten times", "ms", during.percentile_ms(99), "lower", DEADLINE_MS),
-        _figure("memory grown at ten times", "MiB", grown, "lower", 32.0),
-        _figure("until normal again", "s", _recovered_s(after), "lower", 5.0),
+        _figure("memory grown at ten times", "MiB", max(grown, 0.01), "lower", 32.0),
+        _figure("until normal again", "s", max(_recovered_s(after), 0.01), "lower", 5.0),
         _figure("p99 before", "ms", before.percentile_ms(99), "lower"),
         _figure("p99 after", "ms", after.percentile_ms(99), "lower"),
     ]
@@ -68,7 +68,7 @@ def _figure(measure: str, unit: str, value: float, better: str, aim: float | Non
 
 def _recovered_s(after: Arrivals) -> float:
     """Return from when on at least 95 % of what was due was answered, in every slice."""
-    slices = int(after.seconds / _SLICE_S)
+    slices = max(1, int(after.seconds / _SLICE_S))
     counts, _ = np.histogram(after.good_at, bins=slices, range=(0.0, slices * _SLICE_S))
     bad = np.flatnonzero(counts < 0.95 * after.rate * _SLICE_S)
     return 0.0 if not bad.size else float(bad[-1] + 1) * _SLICE_S

@@ -16,6 +16,7 @@ from pathlib import Path
 import uvloop
 
 import headrace
+from headrace.cores import cores
 from headrace.open_inference import make_app
 from headrace.open_inference.calls import WatchedApp
 from headrace.open_inference.connections import Bounds
@@ -29,7 +30,6 @@ from headrace.telemetry.logs import FORMATS, LEVELS, configure, refused
 from headrace.telemetry.merging import merged
 from headrace.telemetry.watching import TracingError, Watching, tracing_of
 from predictor.batching import Limits
-from predictor.cores import cores
 from predictor.reload import EVERY_S, Watch, watched, watching
 from predictor.repository import ModelRefused
 from predictor.server import Runs

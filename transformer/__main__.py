@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import uvloop
 
+from headrace.cores import cores
 from headrace.open_inference.listening import GRACE_S, PortTaken
 from headrace.open_inference.member import VARIABLE
 from headrace.open_inference.workers import as_cores_allow, serve_with
 from headrace.settings import SettingsError, TransformerSettings, described, read_settings
-from predictor.cores import cores
 
 
 def main() -> int:

@@ -15,12 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from headrace.cores import cores
 from headrace.open_inference.errors import NotReady
 from headrace.open_inference.predictor import NO_HEADERS
 from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
 from headrace.telemetry import ModelMetrics
 from predictor.batching import Limits
-from predictor.cores import cores
 from predictor.reload import Watch, watched, watching
 from predictor.repository import ModelRefused
 from predictor.server import INLINE_S, Runs

@@ -2,7 +2,7 @@
 
 import pytest
 
-from predictor.cores import cores
+from headrace.cores import cores
 
 
 def put(path, text):
