@@ -107,6 +107,7 @@ def benchmarks() -> dict[str, Benchmark]:
         kafka_stream,
         model_servers,
         overload,
+        overload,
         pair,
         predictor_batching,
         scale,

@@ -25,6 +25,7 @@ IDS = [
     "kafka",
     "model-servers",
     "overload",
+    "overload",
     "pair-json",
     "pair-binary",
     "pair-grpc",
