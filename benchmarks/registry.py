@@ -107,7 +107,6 @@ def benchmarks() -> dict[str, Benchmark]:
         kafka_stream,
         model_servers,
         overload,
-        overload,
         pair,
         predictor_batching,
         scale,

@@ -25,7 +25,6 @@ IDS = [
     "kafka",
     "model-servers",
     "overload",
-    "overload",
     "pair-json",
     "pair-binary",
     "pair-grpc",
