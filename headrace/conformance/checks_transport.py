@@ -154,6 +154,14 @@ def _hung_up(server: Server) -> None:
     server.same(answer_of(server.post(body)))
 
 
+@_check("HTTP-021 trailers-huge", Level.SHOULD, "a megabyte of headers behind a body in chunks is refused or cut off")
+def _trailers_huge(server: Server) -> None:
+    body = _body(server)
+    flood = b"".join(b"X-Headrace-%d: %s\r\n" % (at, b"x" * 1000) for at in range(1000))
+    parts = b"%x\r\n%s\r\n0\r\n%s\r\n" % (len(body), body, flood)
+    _hung_up_or_refused(server, "POST", parts, (*JSON, ("Transfer-Encoding", "chunked")))
+
+
 def _coded(server: Server, coding: str, body: bytes) -> None:
     said = server.post(body, (*JSON, ("Content-Encoding", coding)))
     if 400 <= said.status < 500:
@@ -195,4 +203,5 @@ CHECKS: tuple[Check, ...] = (
     _head_huge,
     _body_huge,
     _hung_up,
+    _trailers_huge,
 )

@@ -25,7 +25,7 @@ class Reader:
     def __init__(self, everyone: Connections) -> None:
         self.everyone = everyone
         self._parser = httptools.HttpRequestParser(self)
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._stalled, self._head_bytes = False, False, 0
         self._incoming: Exchange | None = None
 
     def begun(self) -> None:
@@ -42,7 +42,8 @@ class Reader:
 
     def feed(self, data: bytes) -> bool:
         """Read on; tell whether more can follow. Raises Unreadable."""
-        self._head_bytes = self._head_bytes + len(data) if self._in_head else len(data)
+        before, read = self._incoming, self._incoming.size if self._incoming is not None else 0
+        self._head_bytes = self._head_bytes + len(data) if self._in_head or self._stalled else len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -53,7 +54,9 @@ class Reader:
             raise
         except httptools.HttpParserError:
             raise Unreadable(400, "malformed", "Invalid HTTP request received.") from None
-        if self._in_head and self._head_bytes > self.everyone.bounds.head_bytes:
+        # What adds nothing to a body that is under way are the ends of chunks and what follows the last of them.
+        self._stalled = before is not None and before is self._incoming and before.size == read
+        if (self._in_head or self._stalled) and self._head_bytes > self.everyone.bounds.head_bytes:
             raise self._long_head()
         return True
 
@@ -69,8 +72,9 @@ class Reader:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self._headers.append((name.lower(), value))
+        """Take a header; those after a body are nobody's."""
+        if self._in_head:
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Hand on a head that is within its bounds, and whose body can be."""
