@@ -183,8 +183,8 @@ RULES = (
     Rule(
         "container-concurrency",
         _concurrency,
-        "KServe passes it to the transformer as --workers, which breaks every request of the stock server and means "
-        "nothing to this one",
+        "KServe passes it to the transformer as --workers, which breaks every request of the stock server; ours starts "
+        "so many processes, at most one for each core, and bounds requests by itself",
         "take it out; bound replicas instead",
     ),
     Rule(
