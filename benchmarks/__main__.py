@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -62,4 +63,6 @@ def _parser(known: list[str]) -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # A run that is ended, as by a limit of time, ends the servers that it started too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())
