@@ -18,7 +18,7 @@ CALLED_ITS_OWN = {
     *(f"REST-0{number}" for number in (60, 62, 63, 65, 67, 68, 69, 70, 72, 74, 75, 78, 79, 80, 81, 82, 83)),
     *("REST-084", "REST-089", "REST-090", "REST-091", "REST-092"),
 }
-#: NaN and bytes that are not UTF-8 are taken for JSON, a NUL for HTTP; heads, bodies and what follows them are not bounded.
+#: NaN and bytes that are not UTF-8 are taken for JSON, a NUL for HTTP; no head, body or trailer is too large.
 TAKEN = {"REST-085", "REST-086", "HTTP-017", "HTTP-018", "HTTP-019", "HTTP-021"}
 #: A parameter of the kind uint64 is refused.
 BROKEN = {"GRPC-013"}
