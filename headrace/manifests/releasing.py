@@ -126,7 +126,7 @@ def _taken_back(
         return ReleaseFailed(f"{said}\nthere is no former revision that was ready: what was applied is left as it is")
     if not terms.roll_back:
         return ReleaseFailed(
-            f"{said}\nit is left as it is: headrace manifests rollback {made.set} brings {former.number} back"
+            f"{said}\nit is left as it is: headrace manifests rollback {made.set} --to {former.number} brings that back"
         )
     try:
         now = Revisions(history.cluster, made.set).last

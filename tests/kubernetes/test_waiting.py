@@ -63,11 +63,19 @@ def test_a_set_that_nobody_sees_to_is_given_up_at_the_deadline(apply, stand_in):
     assert "Deployment fraud-pipeline-payments: its controller has not seen the change yet\n" in said
 
 
+def test_where_going_back_fails_too_the_one_that_was_served_is_named(apply, stand_in):
+    apply(fraud(1))
+    apply(fraud(2))
+    stand_in.behave(lambda of: "blocked" if "predictor" in of["spec"] else "ready")
+    said = apply(fraud(3), "--failing", 0, code=1).output
+    assert said.endswith("it is left as it is: headrace manifests rollback fraud --to 2 brings that back\n")
+
+
 def test_a_failed_release_stays_where_it_is_asked_to(apply, manifests, stand_in):
     apply(fraud(1))
     stand_in.behave(broken(2, "blocked"))
     said = apply(fraud(2), "--failing", 0, "--no-rollback-on-failure", code=1).output
-    assert said.endswith("it is left as it is: headrace manifests rollback fraud brings 1 back\n")
+    assert said.endswith("it is left as it is: headrace manifests rollback fraud --to 1 brings that back\n")
     assert "failing" in manifests("status", "fraud", code=1).output
     manifests("rollback", "fraud", "--settle", 0)
     assert stand_in.get("InferenceService", "fraud")["spec"] == fraud(1)[0]["spec"]
