@@ -17,7 +17,7 @@ from headrace.cli.stack import Server
 
 ROWS, DEADLINE_MS, TIMES = 25, 50, 10
 _NORMAL = 0.7  # of the capacity, before and after
-_SLICE_S = 0.5  # in which requests are normal again where nearly all are answered
+_SLICE_S, _ENOUGH = 0.5, 0.95  # requests are normal again where nearly all are answered from then on
 
 NOTES = f"""
 Capacity is what 64 connections are answered that ask again at once. The overload is {TIMES} times that, sent when it
@@ -67,11 +67,12 @@ def _figure(measure: str, unit: str, value: float, better: str, aim: float | Non
 
 
 def _recovered_s(after: Arrivals) -> float:
-    """Return from when on at least 95 % of what was due was answered, in every slice."""
+    """Return from when on at least 95 % of all that was due was answered."""
     slices = max(1, int(after.seconds / _SLICE_S))
     counts, _ = np.histogram(after.good_at, bins=slices, range=(0.0, slices * _SLICE_S))
-    bad = np.flatnonzero(counts < 0.95 * after.rate * _SLICE_S)
-    return 0.0 if not bad.size else float(bad[-1] + 1) * _SLICE_S
+    left = np.cumsum(counts[::-1])[::-1] / (after.rate * _SLICE_S * np.arange(slices, 0, -1))
+    normal = np.flatnonzero(left >= _ENOUGH)
+    return float(normal[0]) * _SLICE_S if normal.size else after.seconds
 
 
 def _told(*phases: Arrivals) -> str:
