@@ -19,7 +19,7 @@ from headrace.stores.embedded import DATA_FILE, EmbeddedStore
 from headrace.stores.online import StoreUnavailable
 from predictor.local_triton.getting import TritonMissing, fit
 
-NEEDED = ("numpy", "pyarrow", "lmdb", "onnxruntime", "httptools", "uvicorn", "grpcio", "kserve")
+NEEDED = ("numpy", "pyarrow", "lmdb", "onnxruntime", "httptools", "grpcio", "kserve")
 EXTRA = {"train": ("torch", "onnx", "scikit-learn"), "triton": ("tritonclient",), "hopsworks": ("hopsworks",)}
 Finding = tuple[str, str, str]  # ok, note or bad; what; what was found
 

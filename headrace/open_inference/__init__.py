@@ -1,6 +1,6 @@
 """The Open Inference Protocol (v2): tensors, codecs, an ASGI application, a gRPC service and a client.
 
-Nothing here knows about features. What needs grpc, httptools or uvicorn is imported from its own
+Nothing here knows about features. What needs grpc or httptools is imported from its own
 module: `grpc_service.serve_grpc`, `client.PredictorClient`, `server.serve` and `server.run`.
 """
 
