@@ -16,7 +16,20 @@ ARRIVAL_S = 10.0
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
-    """Return the whole body, decompressed, or raise TooLarge as soon as it must exceed the limit."""
+    """Return the whole body, decompressed, or raise TooLarge as soon as it must exceed the limit.
+
+    A server that hands a request on once its body is whole has it at hand: its `receive` has a `body`.
+    """
+    body = getattr(receive, "body", None)
+    if body is None:
+        body = await _received(receive, headers, limit)
+    elif len(body) > limit:
+        raise _too_large(limit)
+    encoding = headers.get(b"content-encoding")
+    return body if encoding is None else decompressed(body, encoding.decode("latin-1").strip().lower(), limit)
+
+
+async def _received(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > limit:
         raise TooLarge(f"the body has {int(announced)} bytes, needs at most {limit}")
@@ -32,8 +45,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
         body = await _rest(receive, body, limit)
     elif len(body) > limit:
         raise _too_large(limit)
-    encoding = headers.get(b"content-encoding")
-    return body if encoding is None else decompressed(body, encoding.decode("latin-1").strip().lower(), limit)
+    return body
 
 
 def decompressed(body: bytes, encoding: str, limit: int) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from headrace.open_inference.alarms import Alarm
 from headrace.open_inference.errors import (
     DeadlinePassed,
     InvalidRequest,
@@ -43,6 +44,7 @@ class Gate:
     others: Callable[[], str | None] | None = None
     forwards: Forwards = ()
     refused: Callable[[str, OpenInferenceError, float], None] | None = None
+    alarm: Alarm = field(default_factory=Alarm)
 
     def model(self, name: str, version: str = "") -> Servable:
         """Return a model, or raise UnknownModel; an empty version means the model's own choice."""
@@ -135,10 +137,10 @@ class Gate:
     async def _within(self, deadline: float, servable: Servable, work: Awaitable[Answer]) -> Answer:
         self.in_flight += 1
         try:
-            async with asyncio.timeout_at(deadline) as limit:
+            with self.alarm.until(deadline) as limit:
                 return await work
         except TimeoutError:
-            if not limit.expired():
+            if not limit.expired:
                 raise
             raise DeadlinePassed(f"model {servable.name!r} had no answer when the request's deadline passed") from None
         finally:
