@@ -68,15 +68,15 @@ def pack(places: Places, records: np.ndarray, out: np.ndarray, sizes: np.ndarray
 
 
 @compiled()
-def _unpacked(places: Places, rows: np.ndarray, at: int, size: int, words: np.ndarray) -> None:
+def _is_packed(places: Places, rows: np.ndarray, at: int, size: int) -> bool:
+    bitmap = (len(places.place) + 63) // 64
+    return size > bitmap and rows[at] == places.mark and size == _needed(places, rows, at + 1)
+
+
+@compiled()
+def _filled(places: Places, rows: np.ndarray, at: int, words: np.ndarray) -> None:
     slots, per = places.place.shape
-    bitmap = (slots + 63) // 64
-    whole = size == words.size
-    for word in range(words.size):
-        words[word] = rows[at + word] if whole else places.blank[word]
-    if whole or size <= bitmap or rows[at] != places.mark or size != _needed(places, rows, at + 1):
-        return
-    source = at + 1 + bitmap
+    source = at + 1 + (slots + 63) // 64
     for word in range(places.head.size):
         words[places.head[word]] = rows[source + word]
     source += places.head.size
@@ -95,8 +95,14 @@ def unpack(places: Places, rows: np.ndarray, sizes: np.ndarray, out: np.ndarray)
     """
     at = 0
     for row in range(len(out)):
-        _unpacked(places, rows, at, sizes[row], out[row])
-        at += sizes[row]
+        size, words = sizes[row], out[row]
+        if size == words.size:
+            words[:] = rows[at : at + size]
+        else:
+            words[:] = places.blank
+            if _is_packed(places, rows, at, size):
+                _filled(places, rows, at, words)
+        at += size
 
 
 @compiled(SHAPE, _PLACES, LONGS, LONGS, LONGS, OUT_LONGS, OUT_TABLE, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS)
@@ -117,9 +123,23 @@ def read(
     `rows` and `sizes` are as for unpack, the others but `words` as for merge and seen. `words`, int64 [words], holds
     one record at a time, so that records do not travel through memory.
     """
+    words[:] = places.blank
     at = 0
     for row in range(as_of.size):
-        _unpacked(places, rows, at, sizes[row], words)
-        merge_one(shape, words, as_of[row], values[row])
-        found[row], age_ms[row], exact[row] = seen_one(shape, words, as_of[row])
-        at += sizes[row]
+        size, when = sizes[row], as_of[row]
+        if size == words.size:
+            whole = rows[at : at + size]
+            merge_one(shape, whole, when, values[row])
+            found[row], age_ms[row], exact[row] = seen_one(shape, whole, when)
+        else:
+            known = _is_packed(places, rows, at, size)
+            for slot in range(len(places.place)):  # what else is in an empty slot is not looked at
+                words[places.place[slot, 0]] = _EMPTY
+            words[shape.newest] = places.blank[shape.newest]
+            for last in range(shape.lasts):
+                words[shape.last + last] = places.blank[shape.last + last]
+            if known:
+                _filled(places, rows, at, words)
+            merge_one(shape, words, when, values[row])
+            found[row], age_ms[row], exact[row] = seen_one(shape, words, when)
+        at += size

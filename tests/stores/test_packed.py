@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.features import Window, WindowedGroup
-from headrace.features.windows import NO_TILE
+from headrace.features.windows import NO_TILE, merge, seen
 from headrace.stores.packed import WORD, packing_of
 from tests.stores.small import CARDS, declared
 
@@ -69,3 +69,28 @@ def test_a_record_of_another_layout_is_stored_as_it_is():
     packing = packing_of(WIDE)
     for count in (1, 20):
         assert b"".join(packing.encode(records[:count])) == records[:count].tobytes()
+
+
+@given(
+    group=st.sampled_from(GROUPS),
+    shares=st.lists(st.sampled_from([0, 0.02, 0.2, 0.5, 1]), min_size=1, max_size=30),
+    spoiled=st.lists(st.sampled_from(["", "empty", "torn", "odd", "zeros", "other"]), min_size=30, max_size=30),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=80, deadline=None)
+def test_rows_that_are_read_at_once_give_what_their_records_give(group, shares, spoiled, seed):
+    packing, chance = packing_of(group), np.random.default_rng(seed)
+    records = filled(group, shares, seed)
+    records["tile"] //= 100  # so that some tiles are covered
+    records["layout"][[how == "other" for how in spoiled[: len(shares)]]] = 7
+    spoils = {"empty": b"", "torn": lambda row: row[:-WORD], "odd": lambda row: row + b"x", "zeros": bytes}
+    rows = []
+    for row, how in zip(map(bytes, packing.encode(records)), spoiled, strict=False):
+        spoil = spoils.get(how, row)
+        rows.append(spoil if isinstance(spoil, bytes) else bytes(len(row)) if spoil is bytes else spoil(row))
+    as_of = chance.integers(0, 10**12, len(rows))
+    values, *known = packing.read(rows, as_of)
+    held = packing.decode(rows)
+    np.testing.assert_array_equal(values, merge(group, held, as_of))
+    for found, wanted in zip(known, seen(group, held, as_of), strict=True):
+        np.testing.assert_array_equal(found, wanted)
