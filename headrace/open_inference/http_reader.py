@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import httptools
 
@@ -19,7 +20,7 @@ class Unreadable(Exception):
         self.status, self.reason, self.message = status, reason, message
 
 
-class Reader:
+class Reader(ABC):
     """The reading half of a connection. Its `on_*` methods are the parser's; they do not outlive `feed`."""
 
     def __init__(self, everyone: Connections) -> None:
@@ -28,17 +29,17 @@ class Reader:
         self._in_head, self._stalled, self._head_bytes = False, False, 0
         self._incoming: Exchange | None = None
 
+    @abstractmethod
     def begun(self) -> None:
         """A request has begun."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decide(self, exchange: Exchange, *, asks: bool) -> None:
         """A head is whole; `asks` is whether its sender waits to be told that its body is wanted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, exchange: Exchange) -> None:
         """A request is whole."""
-        raise NotImplementedError
 
     def feed(self, data: bytes) -> bool:
         """Read on; tell whether more can follow. Raises Unreadable."""
