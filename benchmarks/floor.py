@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from functools import partial
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -38,14 +39,14 @@ A ratio of 1.0x would mean that features cost nothing; the aim, 1.5 times the fl
 def floor(ground: Ground) -> Result:
     """Measure the median latency of whole requests and of each part of the floor."""
     result = Result(NOTES)
-    with transformers(ground, (OURS,)) as (started, predictor), _echo(ground) as echo:
+    with transformers(ground, (OURS,)) as (started, predictor), _echo(ground) as echo, _records(ground) as env:
         for rows in ground.scale.sizes:
             asked = {
                 OURS: (started[OURS].http, requests(ground, rows)),
                 "echo": (echo.http, requests(ground, rows)),
                 "predictor": (predictor.http, [_matrix_request(ground, rows)]),
             }
-            result.figures.append(_over(ground, rows, asked, {"store get": _gets(ground, rows)}))
+            result.figures.append(_over(ground, rows, asked, {"store get": _gets(ground, env, rows)}))
     return result
 
 
@@ -53,13 +54,13 @@ def floor(ground: Ground) -> Result:
 def floor_in_process(ground: Ground) -> Result:
     """Measure the median latency of whole requests without a hop, and of each part of the floor."""
     result, model = Result(NOTES_IN_PROCESS), _model(ground)
-    with transformers(ground, (IN_PROCESS,)) as (started, _), _echo(ground) as echo:
+    with transformers(ground, (IN_PROCESS,)) as (started, _), _echo(ground) as echo, _records(ground) as env:
         for rows in ground.scale.sizes:
             asked = {
                 OURS: (started[IN_PROCESS].http, requests(ground, rows)),
                 "echo": (echo.http, requests(ground, rows)),
             }
-            here: dict[str, Callable[[], object]] = {"store get": _gets(ground, rows)}
+            here: dict[str, Callable[[], object]] = {"store get": _gets(ground, env, rows)}
             here["session run"] = partial(model.run, _matrix(ground, rows))
             result.figures.append(_over(ground, rows, asked, here))
     return result
@@ -102,8 +103,11 @@ def _matrix_request(ground: Ground, rows: int) -> bytes:
     return post(ground.app.name, *encode_request(request, binary=True), deadline_ms=PATIENT_MS)
 
 
-def _gets(ground: Ground, rows: int) -> Callable[[], object]:
-    env = lmdb.open(str(ground.store), readonly=True, max_dbs=16, lock=False)
+def _records(ground: Ground) -> AbstractContextManager[Any]:
+    return closing(lmdb.open(str(ground.store), readonly=True, max_dbs=16, lock=False))
+
+
+def _gets(ground: Ground, env: Any, rows: int) -> Callable[[], object]:
     asked = ground.asked(rows, 0)
     wanted = [
         (env.open_db(f"group:{group.name}".encode(), create=False), encode_keys(asked[group.key]))

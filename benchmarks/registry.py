@@ -116,4 +116,4 @@ def benchmarks() -> dict[str, Benchmark]:
         stream,
     )
 
-    return dict(_REGISTRY)
+    return dict(sorted(_REGISTRY.items(), key=lambda entry: entry[1].run.__module__))

@@ -17,6 +17,8 @@ from headrace.stores.online import Block
 
 #: Rows of a request that is worth joining: what is saved is the cost of a call, not that of a row.
 MOST_ROWS = 64
+#: Rows of a run where the model does not say how many it takes.
+MOST_JOINED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,24 @@ def kind_of(request: InferRequest) -> Hashable | None:
             return None
         kind += (name, tensor.datatype)
     return tuple(kind) if 0 < rows <= MOST_ROWS else None
+
+
+def runs_of(kinds: Sequence[Hashable], requests: Sequence[InferRequest], most: int) -> list[list[int]]:
+    """Return which requests are made one, by their places: of one kind, in order, of at most `most` rows together.
+
+    One that has more rows goes by itself.
+    """
+    runs: list[list[int]] = []
+    newest: dict[Hashable, tuple[list[int], int]] = {}  # each kind's last run, and its rows
+    for at, (kind, request) in enumerate(zip(kinds, requests, strict=True)):
+        rows = len(next(iter(request.inputs.values())).array)
+        run, held = newest.get(kind, ([], most))
+        if held + rows > most:
+            run, held = [], 0
+            runs.append(run)
+        run.append(at)
+        newest[kind] = run, held + rows
+    return runs
 
 
 def join(requests: Sequence[InferRequest]) -> Joined:

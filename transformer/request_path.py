@@ -31,7 +31,7 @@ from headrace.open_inference.predictor import Predictor
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, StoreUnavailable
 from headrace.telemetry import RequestMetrics
-from transformer.joined import block_in, join, kind_of, rows_in
+from transformer.joined import MOST_JOINED, block_in, join, kind_of, rows_in, runs_of
 from transformer.rows import rows_of, status_of
 from transformer.turns import Turns
 
@@ -157,14 +157,15 @@ class RequestPath:
         return answer
 
     async def _together(self, asked: Sequence[Asked]) -> Sequence[InferResponse | Exception]:
-        kinds: dict[Hashable, list[Asked]] = {}
-        for one in asked:
-            kinds.setdefault(one.kind, []).append(one)
-        if len(kinds) == 1:
+        most = self.predictor.most_rows or MOST_JOINED
+        runs = runs_of([one.kind for one in asked], [one.request for one in asked], most)
+        if len(runs) == 1:
             return await self._joined(asked)
-        found = await asyncio.gather(*map(self._joined, kinds.values()))
-        answers = {kind: iter(given) for kind, given in zip(kinds, found, strict=True)}
-        return [next(answers[one.kind]) for one in asked]
+        found = await asyncio.gather(*(self._joined([asked[at] for at in run]) for run in runs))
+        answers: dict[int, InferResponse | Exception] = {}
+        for run, given in zip(runs, found, strict=True):
+            answers |= zip(run, given, strict=True)
+        return [answers[at] for at in range(len(asked))]
 
     async def _joined(self, asked: Sequence[Asked]) -> Sequence[InferResponse | Exception]:
         if len(asked) == 1:

@@ -14,9 +14,7 @@ import headrace
 _ROOT = Path(headrace.__file__).parents[1]
 
 
-@click.command(
-    "bench", context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False
-)
+@click.command("bench", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.pass_context
 def command(context: click.Context) -> None:
     """Measure Headrace beside its peers: `headrace bench NAME`, all benchmarks without a name.

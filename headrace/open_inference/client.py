@@ -70,6 +70,7 @@ class PredictorClient:
             refresh_s=how.refresh_s,
         )
         self._alarm = Alarm()
+        self.most_rows = 0
         self._failed, self._why = 0, ""
 
     async def __aenter__(self) -> PredictorClient:
@@ -118,7 +119,10 @@ class PredictorClient:
 
     async def config(self) -> dict[str, Any]:
         """Return the model's configuration, in the shape of Triton's: one for all of its versions."""
-        return await self._asked(lambda channel, until: channel.config(self.model, until))
+        config = await self._asked(lambda channel, until: channel.config(self.model, until))
+        most = config.get("max_batch_size")
+        self.most_rows = most if isinstance(most, int) else 0
+        return config
 
     async def ready(self, version: str = "") -> bool:
         """Tell whether a version, or that of the server's choice, is ready; False where no endpoint says so."""

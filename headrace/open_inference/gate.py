@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from headrace.open_inference.statistics import Statistics
 from headrace.open_inference.tensors import InferRequest, InferResponse
 
 Answer = TypeVar("Answer")
+_NAME = re.compile(r"[\w.:-]+")
 
 
 @dataclass(slots=True)
@@ -50,7 +52,9 @@ class Gate:
         """Return a model, or raise UnknownModel; an empty version means the model's own choice."""
         servable = self.servables.get(name)
         if servable is None:
-            raise UnknownModel(f"model {name[:200]!r} is unknown, needs one of {', '.join(self.servables) or 'none'}")
+            # What no model could be called is not said back: it was meant for another place.
+            said = f"model {name[:200]!r}" if _NAME.fullmatch(name) else "the model that is named"
+            raise UnknownModel(f"{said} is unknown, needs one of {', '.join(self.servables) or 'none'}")
         if version and version not in servable.versions:
             known = ", ".join(servable.versions) or "none: it is not versioned"
             raise UnknownModel(f"model {name!r} has no version {version[:50]!r}, needs one of {known}")

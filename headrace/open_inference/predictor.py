@@ -19,6 +19,7 @@ class Predictor(Protocol):
     """
 
     model: str
+    most_rows: int  # of one run, as the model's configuration said; 0 where it did not
 
     @property
     def failing(self) -> str | None:

@@ -36,6 +36,17 @@ def containers(objects: list[Object]) -> Iterator[Object]:
         yield from (each for each in pod.get("containers", ()) if each["image"].startswith("headrace"))
 
 
+def options_of(*words: str) -> list[click.Parameter]:
+    """Return the parameters of a command of `headrace`."""
+    found: click.Command = main
+    for word in words:
+        assert isinstance(found, click.Group)
+        inner = found.get_command(click.Context(found), word)
+        assert inner is not None, word
+        found = inner
+    return found.params
+
+
 def taken(words: list[str]) -> click.Context:
     """Return the context of `headrace ...`; click's refusal where it does not take the words."""
     found: click.Command = main
@@ -53,7 +64,10 @@ def test_every_container_runs_what_the_image_has(what):
     assert found
     for container in found:
         command, arguments = container["command"], container.get("args", [])
-        if command[0] == "headrace":
+        if command[:3] == ["headrace", "model", "verify"]:
+            known = {name for option in options_of("model", "verify") for name in option.opts}
+            assert {word.partition("=")[0] for word in arguments if word.startswith("--")} <= known
+        elif command[0] == "headrace":
             given = taken([*command[1:], *arguments]).params
             assert given["metrics"].startswith("0.0.0.0:91")
             assert given["source"] == f"kafka://broker:9092/{given['topic']}"

@@ -97,6 +97,7 @@ class Tiny:
     name: str = "small"
     versions: tuple[str, ...] = ()
     asked: list[np.ndarray] = field(default_factory=list)
+    largest: int = 0
     headers: list[Mapping[str, str]] = field(default_factory=list)
 
     def readiness(self) -> str | None:
@@ -107,7 +108,7 @@ class Tiny:
         return {"name": self.name, "versions": [], "platform": "tiny", "inputs": inputs, "outputs": []}
 
     def config(self) -> dict[str, Any]:
-        return {"name": self.name, "parameters": self.parameters}
+        return {"name": self.name, "max_batch_size": self.largest, "parameters": self.parameters}
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         self.asked.append(request.inputs["features"].array)

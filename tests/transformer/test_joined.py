@@ -109,6 +109,21 @@ def test_requests_of_one_kind_are_one_run_and_others_another() -> None:
     assert sorted(map(len, model.asked)) == [1, 3]
 
 
+def test_a_run_has_no_more_rows_than_the_model_takes() -> None:
+    model = Tiny()
+    model.largest = 3
+    two = row(user=["ann"] * 2, at=[NOW] * 2, amount=[1.0] * 2)
+    given = [asked(row()), asked(two), asked(row()), asked(two), asked(row())]
+
+    async def played() -> list[Any]:
+        async with path_to(model, STORE) as path:
+            await path.predictor.config()
+            return await asyncio.gather(*(path.infer(request, deadline_in(20)) for request in given))
+
+    assert [len(answer.output("score")) for answer in asyncio.run(played())] == [1, 2, 1, 2, 1]
+    assert sorted(map(len, model.asked)) == [1, 3, 3]
+
+
 def test_a_large_request_goes_by_itself() -> None:
     model, many = Tiny(), MOST_ROWS + 1
     large = row(user=["ann"] * many, at=[NOW] * many, amount=[1.0] * many)

@@ -112,7 +112,7 @@ def records(path: Path, groups: Sequence[WindowedGroup]) -> dict[str, np.ndarray
     keys = {"cc_num": FIRST_CARD + np.arange(CARDS), "terminal_id": np.arange(TERMINALS)}
     store = EmbeddedStore(path, readonly=True)
     try:
-        found = store._fetch([Lookup(group, keys[group.key]) for group in groups])
+        found = [store.records(Lookup(group, keys[group.key])) for group in groups]
         assert sum(store.size(group) for group in groups) == sum(int((of["newest_ms"] > 0).sum()) for of in found)
         return {group.name: of.copy() for group, of in zip(groups, found, strict=True)}
     finally:
