@@ -74,7 +74,8 @@ def test_a_predictor_that_goes_and_comes_back(ground: Ground, tmp_path: Path) ->
                 assert infer(transformer.http, asked(1)).output(OUTPUT) == pytest.approx(
                     ground.probabilities(asked(1)), abs=1e-6
                 )
-        said = [line for line in transformer.log.read_text().splitlines() if "ready" in line]
+                # Read before the predictor ends for the second time, which the transformer may notice or not.
+                said = [line for line in transformer.log.read_text().splitlines() if "ready" in line]
         assert said[0] == said[-1] == "ready"
         assert [line for line in said if line.startswith("not ready: the predictor")]
 
