@@ -132,14 +132,13 @@ def read(
             merge_one(shape, whole, when, values[row])
             found[row], age_ms[row], exact[row] = seen_one(shape, whole, when)
         else:
-            known = _is_packed(places, rows, at, size)
             for slot in range(len(places.place)):  # what else is in an empty slot is not looked at
                 words[places.place[slot, 0]] = _EMPTY
-            words[shape.newest] = places.blank[shape.newest]
-            for last in range(shape.lasts):
-                words[shape.last + last] = places.blank[shape.last + last]
-            if known:
+            if _is_packed(places, rows, at, size):
                 _filled(places, rows, at, words)
+            else:
+                for word in places.head:
+                    words[word] = places.blank[word]
             merge_one(shape, words, when, values[row])
             found[row], age_ms[row], exact[row] = seen_one(shape, words, when)
         at += size
