@@ -33,7 +33,7 @@ from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePasse
 from headrace.telemetry import RequestMetrics
 from transformer.joined import MOST_JOINED, block_in, join, kind_of, rows_in, runs_of
 from transformer.rows import rows_of, status_of
-from transformer.turns import Turns
+from transformer.turns import Place, Turns
 
 FEATURES = "features"
 EXTRAS = {"features": "FP32", "feature_age_ms": "FP64", "row_status": "BYTES", "stage_ms": "FP64"}
@@ -104,6 +104,14 @@ class RequestPath:
         self._check_outputs(request)
         asked = Asked(kind_of(request), request, deadline, None if self.after is None else CALL.get())
         return await (self._alone(asked) if asked.kind is None else self._turns.join(asked))
+
+    def ask(
+        self, request: InferRequest, deadline: float, answered: Callable[[InferResponse | BaseException], None]
+    ) -> Place:
+        """Have `answered` called with what `infer` returns or raises; see `Askable`."""
+        self._check_outputs(request)
+        kind = kind_of(request)
+        return self._turns.ask(Asked(kind, request, deadline), answered, apart=kind is None)
 
     async def prepare(self, request: InferRequest, deadline: float) -> Prepared:
         """Turn a request into the model's input, with one read of the online store."""

@@ -1,7 +1,8 @@
-"""Who asks in the same turn of the event loop, asks together: a run costs hardly more for many than for one.
+"""Who asks in the same turns of the event loop, asks together: a run costs hardly more for many than for one.
 
-Nobody waits for company longer than the turn takes: the run begins in the next one. Where turn after turn had one
-asker, whoever asks runs at once, and only now and then somebody looks whether there is company.
+A run begins in the first turn that brings nobody more, so that under load those whose requests are already on the way
+come along; a turn takes microseconds. Where turn after turn had one asker, whoever asks runs at once, and only
+now and then somebody looks whether there is company.
 """
 
 from __future__ import annotations
@@ -30,21 +31,50 @@ class Turns(Generic[Asked, Answer]):
     ) -> None:
         self._alone, self._together, self._most = alone, together, most
         self._company: _Company[Asked, Answer] | None = None  # those of this turn, so far
-        self._lonely = 0  # turns in a row with one asker, and those since who did not look
+        self._lonely = 0  # runs in a row with one asker, and those since who did not look
 
     async def join(self, asked: Asked) -> Answer:
         """Return the answer to this, or raise what stands for it."""
+        if self._is_lonely():
+            return await self._alone(asked)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        place = self._placed(asked, lambda found: _settle(answer, found))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            place.cancel()
+            raise
+
+    def ask(self, asked: Asked, answered: Callable[[Answer | BaseException], None], *, apart: bool = False) -> Place:
+        """Have `answered` called with the answer, or what stands for it, after this has returned.
+
+        `apart` from all others is what cannot be joined. Nothing is called after `cancel` of what is returned.
+        """
+        if apart or self._is_lonely():
+            company: _Company[Asked, Answer] = _Company()
+            place = company.take(asked, answered)
+            company.begin(self._together)
+            return place
+        return self._placed(asked, answered)
+
+    def _is_lonely(self) -> bool:
+        if self._company is None and _LONELY <= self._lonely < _LONELY + _AT_ONCE:
+            self._lonely += 1
+            return True
+        return False
+
+    def _placed(self, asked: Asked, answered: Callable[[Answer | BaseException], None]) -> Place:
         company = self._company
         if company is None or len(company.asked) >= self._most:
-            if company is None and _LONELY <= self._lonely < _LONELY + _AT_ONCE:
-                self._lonely += 1
-                return await self._alone(asked)
             company = self._company = _Company()
             asyncio.get_running_loop().call_soon(self._begin, company)
-        return await company.answer_to(asked)
+        return company.take(asked, answered)
 
     def _begin(self, company: _Company[Asked, Answer]) -> None:
         if self._company is company:
+            if company.grew() and len(company.asked) < self._most:
+                asyncio.get_running_loop().call_soon(self._begin, company)
+                return
             self._company = None
         # Two look, one after the other: the last of a turn finds nobody, the first of the next does.
         lonely = len(company.asked) == 1
@@ -52,28 +82,45 @@ class Turns(Generic[Asked, Answer]):
         company.begin(self._together)
 
 
+class Place:
+    """One among those of a run."""
+
+    __slots__ = ("_at", "_company")
+
+    def __init__(self, company: _Company[Any, Any], at: int) -> None:
+        self._company, self._at = company, at
+
+    def cancel(self) -> None:
+        """Leave; a run that nobody waits for ends."""
+        self._company.leave(self._at)
+
+
 class _Company(Generic[Asked, Answer]):
-    """Those of one turn, and the run that answers them."""
+    """Those of one run, and the run that answers them."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
-        self._answers: list[asyncio.Future[Answer]] = []
-        self._waiting = 0
+        self._answered: list[Callable[[Answer | BaseException], None] | None] = []
+        self._waiting = self._seen = 0
         self._task: asyncio.Task[Sequence[Answer | Exception]] | None = None
 
-    async def answer_to(self, asked: Asked) -> Answer:
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    def take(self, asked: Asked, answered: Callable[[Answer | BaseException], None]) -> Place:
         self.asked.append(asked)
-        self._answers.append(answer)
+        self._answered.append(answered)
         self._waiting += 1
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            if self._waiting == 1 and self._task is not None:
-                self._task.cancel()
-            raise
-        finally:
+        return Place(self, len(self.asked) - 1)
+
+    def leave(self, at: int) -> None:
+        if self._answered[at] is not None:
+            self._answered[at] = None
             self._waiting -= 1
+            if not self._waiting and self._task is not None:
+                self._task.cancel()
+
+    def grew(self) -> bool:
+        """Tell whether there are more than when this was last asked."""
+        before, self._seen = self._seen, len(self.asked)
+        return self._seen > before
 
     def begin(self, together: Callable[[Sequence[Asked]], Coroutine[Any, Any, Sequence[Answer | Exception]]]) -> None:
         if self._waiting:
@@ -81,14 +128,19 @@ class _Company(Generic[Asked, Answer]):
             self._task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[Sequence[Answer | Exception]]) -> None:
-        failed = None if task.cancelled() else task.exception()
-        found = [failed] * len(self.asked) if task.cancelled() or failed is not None else task.result()
-        for answer, own in zip(self._answers, found, strict=True):
-            if answer.done():  # its deadline has passed, or its caller hung up
-                continue
-            if own is None:
-                answer.cancel()
-            elif isinstance(own, Exception):
-                answer.set_exception(own)
-            else:
-                answer.set_result(own)  # type: ignore[arg-type]
+        failed = asyncio.CancelledError() if task.cancelled() else task.exception()
+        found = task.result() if failed is None else [failed] * len(self.asked)
+        for answered, own in zip(self._answered, found, strict=True):
+            if answered is not None:
+                answered(own)
+
+
+def _settle(answer: asyncio.Future[Answer], found: Answer | BaseException) -> None:
+    if answer.done():  # whoever waited was cancelled, and has not been told yet
+        return
+    if isinstance(found, asyncio.CancelledError):
+        answer.cancel()
+    elif isinstance(found, BaseException):
+        answer.set_exception(found)
+    else:
+        answer.set_result(found)

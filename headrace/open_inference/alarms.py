@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
+
+
+class Late(Protocol):
+    """A call that has until an instant of its loop's clock."""
+
+    instant: float
+
+    def expire(self) -> None:
+        """End, for the instant has come; called once, when the call is watched no more."""
 
 
 class Alarm:
     """Ends calls that are late; one for each client or server. Instants are of the running loop's clock."""
 
     def __init__(self) -> None:
-        self._waiting: set[Until] = set()
+        self._waiting: set[Late] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = float("inf")
@@ -24,7 +33,7 @@ class Alarm:
         """Return a block that is cancelled at an instant, and then raises TimeoutError as `asyncio.timeout_at` does."""
         return Until(self, instant)
 
-    def begin(self, call: Until, loop: asyncio.AbstractEventLoop) -> None:
+    def begin(self, call: Late, loop: asyncio.AbstractEventLoop) -> None:
         """Watch a call."""
         if loop is not self._loop:  # the one before has ended, and its timer with it
             self._loop, self._timer, self._rings_at = loop, None, float("inf")
@@ -33,7 +42,7 @@ class Alarm:
         if call.instant < self._rings_at:
             self._ring_at(call.instant, loop)
 
-    def end(self, call: Until) -> None:
+    def end(self, call: Late) -> None:
         """Watch a call no more."""
         self._waiting.discard(call)
 

@@ -19,13 +19,14 @@ from headrace.open_inference.calls import Watch
 from headrace.open_inference.codec import decode_request, encode_response
 from headrace.open_inference.coding import PACK_FROM, chosen, packed
 from headrace.open_inference.errors import CONTROL_IS_OFF, Disconnected, InvalidRequest, OpenInferenceError
-from headrace.open_inference.forwarding import BESIDE_V1, forwards_of, of_http
+from headrace.open_inference.forwarding import BESIDE_V1, Forwards, forwards_of, of_http
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.raw_request import decode_raw
 from headrace.open_inference.routes import Routes
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.shield import shielded
 from headrace.open_inference.statistics import now_ns
+from headrace.open_inference.tensors import InferRequest
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
 Headers = Mapping[bytes, bytes]
@@ -111,17 +112,11 @@ class App:
     async def _infer(self, model: str, version: str, scope: dict[str, Any], receive: Any) -> Answer:
         headers = dict(scope["headers"])
         servable = self.gate.model(model, version)
-        deadline = self.gate.deadline(_allowed_s(headers))
+        deadline = self.gate.deadline(allowed_s(headers))
         body = await read_body(receive, headers, self.max_body_bytes)
         counts, began = self.gate.statistics.of(servable, version), now_ns()
         try:
-            length = _header_length(headers)
-            if length == 0:
-                request = decode_raw(body, servable.metadata(), model, version)
-            else:
-                request = decode_request(body, length, model, version)
-            if self.gate.forwards:
-                request.headers = of_http(self.gate.forwards, headers)
+            request = read_request(model, version, servable, headers, body, self.gate.forwards)
             decoded = now_ns()
             response = await self.gate.infer(servable, request, deadline)
             inferred = now_ns()
@@ -130,13 +125,13 @@ class App:
             counts.refused(began)
             raise
         counts.answered(request, began, decoded, inferred)
-        answer = _answer(encoded, json_length)
-        return await _packed(answer, headers) if len(encoded) >= PACK_FROM else answer
+        answer = answer_of(encoded, json_length)
+        return await packed_for(answer, headers) if len(encoded) >= PACK_FROM else answer
 
     async def _predict_v1(self, model: str, scope: dict[str, Any], receive: Any) -> Answer:
         headers = dict(scope["headers"])
         servable = self.gate.model(model)
-        deadline = self.gate.deadline(_allowed_s(headers))
+        deadline = self.gate.deadline(allowed_s(headers))
         body = await read_body(receive, headers, self.max_body_bytes)
         asked = _object(body)
         if not isinstance(asked.get("instances"), list):
@@ -144,7 +139,7 @@ class App:
         if self.gate.forwards:
             BESIDE_V1.set(of_http(self.gate.forwards, headers))
         answer = answer_json(200, await self.gate.predict_v1(servable, asked, deadline))
-        return await _packed(answer, headers) if len(answer[2]) >= PACK_FROM else answer
+        return await packed_for(answer, headers) if len(answer[2]) >= PACK_FROM else answer
 
     async def _index(self, scope: dict[str, Any], receive: Any) -> Answer:
         body = await read_body(receive, dict(scope["headers"]), self.max_body_bytes)
@@ -167,7 +162,22 @@ class App:
         return status, headers, b"" if method == "HEAD" else body
 
 
-def _answer(body: bytes, json_length: int | None) -> Answer:
+def read_request(
+    model: str, version: str, servable: Servable, headers: Headers, body: bytes, forwards: Forwards
+) -> InferRequest:
+    """Read an inference request that is no longer compressed; InvalidRequest says what is wrong with it."""
+    length = _header_length(headers)
+    if length == 0:
+        request = decode_raw(body, servable.metadata(), model, version)
+    else:
+        request = decode_request(body, length, model, version)
+    if forwards:
+        request.headers = of_http(forwards, headers)
+    return request
+
+
+def answer_of(body: bytes, json_length: int | None) -> Answer:
+    """Return the answer whose body an inference's outputs are, all of it JSON where no length of that is given."""
     length = b"content-length", b"%d" % len(body)
     if json_length is None:
         return 200, [(b"content-type", b"application/json"), length], body
@@ -175,7 +185,8 @@ def _answer(body: bytes, json_length: int | None) -> Answer:
     return 200, [(b"content-type", b"application/octet-stream"), length, cut], body
 
 
-async def _packed(answer: Answer, asked: Headers) -> Answer:
+async def packed_for(answer: Answer, asked: Headers) -> Answer:
+    """Return an answer in the coding that its caller accepts, if any."""
     coding = chosen(asked.get(b"accept-encoding", b""))
     if coding is None:
         return answer
@@ -200,7 +211,8 @@ def _object(body: bytes) -> dict[str, Any]:
     return asked if isinstance(asked, dict) else {}
 
 
-def _allowed_s(headers: Headers) -> float | None:
+def allowed_s(headers: Headers) -> float | None:
+    """Return the seconds a request says that it can wait, if it does; InvalidRequest where that is no such number."""
     said = headers.get(b"headrace-deadline-ms")
     if said is None:
         return None

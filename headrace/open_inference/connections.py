@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from headrace.open_inference.admission import Admission
 from headrace.open_inference.app import App
+from headrace.open_inference.direct import Direct
 
 _LOOK_S = 1.0
 #: Refusals for want of room a second, at some 30 microseconds each, beyond which connections are let rest.
@@ -74,6 +75,7 @@ class Connections:
     resting: deque[Bounded] = field(default_factory=deque)
     _refusals: float = _REFUSALS_AT_ONCE
     _refused_s: float = 0.0
+    direct: Direct | None = None  # who answers inferences that need no task, where there is somebody
     special: dict[str, Any] = field(default_factory=dict)  # by path: who answers in the application's place
 
     def count(self, reason: str) -> None:

@@ -91,14 +91,19 @@ class Gate:
 
     async def infer(self, servable: Servable, request: InferRequest, deadline: float) -> InferResponse:
         """Ask a model, if it is ready and there is room, until the deadline, or sooner where its `timeout` says so."""
-        self._admit(servable)
-        if "timeout" in request.parameters:
-            deadline = min(deadline, self.deadline(_timeout_s(request.parameters["timeout"])))
+        deadline = self.admitted(servable, request, deadline)
         try:
             return await self._within(deadline, servable, servable.infer(request, deadline))
         except OpenInferenceError as refused:
             refused.request_id = request.id
             raise
+
+    def admitted(self, servable: Servable, request: InferRequest, deadline: float) -> float:
+        """Return a request's deadline, sooner where its `timeout` says so; NotReady, Overloaded or InvalidRequest."""
+        self._admit(servable)
+        if "timeout" in request.parameters:
+            deadline = min(deadline, self.deadline(_timeout_s(request.parameters["timeout"])))
+        return deadline
 
     async def predict_v1(self, servable: Servable, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Ask a model in the words of v1, under the same conditions; UnknownModel if it does not speak them."""
@@ -120,14 +125,18 @@ class Gate:
             return answer
         except OpenInferenceError as refused:
             status = refused.http_status
-            if self.refused is not None:
-                self.refused(model if model in self.servables else "", refused, loop.time() - started)
+            self.tell_refused(model, refused, loop.time() - started)
             raise
         except asyncio.CancelledError:
             status = 499  # whoever asked has gone
             raise
         finally:
             self.observe(model if model in self.servables else "", status, loop.time() - started)
+
+    def tell_refused(self, model: str, refused: OpenInferenceError, seconds: float) -> None:
+        """Tell who keeps the log of a refusal."""
+        if self.refused is not None:
+            self.refused(model if model in self.servables else "", refused, seconds)
 
     def _admit(self, servable: Servable) -> None:
         reason = servable.readiness()
@@ -146,9 +155,14 @@ class Gate:
         except TimeoutError:
             if not limit.expired:
                 raise
-            raise DeadlinePassed(f"model {servable.name!r} had no answer when the request's deadline passed") from None
+            raise late(servable) from None
         finally:
             self.in_flight -= 1
+
+
+def late(servable: Servable) -> DeadlinePassed:
+    """Return what is said where a model took longer than it had."""
+    return DeadlinePassed(f"model {servable.name!r} had no answer when the request's deadline passed")
 
 
 def _timeout_s(said: Any) -> float:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from headrace.open_inference.answers import Answer
 from headrace.open_inference.http_answers import Headers, answer_bytes
 
 if TYPE_CHECKING:
@@ -82,6 +83,14 @@ class Exchange:
         finally:
             self.left(everyone)
             connection.answered(self)
+
+    def answer(self, connection: Connection, answer: Answer) -> None:
+        """Write an answer that needs no application any more."""
+        self.status, headers, body = answer
+        self.parts = [body]
+        self._write(connection, headers)
+        self.left(connection.everyone)
+        connection.answered(self)
 
     def waited(self, seconds: float) -> bool:
         """Take what it waited unread from the time it has, and tell whether nothing is left; the application knows."""

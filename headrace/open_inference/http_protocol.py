@@ -18,6 +18,7 @@ from headrace.open_inference.connections import Connections
 from headrace.open_inference.http_answers import CONTINUE, OVERLOADED, TOO_MANY, refusal_bytes
 from headrace.open_inference.http_exchange import Exchange
 from headrace.open_inference.http_reader import Reader, Unreadable
+from headrace.open_inference.servable import Withdrawable
 
 #: Of what Linux tells of a connection, how many milliseconds ago its last data came.
 _TCP_INFO = struct.Struct("<52xI")
@@ -31,7 +32,7 @@ class Connection(Reader, asyncio.Protocol):
         self._loop = loop
         self.until, self._since = math.inf, loop.time()
         self._waiting: deque[Exchange] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._task: Withdrawable | None = None
         self._current: Exchange | None = None  # what is being answered
         self._over = self._full = False  # nothing more is read; nothing more can be written for now
 
@@ -66,6 +67,8 @@ class Connection(Reader, asyncio.Protocol):
                 self._over = True
                 if self._current is not None:
                     self._current.kept = False
+                else:
+                    self._transport.close()
         except Unreadable as refused:
             self._refuse(refused.status, refused.reason, refused.message)
 
@@ -90,6 +93,8 @@ class Connection(Reader, asyncio.Protocol):
 
     def take(self, exchange: Exchange) -> None:
         """Hand a request on, or let it wait for the one before it."""
+        if self._over:
+            return  # an answer before this was the connection's last
         if exchange.shed:
             self._go_on(kept=exchange.kept)
             if not self._over and self.everyone.refused(self):
@@ -154,7 +159,13 @@ class Connection(Reader, asyncio.Protocol):
         self._current, self.until = exchange, math.inf
         exchange.began = self._loop.time()
         exchange.entered(self.everyone)
-        self._task = self._loop.create_task(exchange.run(self))
+        direct = self.everyone.direct
+        inference = direct.of(exchange, self) if direct is not None else None
+        if inference is None:
+            self._task = self._loop.create_task(exchange.run(self))
+        else:
+            self._task = inference
+            inference.start()
 
     def _go_on(self, *, kept: bool) -> None:
         if self._transport.is_closing():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 from headrace.open_inference.tensors import InferRequest, InferResponse
 
@@ -19,6 +20,7 @@ class Servable(Protocol):
     `{"instances": [...]}` with `{"predictions": [...]}`; without it the v1 route says 404. One that holds
     several versions, or is replaced while it serves, has `at(version) -> Servable`, the one that is asked in
     its place; an empty version means its own choice. Who was given one may ask it to the end.
+    It may be Askable too.
     """
 
     name: str
@@ -35,3 +37,23 @@ class Servable(Protocol):
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Answer a request, or raise an OpenInferenceError."""
+
+
+class Withdrawable(Protocol):
+    """What was asked and is not answered yet."""
+
+    def cancel(self) -> object:
+        """Give it up; whoever asked hears nothing any more."""
+
+
+@runtime_checkable
+class Askable(Protocol):
+    """A servable that can be asked without a task to wait in, which is half of what a small request costs."""
+
+    def ask(
+        self, request: InferRequest, deadline: float, answered: Callable[[InferResponse | BaseException], None]
+    ) -> Withdrawable:
+        """Do what `infer` does, and call `answered` once with the answer or what stands for it, but not before return.
+
+        What can be told at once is raised. `answered` must not raise. Who asked ends what is late.
+        """

@@ -26,6 +26,7 @@ from headrace.open_inference.admission import Admission
 from headrace.open_inference.answers import metrics_answer
 from headrace.open_inference.app import App
 from headrace.open_inference.connections import Bounds, Connections
+from headrace.open_inference.direct import Direct
 from headrace.open_inference.grpc_service import serve_grpc
 from headrace.open_inference.grpc_tls import credentials_of
 from headrace.open_inference.listening import GRACE_S, PortTaken, in_url, listener, shared_listener
@@ -59,6 +60,8 @@ async def serve(
     """
     stop = _Stop(member)
     connections = Connections(app, Admission(app.gate.max_in_flight), _as_descriptors_allow(bounds or Bounds()))
+    if app.watch is None:
+        connections.direct = Direct(app.gate)
     if metrics is not None:
         connections.special["/metrics"] = _told(metrics, connections, member)
     async with contextlib.AsyncExitStack() as open_now:

@@ -27,7 +27,12 @@ async def shielded(work: Awaitable[Answer]) -> Answer:
     except OpenInferenceError:
         raise
     except Exception as fault:  # noqa: BLE001  one bad request must never end the server
-        raise InternalError(f"internal error, id {_logged(fault)}") from None
+        raise as_refusal(fault) from None
+
+
+def as_refusal(fault: Exception) -> OpenInferenceError:
+    """Return what is said of a fault: itself where it is a refusal, else an InternalError."""
+    return fault if isinstance(fault, OpenInferenceError) else InternalError(f"internal error, id {_logged(fault)}")
 
 
 def _logged(fault: Exception) -> str:

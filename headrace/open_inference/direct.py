@@ -1,0 +1,164 @@
+"""Inferences over HTTP that are read, asked and answered without a task: the way most requests go.
+
+A task, its futures and the coroutines between them cost as much as all else that is done for a small request. Where
+the model is Askable and the body is as it was sent, the same steps are called one after the other here;
+what is said is what the application says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from headrace.open_inference.answers import Answer, refusal
+from headrace.open_inference.app import Headers, allowed_s, answer_of, packed_for, read_request
+from headrace.open_inference.codec import encode_response
+from headrace.open_inference.coding import PACK_FROM
+from headrace.open_inference.errors import OpenInferenceError
+from headrace.open_inference.gate import Gate, late
+from headrace.open_inference.servable import Askable, Servable, Withdrawable
+from headrace.open_inference.shield import as_refusal
+from headrace.open_inference.statistics import now_ns
+from headrace.open_inference.tensors import InferRequest, InferResponse
+
+if TYPE_CHECKING:
+    from headrace.open_inference.http_exchange import Exchange
+    from headrace.open_inference.http_protocol import Connection
+
+_LEFT = 499  # whoever asked has gone
+
+
+class Direct:
+    """The models of a gate that are answered so, by the bytes of their usual path."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self._models = {
+            f"/v2/models/{name}/infer".encode(): servable
+            for name, servable in gate.servables.items()
+            if isinstance(servable, Askable) and not hasattr(servable, "at")
+        }
+
+    def of(self, exchange: Exchange, connection: Connection) -> Inference | None:
+        """Return a request's inference, to be started; None for any other request, which the application answers."""
+        scope = exchange.scope
+        servable = self._models.get(scope["raw_path"])
+        if servable is None or scope["method"] != "POST":
+            return None
+        headers = dict(scope["headers"])
+        if b"content-encoding" in headers:
+            return None
+        return Inference(self.gate, servable, headers, exchange, connection)
+
+
+class Inference:
+    """One of them, under way from `start` until it is answered, late (`expire`) or given up (`cancel`)."""
+
+    __slots__ = (
+        "_asked",
+        "_began",
+        "_connection",
+        "_decoded",
+        "_exchange",
+        "_gate",
+        "_headers",
+        "_packing",
+        "_request",
+        "_servable",
+        "instant",
+    )
+
+    def __init__(
+        self, gate: Gate, servable: Servable, headers: Headers, exchange: Exchange, connection: Connection
+    ) -> None:
+        self._gate, self._servable, self._headers = gate, servable, headers
+        self._exchange, self._connection = exchange, connection
+        self._began = self._decoded = 0
+        self._asked: Withdrawable | None = None
+        self._packing: asyncio.Task[None] | None = None
+        self._request: InferRequest | None = None
+        self.instant = 0.0
+
+    def start(self) -> None:
+        """Read the request and ask the model; a refusal is written at once."""
+        gate, servable = self._gate, self._servable
+        self._began = now_ns()
+        try:
+            deadline = gate.deadline(allowed_s(self._headers))
+            body = self._exchange.body
+            request = self._request = read_request(servable.name, "", servable, self._headers, body, gate.forwards)
+            self._decoded = now_ns()
+            self.instant = gate.admitted(servable, request, deadline)
+            self._asked = servable.ask(request, self.instant, self._answered)  # type: ignore[attr-defined]
+        except Exception as fault:  # noqa: BLE001  one bad request must never end the server
+            self._refuse(as_refusal(fault))
+            return
+        gate.in_flight += 1
+        gate.alarm.begin(self, asyncio.get_running_loop())
+
+    def expire(self) -> None:
+        """Answer that it took too long."""
+        self._withdraw()
+        self._refuse(late(self._servable))
+
+    def cancel(self) -> None:
+        """Give it up: whoever asked has gone."""
+        if self._asked is not None:
+            self._gate.alarm.end(self)
+            self._withdraw()
+        if self._packing is not None:
+            self._packing.cancel()
+        self._gate.statistics.of(self._servable, "").refused(self._began)
+        self._tell(_LEFT)
+
+    def _withdraw(self) -> None:
+        asked, self._asked = self._asked, None
+        assert asked is not None
+        self._gate.in_flight -= 1
+        asked.cancel()
+
+    def _answered(self, found: InferResponse | BaseException) -> None:
+        gate, request = self._gate, self._request
+        self._asked = None
+        gate.in_flight -= 1
+        gate.alarm.end(self)
+        if isinstance(found, asyncio.CancelledError):  # the process ends
+            self.cancel()
+            self._connection.abort()
+            return
+        assert request is not None
+        inferred = now_ns()
+        try:
+            if isinstance(found, BaseException):
+                raise found
+            encoded, json_length = encode_response(found, request)
+        except Exception as fault:  # noqa: BLE001  one bad request must never end the server
+            self._refuse(as_refusal(fault))
+            return
+        gate.statistics.of(self._servable, "").answered(request, self._began, self._decoded, inferred)
+        answer = answer_of(encoded, json_length)
+        if len(encoded) >= PACK_FROM and b"accept-encoding" in self._headers:
+            self._packing = asyncio.get_running_loop().create_task(self._pack(answer))
+        else:
+            self._write(answer)
+
+    async def _pack(self, answer: Answer) -> None:
+        answer = await packed_for(answer, self._headers)
+        self._packing = None
+        self._write(answer)
+
+    def _write(self, answer: Answer) -> None:
+        self._tell(200)
+        self._exchange.answer(self._connection, answer)
+
+    def _refuse(self, refused: OpenInferenceError) -> None:
+        if self._request is not None:
+            refused.request_id = self._request.id
+        self._gate.statistics.of(self._servable, "").refused(self._began)
+        self._gate.tell_refused(self._servable.name, refused, (now_ns() - self._began) / 1e9)
+        self._tell(refused.http_status)
+        self._exchange.answer(self._connection, refusal(refused))
+
+    def _tell(self, status: int) -> None:
+        if self._gate.observe is not None:
+            self._gate.observe(self._servable.name, status, (now_ns() - self._began) / 1e9)
