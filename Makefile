@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 CODE := $(wildcard headrace feature_pipelines transformer predictor monitoring applications benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines test-torchserve kube-apiserver test-kubernetes check bench image lock sbom clean
+.PHONY: help demo test test-engines test-torchserve kube-apiserver pod-security test-kubernetes check bench image lock sbom clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +30,11 @@ test-torchserve: $(VENV)/.dev .venv-torchserve/.ready ## Run the tests of archiv
 kube-apiserver: ## Build the real API server that tests use, from Debian's sources, into ~/.cache/headrace
 	tests/kubernetes/real/build "$${XDG_CACHE_HOME:-$$HOME/.cache}/headrace/kube-apiserver-1.20.2"
 
+pod-security: ## Build what judges pods by Kubernetes' own Pod Security, from Go modules, into ~/.cache/headrace (Go 1.26)
+	tests/kubernetes/pod_security/build "$${HEADRACE_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/headrace}/pod-security-0.36.4"
+
 test-kubernetes: $(VENV)/.dev kube-apiserver ## Run the tests of manifests and commands against a real API server
-	$(BIN)/python -m pytest tests/kubernetes/real $(ARGS)
+	$(BIN)/python -m pytest tests/kubernetes/real tests/kubernetes/pod_security $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types and architecture
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ SKIPS = {
     "tests/feature_pipelines/engines/conftest.py",
     "tests/hopsworks/conftest.py",
     "tests/image/conftest.py",
+    "tests/kubernetes/pod_security/conftest.py",
     "tests/kubernetes/real/conftest.py",
     "tests/manifests/conftest.py",
     "tests/manifests/monitoring/conftest.py",
