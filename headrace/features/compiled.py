@@ -15,6 +15,8 @@ from headrace.features.on_demand import is_elementwise
 
 #: What a loop reads: arrays of any layout, which it must not write to.
 LONGS, DOUBLES = (numba.types.Array(of, 1, "A", readonly=True) for of in (numba.int64, numba.float64))
+#: Rows of words, one after another, which it must not write to.
+ROWS = numba.types.Array(numba.int64, 1, "C", readonly=True)
 #: Records as words, one after another, which it must not write to.
 WORDS = numba.types.Array(numba.int64, 2, "C", readonly=True)
 #: What a loop writes.

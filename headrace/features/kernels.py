@@ -89,14 +89,23 @@ def fold(
 
 
 @compiled()
-def _summed(words: np.ndarray, gaps: np.ndarray, ring: np.ndarray, as_of: int) -> tuple[float, ...]:
-    first_slot, slots, tile_ms, tail_ms, delay_ms = ring
-    floats = words.view(np.float64)
+def _summed(
+    words: np.ndarray,
+    floats: np.ndarray,
+    gaps: np.ndarray,
+    begin: int,
+    filled: int,
+    step: int,
+    ring: np.ndarray,
+    as_of: int,
+) -> tuple[float, ...]:
+    tile_ms, tail_ms, delay_ms = ring[2:]
     first = (as_of - tail_ms) // tile_ms
     # An undelayed head is exact: the tile holding as_of - 1 ms is the last one covered.
     past = (as_of - delay_ms if delay_ms else as_of + tile_ms - 1) // tile_ms
     count, total, m2, least, most, last, newest = 0.0, 0.0, 0.0, np.inf, -np.inf, np.nan, _NEVER
-    for place in range(first_slot, first_slot + slots):
+    for slot in range(filled):
+        place = begin + slot * step
         if first <= words[place] < past:
             own = floats[place + gaps[_COUNT]]
             if gaps[_SUM]:
@@ -116,29 +125,57 @@ def _summed(words: np.ndarray, gaps: np.ndarray, ring: np.ndarray, as_of: int) -
 
 
 @compiled()
-def merge_one(shape: Shape, words: np.ndarray, as_of: int, out: np.ndarray) -> None:
-    """Read every window of one record, int64 [words], into float64 [columns]; see merge."""
-    column = 0
-    known = words[0] == shape.fingerprint
-    for ring in shape.rings:
-        summary = _summed(words, shape.gaps, ring, as_of)
-        count = summary[_COUNT] if known else 0.0
-        for stat in shape.stats:
-            if 0 <= stat < 2:  # counts and sums are 0 where there was nothing
-                out[column] = summary[stat] if known else 0.0
-            elif stat >= 0:
-                out[column] = summary[stat] if count > (stat == 3) else np.nan
-            column += 1
-    for at in range(shape.lasts):
-        out[column + at] = words.view(np.float64)[shape.last + at] if known else np.nan
+def merge_window(
+    words: np.ndarray,
+    floats: np.ndarray,
+    gaps: np.ndarray,
+    begin: int,
+    filled: int,
+    step: int,
+    ring: np.ndarray,
+    as_of: int,
+    stats: np.ndarray,
+    out: np.ndarray,
+    column: int,
+) -> int:
+    """Write the statistics of one window from `column` on, and return the column after them.
+
+    The index of the first of its `filled` tiles is at `begin` of `words`, which `floats` are too, and the next is
+    `step` words on; `gaps` lie between an index and the fields of its tile.
+    """
+    summary = _summed(words, floats, gaps, begin, filled, step, ring, as_of)
+    for stat in stats:
+        if 0 <= stat < 2:  # counts and sums are 0 where there was nothing
+            out[column] = summary[stat]
+        elif stat >= 0:
+            out[column] = summary[stat] if summary[_COUNT] > (stat == 3) else np.nan
+        column += 1
+    return column
 
 
 @compiled()
-def seen_one(shape: Shape, words: np.ndarray, as_of: int) -> tuple[bool, float, bool]:
-    """Return what is known of one record, int64 [words]: found, age in ms, exact; see seen."""
-    newest = words[shape.newest]
-    found = words[0] == shape.fingerprint and newest != _NEVER
+def merge_one(shape: Shape, words: np.ndarray, floats: np.ndarray, at: int, as_of: int, out: np.ndarray) -> None:
+    """Read every window of the whole record whose words begin at `at`, into float64 [columns]; see merge."""
+    column = 0
+    known = words[at] == shape.fingerprint
+    for ring in shape.rings:
+        filled = ring[1] if known else 0
+        column = merge_window(words, floats, shape.gaps, at + ring[0], filled, 1, ring, as_of, shape.stats, out, column)
+    for last in range(shape.lasts):
+        out[column + last] = floats[at + shape.last + last] if known else np.nan
+
+
+@compiled()
+def seen_of(newest: int, as_of: int) -> tuple[bool, float, bool]:
+    """Return what is known of a record by the time of its newest event: found, age in ms, exact; see seen."""
+    found = newest != _NEVER
     return found, max(as_of - newest, 0) if found else np.nan, not found or as_of > newest
+
+
+@compiled()
+def seen_one(shape: Shape, words: np.ndarray, at: int, as_of: int) -> tuple[bool, float, bool]:
+    """Return what is known of the whole record whose words begin at `at`."""
+    return seen_of(words[at + shape.newest] if words[at] == shape.fingerprint else _NEVER, as_of)
 
 
 @compiled(SHAPE, WORDS, LONGS, OUT_TABLE)
@@ -148,8 +185,10 @@ def merge(shape: Shape, records: np.ndarray, as_of: np.ndarray, out: np.ndarray)
     `records` is int64 [n, words], those of another layout are empty; `as_of` is int64 [n], `out` float64
     [n, columns]. Statistics that are computed elsewhere are left as they are; NaN is missing.
     """
+    words = records.reshape(-1)
+    floats = words.view(np.float64)
     for row in range(len(records)):
-        merge_one(shape, records[row], as_of[row], out[row])
+        merge_one(shape, words, floats, row * records.shape[1], as_of[row], out[row])
 
 
 @compiled(SHAPE, WORDS, LONGS, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS)
@@ -161,8 +200,9 @@ def seen(
     `records` is int64 [n, words], `as_of` int64 [n]; `found` and `exact` are bool [n], `age_ms` is float64 [n], NaN
     where nothing was found.
     """
+    words = records.reshape(-1)
     for row in range(len(records)):
-        found[row], age_ms[row], exact[row] = seen_one(shape, records[row], as_of[row])
+        found[row], age_ms[row], exact[row] = seen_one(shape, words, row * records.shape[1], as_of[row])
 
 
 @compiled(OUT_DOUBLES, DOUBLE, DOUBLE, BOOL, OUT_BOOLS, returns=LONG)

@@ -30,6 +30,9 @@ class Places(NamedTuple):
     fingerprint: int  # the first word of a record of the layout
     mark: int  # the first word of a packed one
     most: int  # words that a packed record may have
+    newest: int  # words from a packed record's beginning to the time of its newest event
+    last: int  # and to its last columns
+    gaps: np.ndarray  # int64 [7] those of Shape, in a packed slot
     blank: np.ndarray  # int64 [words] a record in which nothing was counted
     head: np.ndarray  # int64 [m] the words outside the slots and after the fingerprint
     place: np.ndarray  # int64 [slots, words of a slot] the words of each slot, that of its tile's index first
@@ -82,8 +85,7 @@ class Packing:
 
         found, exact, age_ms = np.empty(count, bool), np.empty(count, bool), np.empty(count)
         values = np.empty((count, len(group.column_names)))
-        words = np.empty(group.layout.size // WORD, np.int64)
-        read(group.shape, self.places, *_joined(rows), as_of, words, values, found, age_ms, exact)
+        read(group.shape, self.places, *_joined(rows), as_of, values, found, age_ms, exact)
         return values, found, age_ms, exact
 
 
@@ -107,6 +109,12 @@ def prepare() -> None:
         import_module(name)
     gc.collect()  # what is garbage by now would never be freed
     gc.freeze()
+
+
+def _gaps_in(slot: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    """Return the gaps between words of a record as those between the words of a packed slot."""
+    at = {int(word - slot[0]): place for place, word in enumerate(slot)}
+    return np.array([at[int(gap)] if gap else 0 for gap in gaps], np.int64)
 
 
 def packing_of(group: WindowedGroup) -> Packing:
@@ -133,15 +141,21 @@ def _packing_of(group: WindowedGroup) -> Packing:
     place = np.concatenate(parts, axis=1)
     outside = np.ones(dtype.itemsize // WORD, dtype=bool)
     outside[0], outside[place] = False, False
+    head = np.flatnonzero(outside)
+    begin = 1 + (slots + 63) // 64
+    shape = group.shape
     mark = (group.layout.fingerprint ^ _CHANGE).view(np.int64)
     return Packing(
         group,
         Places(
-            fingerprint=group.shape.fingerprint,
+            fingerprint=shape.fingerprint,
             mark=int(mark),
             most=dtype.itemsize // WORD // _MUCH,
             blank=group.empty(1).view(np.int64),
-            head=np.flatnonzero(outside),
+            newest=begin + int(np.searchsorted(head, shape.newest)),
+            last=begin + int(np.searchsorted(head, shape.last)) if shape.lasts else 0,
+            gaps=_gaps_in(place[0], shape.gaps),
+            head=head,
             place=np.ascontiguousarray(place),
         ),
     )

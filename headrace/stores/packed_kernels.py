@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from headrace.features.columns import NO_TIME
 from headrace.features.compiled import (
     LONG,
     LONGS,
@@ -12,25 +13,45 @@ from headrace.features.compiled import (
     OUT_LONGS,
     OUT_TABLE,
     OUT_WORDS,
+    ROWS,
     WORDS,
     compiled,
     tuple_of,
 )
-from headrace.features.kernels import SHAPE, merge_one, seen_one
+from headrace.features.kernels import SHAPE, merge_one, merge_window, seen_of, seen_one
 from headrace.features.tiles import NO_TILE, Shape
 from headrace.stores.packed import Places
 
-_PLACES = tuple_of(Places, LONG, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_WORDS)
+_PLACES = tuple_of(Places, LONG, LONG, LONG, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_LONGS, OUT_WORDS)
 _EMPTY = np.int64(NO_TILE)
+_NEVER = np.int64(NO_TIME)
+
+
+@compiled()
+def _ones(word: int) -> int:
+    """Return how many bits of a word are set, by adding up neighbours."""
+    bits = np.uint64(word)
+    bits -= bits >> np.uint64(1) & np.uint64(0x5555555555555555)
+    bits = (bits & np.uint64(0x3333333333333333)) + (bits >> np.uint64(2) & np.uint64(0x3333333333333333))
+    bits = bits + (bits >> np.uint64(4)) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return int(bits * np.uint64(0x0101010101010101) >> np.uint64(56))
+
+
+@compiled()
+def _filled_below(rows: np.ndarray, bitmap: int, slot: int) -> int:
+    """Return how many slots before this one are filled, by the bitmap that begins at a word of the rows."""
+    filled = 0
+    for word in range(slot // 64):
+        filled += _ones(rows[bitmap + word])
+    if slot % 64:
+        filled += _ones(rows[bitmap + slot // 64] & (np.int64(1) << slot % 64) - 1)
+    return filled
 
 
 @compiled()
 def _needed(places: Places, rows: np.ndarray, bitmap: int) -> int:
     slots, per = places.place.shape
-    filled = 0
-    for slot in range(slots):
-        filled += rows[bitmap + slot // 64] >> (slot % 64) & 1
-    return 1 + (slots + 63) // 64 + places.head.size + filled * per
+    return 1 + (slots + 63) // 64 + places.head.size + _filled_below(rows, bitmap, slots) * per
 
 
 @compiled(_PLACES, WORDS, OUT_LONGS, OUT_LONGS)
@@ -105,14 +126,32 @@ def unpack(places: Places, rows: np.ndarray, sizes: np.ndarray, out: np.ndarray)
         at += size
 
 
-@compiled(SHAPE, _PLACES, LONGS, LONGS, LONGS, OUT_LONGS, OUT_TABLE, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS)
+@compiled()
+def _merge_packed(
+    shape: Shape, places: Places, rows: np.ndarray, floats: np.ndarray, at: int, as_of: int, out: np.ndarray
+) -> None:
+    """Read every window of the packed record whose words begin at `at`, where it lies; `at` is -1 for no record."""
+    slots, per = places.place.shape
+    first = at + 1 + (slots + 63) // 64 + places.head.size
+    column = begin = 0
+    for ring in shape.rings:
+        end = begin
+        if at >= 0:
+            end = _filled_below(rows, at + 1, ring[0] - shape.rings[0, 0] + ring[1])
+        here = first + begin * per
+        column = merge_window(rows, floats, places.gaps, here, end - begin, per, ring, as_of, shape.stats, out, column)
+        begin = end
+    for last in range(shape.lasts):
+        out[column + last] = floats[at + places.last + last] if at >= 0 else np.nan
+
+
+@compiled(SHAPE, _PLACES, ROWS, LONGS, LONGS, OUT_TABLE, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS)
 def read(
     shape: Shape,
     places: Places,
     rows: np.ndarray,
     sizes: np.ndarray,
     as_of: np.ndarray,
-    words: np.ndarray,
     values: np.ndarray,
     found: np.ndarray,
     age_ms: np.ndarray,
@@ -120,25 +159,18 @@ def read(
 ) -> None:
     """Read every window of stored rows, each at its own instant: what unpack, merge and seen make of them.
 
-    `rows` and `sizes` are as for unpack, the others but `words` as for merge and seen. `words`, int64 [words], holds
-    one record at a time, so that records do not travel through memory.
+    `rows` and `sizes` are as for unpack, the others as for merge and seen. Records are read where they lie.
     """
-    words[:] = places.blank
+    floats = rows.view(np.float64)
     at = 0
     for row in range(as_of.size):
         size, when = sizes[row], as_of[row]
-        if size == words.size:
-            whole = rows[at : at + size]
-            merge_one(shape, whole, when, values[row])
-            found[row], age_ms[row], exact[row] = seen_one(shape, whole, when)
+        if size == places.blank.size:
+            merge_one(shape, rows, floats, at, when, values[row])
+            found[row], age_ms[row], exact[row] = seen_one(shape, rows, at, when)
         else:
-            for slot in range(len(places.place)):  # what else is in an empty slot is not looked at
-                words[places.place[slot, 0]] = _EMPTY
-            if _is_packed(places, rows, at, size):
-                _filled(places, rows, at, words)
-            else:
-                for word in places.head:
-                    words[word] = places.blank[word]
-            merge_one(shape, words, when, values[row])
-            found[row], age_ms[row], exact[row] = seen_one(shape, words, when)
+            packed = _is_packed(places, rows, at, size)
+            _merge_packed(shape, places, rows, floats, at if packed else -1, when, values[row])
+            newest = rows[at + places.newest] if packed else _NEVER
+            found[row], age_ms[row], exact[row] = seen_of(newest, when)
         at += size
