@@ -16,7 +16,7 @@ from headrace.open_inference.tensors import InferRequest, Tensor
 from headrace.stores.online import Block
 
 #: Rows of a request that is worth joining: what is saved is the cost of a call, not that of a row.
-MOST_ROWS = 64
+MOST_ROWS = 256
 #: Rows of a run where the model does not say how many it takes.
 MOST_JOINED = 1024
 

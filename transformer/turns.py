@@ -8,6 +8,7 @@ now and then somebody looks whether there is company.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -31,6 +32,8 @@ class Turns(Generic[Asked, Answer]):
     ) -> None:
         self._alone, self._together, self._most = alone, together, most
         self._company: _Company[Asked, Answer] | None = None  # those of this turn, so far
+        self._apart: deque[_Company[Asked, Answer]] = deque()
+        self._moving = False  # whether a look at those apart is due
         self._lonely = 0  # runs in a row with one asker, and those since who did not look
 
     async def join(self, asked: Asked) -> Answer:
@@ -50,12 +53,29 @@ class Turns(Generic[Asked, Answer]):
 
         `apart` from all others is what cannot be joined. Nothing is called after `cancel` of what is returned.
         """
-        if apart or self._is_lonely():
-            company: _Company[Asked, Answer] = _Company()
-            place = company.take(asked, answered)
+        if not apart and not self._is_lonely():
+            return self._placed(asked, answered)
+        company: _Company[Asked, Answer] = _Company()
+        place = company.take(asked, answered)
+        if apart:
+            self._line_up(company)
+        else:
             company.begin(self._together)
-            return place
-        return self._placed(asked, answered)
+        return place
+
+    def _line_up(self, company: _Company[Asked, Answer]) -> None:
+        self._apart.append(company)
+        if not self._moving:
+            self._moving = True
+            self._next()
+
+    def _next(self) -> None:
+        """Begin one large run in every other turn, so that the answer of one is sent before the next takes its time."""
+        self._moving = bool(self._apart)
+        if self._moving:
+            self._apart.popleft().begin(self._together)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._next)
 
     def _is_lonely(self) -> bool:
         if self._company is None and _LONELY <= self._lonely < _LONELY + _AT_ONCE:

@@ -8,7 +8,7 @@ what is said is what the application says.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from headrace.open_inference.answers import Answer, refusal
 from headrace.open_inference.app import Headers, allowed_s, answer_of, packed_for, read_request
@@ -17,7 +17,7 @@ from headrace.open_inference.coding import PACK_FROM
 from headrace.open_inference.errors import OpenInferenceError
 from headrace.open_inference.gate import Gate, late
 from headrace.open_inference.servable import Askable, Servable, Withdrawable
-from headrace.open_inference.shield import as_refusal
+from headrace.open_inference.shield import outcome
 from headrace.open_inference.statistics import now_ns
 from headrace.open_inference.tensors import InferRequest, InferResponse
 
@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 _LEFT = 499  # whoever asked has gone
 
 
+class _Model(Servable, Askable, Protocol):
+    pass
+
+
 class Direct:
     """The models of a gate that are answered so, by the bytes of their usual path."""
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
-        self._models = {
-            f"/v2/models/{name}/infer".encode(): servable
+        self._models: dict[bytes, _Model] = {
+            f"/v2/models/{name}/infer".encode(): cast(_Model, servable)
             for name, servable in gate.servables.items()
             if isinstance(servable, Askable) and not hasattr(servable, "at")
         }
@@ -69,7 +73,7 @@ class Inference:
     )
 
     def __init__(
-        self, gate: Gate, servable: Servable, headers: Headers, exchange: Exchange, connection: Connection
+        self, gate: Gate, servable: _Model, headers: Headers, exchange: Exchange, connection: Connection
     ) -> None:
         self._gate, self._servable, self._headers = gate, servable, headers
         self._exchange, self._connection = exchange, connection
@@ -81,20 +85,12 @@ class Inference:
 
     def start(self) -> None:
         """Read the request and ask the model; a refusal is written at once."""
-        gate, servable = self._gate, self._servable
         self._began = now_ns()
-        try:
-            deadline = gate.deadline(allowed_s(self._headers))
-            body = self._exchange.body
-            request = self._request = read_request(servable.name, "", servable, self._headers, body, gate.forwards)
-            self._decoded = now_ns()
-            self.instant = gate.admitted(servable, request, deadline)
-            self._asked = servable.ask(request, self.instant, self._answered)  # type: ignore[attr-defined]
-        except Exception as fault:  # noqa: BLE001  one bad request must never end the server
-            self._refuse(as_refusal(fault))
+        if (refused := outcome(self._ask)) is not None:
+            self._refuse(refused)
             return
-        gate.in_flight += 1
-        gate.alarm.begin(self, asyncio.get_running_loop())
+        self._gate.in_flight += 1
+        self._gate.alarm.begin(self, asyncio.get_running_loop())
 
     def expire(self) -> None:
         """Answer that it took too long."""
@@ -110,6 +106,14 @@ class Inference:
             self._packing.cancel()
         self._gate.statistics.of(self._servable, "").refused(self._began)
         self._tell(_LEFT)
+
+    def _ask(self) -> None:
+        gate, servable, headers = self._gate, self._servable, self._headers
+        deadline = gate.deadline(allowed_s(headers))
+        request = read_request(servable.name, "", servable, headers, self._exchange.body, gate.forwards)
+        self._request, self._decoded = request, now_ns()
+        self.instant = gate.admitted(servable, request, deadline)
+        self._asked = servable.ask(request, self.instant, self._answered)
 
     def _withdraw(self) -> None:
         asked, self._asked = self._asked, None
@@ -128,16 +132,12 @@ class Inference:
             return
         assert request is not None
         inferred = now_ns()
-        try:
-            if isinstance(found, BaseException):
-                raise found
-            encoded, json_length = encode_response(found, request)
-        except Exception as fault:  # noqa: BLE001  one bad request must never end the server
-            self._refuse(as_refusal(fault))
+        answer = outcome(_answer, found, request)
+        if isinstance(answer, OpenInferenceError):
+            self._refuse(answer)
             return
         gate.statistics.of(self._servable, "").answered(request, self._began, self._decoded, inferred)
-        answer = answer_of(encoded, json_length)
-        if len(encoded) >= PACK_FROM and b"accept-encoding" in self._headers:
+        if len(answer[2]) >= PACK_FROM and b"accept-encoding" in self._headers:
             self._packing = asyncio.get_running_loop().create_task(self._pack(answer))
         else:
             self._write(answer)
@@ -162,3 +162,9 @@ class Inference:
     def _tell(self, status: int) -> None:
         if self._gate.observe is not None:
             self._gate.observe(self._servable.name, status, (now_ns() - self._began) / 1e9)
+
+
+def _answer(found: InferResponse | BaseException, request: InferRequest) -> Answer:
+    if isinstance(found, BaseException):
+        raise found
+    return answer_of(*encode_response(found, request))

@@ -10,8 +10,8 @@ import logging
 import secrets
 import sys
 import traceback
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from headrace.open_inference.errors import InternalError, OpenInferenceError
 
@@ -28,6 +28,14 @@ async def shielded(work: Awaitable[Answer]) -> Answer:
         raise
     except Exception as fault:  # noqa: BLE001  one bad request must never end the server
         raise as_refusal(fault) from None
+
+
+def outcome(step: Callable[..., Answer], *given: Any) -> Answer | OpenInferenceError:
+    """Return what one step of a request gives, or what is said of its fault, where no task waits for it."""
+    try:
+        return step(*given)
+    except Exception as fault:  # noqa: BLE001  as above
+        return as_refusal(fault)
 
 
 def as_refusal(fault: Exception) -> OpenInferenceError:
