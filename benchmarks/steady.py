@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import time
+from collections import deque
 from itertools import cycle
 
 import numpy as np
@@ -23,7 +24,8 @@ class Steady:
 
     def __init__(self, address: str, requests: list[bytes], connections: int) -> None:
         host, port = address.rsplit(":", 1)
-        self._idle = [socket.create_connection((host, int(port)), timeout=30) for _ in range(connections)]
+        opened = [socket.create_connection((host, int(port)), timeout=30) for _ in range(connections)]
+        self._idle = deque(opened)  # who was idle longest is next: a server hangs up on who says nothing
         self._all = {each.fileno(): each for each in self._idle}
         self._requests = cycle(requests)
         self._poll = select.epoll()
@@ -40,7 +42,7 @@ class Steady:
         while at < count or waiting:
             now = clock()
             while at < count and due[at] <= now and self._idle:
-                connection = self._idle.pop()
+                connection = self._idle.popleft()
                 connection.sendall(next(self._requests))
                 waiting[connection.fileno()] = (due[at], b"")
                 at += 1
