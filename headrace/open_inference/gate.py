@@ -133,6 +133,11 @@ class Gate:
         finally:
             self.observe(model if model in self.servables else "", status, loop.time() - started)
 
+    def tell_shed(self) -> None:
+        """Tell `observe` of a request that was refused unread: of the one model, where there is only one."""
+        if self.observe is not None:
+            self.observe(next(iter(self.servables)) if len(self.servables) == 1 else "", Overloaded.http_status, 0.0)
+
     def tell_refused(self, model: str, refused: OpenInferenceError, seconds: float) -> None:
         """Tell who keeps the log of a refusal."""
         if self.refused is not None:

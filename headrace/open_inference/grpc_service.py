@@ -94,7 +94,7 @@ class _Service:
         }
         methods = {name: _answered(call, INFERENCE[f"{name}Request"]) for name, call in calls.items()}
         if self.admission is not None:
-            methods["ModelInfer"] = _admitted(methods["ModelInfer"], self.admission, self.gate.default_deadline_s)
+            methods["ModelInfer"] = _admitted(methods["ModelInfer"], self.admission, self.gate)
         if self.watch is not None:
             methods["ModelInfer"] = watched(methods["ModelInfer"], self.watch)
         handlers = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
@@ -194,12 +194,13 @@ def _pushback(retry_after_s: float | None) -> tuple[tuple[str, str], ...]:
     return () if retry_after_s is None else (("grpc-retry-pushback-ms", str(round(retry_after_s * 1000))),)
 
 
-def _admitted(answered: Method, admission: Admission, default_deadline_s: float) -> Method:
+def _admitted(answered: Method, admission: Admission, gate: Gate) -> Method:
     async def admitted(raw: bytes, context: Any) -> Any:
         left = context.time_remaining()
-        allowed_s = default_deadline_s if left is None else max(left, 1e-3)
+        allowed_s = gate.default_deadline_s if left is None else max(left, 1e-3)
         if admission.full(allowed_s):
             admission.shed += 1
+            gate.tell_shed()
             return await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, FULL, _pushback(1.0))
         place = admission.enter()
         began = time.monotonic()

@@ -87,6 +87,7 @@ class Connection(Reader, asyncio.Protocol):
         if late or (exchange.counted and admission.full(exchange.allowed_s)):
             exchange.shed = True
             admission.shed += 1
+            self.everyone.app.gate.tell_shed()
             self.write(OVERLOADED)
         elif asks:
             self.write(CONTINUE)

@@ -18,6 +18,7 @@ from headrace.open_inference.member import VARIABLE, member_of
 from headrace.open_inference.server import serve
 from headrace.open_inference.tls import Certificate
 from headrace.open_inference.workers import serve_with
+from headrace.telemetry import ServerMetrics
 from headrace.telemetry.merging import merged
 
 INPUTS = {"amount": "FP64", "count": "INT64", "flag": "BOOL", "half": "FP16", "category": "BYTES", "small": "FP32"}
@@ -97,13 +98,18 @@ def main() -> int:
 
 async def served(asked: argparse.Namespace) -> None:
     """Serve until a signal."""
-    models = servables()
+    models, own = servables(), ServerMetrics()
+
+    def metrics() -> bytes:
+        return echo_metrics() + own.text()
+
     app = make_app(
         models,
         default_deadline_s=asked.deadline_s,
         max_in_flight=asked.most,
         max_body_bytes=1 << 20,
-        metrics=echo_metrics,
+        metrics=metrics,
+        observe=own.observe,
         version="0.1",
     )
     await serve(
@@ -115,7 +121,7 @@ async def served(asked: argparse.Namespace) -> None:
         bounds=Bounds(**asked.bounds),
         certificate=Certificate(*asked.tls) if asked.tls else None,
         member=await member_of(os.environ, merged),
-        metrics=echo_metrics,
+        metrics=metrics,
     )
 
 

@@ -23,6 +23,11 @@ def answered(admission: Admission, *, each_s: float, allowed_s: float, under_way
         admission.leave(place, each_s * place, allowed_s)
 
 
+def counted(status: int) -> str:
+    """Return the sample that counts the requests answered with a status."""
+    return f'headrace_requests_total{{model_name="echo",status="{status}"}}'
+
+
 def test_there_is_room_for_as_many_as_are_answered_in_time() -> None:
     """At 1 ms each, of 50 ms for one, 40 % are time for 20."""
     admission = Admission(512)
@@ -71,6 +76,7 @@ def test_over_http_what_there_is_no_room_for_is_refused_at_once_and_its_connecti
             assert (status, headers["retry-after"], json.loads(told)) == (429, "1", {"error": FULL})
             connection.sendall(body)
             assert metric(live, "headrace_requests_shed_total") == number + 1
+            assert metric(live, counted(429)) == number + 1
         for each in waiting:
             each.close()
         until(lambda: metric(live, "headrace_requests_pending") == 0, "room")
@@ -89,6 +95,7 @@ def test_over_grpc_what_there_is_no_room_for_is_refused_and_a_call_given_up_make
         with pytest.raises(grpc.RpcError) as refused:
             ask(call_of("amount"), timeout=20)
         assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, FULL)
+        assert metric(live, counted(429)) == 1
         waiting.cancel()
         until(lambda: metric(live, "headrace_requests_pending") == 0, "room")
         assert ask(call_of("amount"), timeout=20)
