@@ -6,6 +6,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 IMAGE ?= localhost/headrace:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' headrace/__init__.py)
 BASE ?= localhost/debian-python:bookworm
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# As headrace/cache_folder.py says it.
+CACHE = $${HEADRACE_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/headrace}
 CODE := $(wildcard headrace feature_pipelines transformer predictor monitoring applications benchmarks)
 
 .DEFAULT_GOAL := help
@@ -28,10 +30,10 @@ test-torchserve: $(VENV)/.dev .venv-torchserve/.ready ## Run the tests of archiv
 	HEADRACE_TORCHSERVE=.venv-torchserve/bin/python $(BIN)/python -m pytest tests/predictor/torchserve $(ARGS)
 
 kube-apiserver: ## Build the real API server that tests use, from Debian's sources, into ~/.cache/headrace
-	tests/kubernetes/real/build "$${XDG_CACHE_HOME:-$$HOME/.cache}/headrace/kube-apiserver-1.20.2"
+	tests/kubernetes/real/build "$(CACHE)/kube-apiserver-1.20.2"
 
 pod-security: ## Build what judges pods by Kubernetes' own Pod Security, from Go modules, into ~/.cache/headrace (Go 1.26)
-	tests/kubernetes/pod_security/build "$${HEADRACE_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/headrace}/pod-security-0.36.4"
+	tests/kubernetes/pod_security/build "$(CACHE)/pod-security-0.36.4"
 
 test-kubernetes: $(VENV)/.dev kube-apiserver ## Run the tests of manifests and commands against a real API server
 	$(BIN)/python -m pytest tests/kubernetes/real tests/kubernetes/pod_security $(ARGS)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from predictor.local_triton.cache import cache_folder
+from headrace.cache_folder import cache_folder
 
 #: What each environment is made of.
 PACKAGES = {

@@ -6,7 +6,7 @@ The lean server calls `infer`; the stock `kserve.ModelServer` calls `preprocess`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,7 +17,7 @@ from kserve.errors import ModelNotReady
 
 from headrace.open_inference.errors import InvalidRequest, OpenInferenceError
 from headrace.open_inference.forwarding import BESIDE_V1
-from headrace.open_inference.servable import Withdrawable
+from headrace.open_inference.servable import Answered, Withdrawable
 from headrace.open_inference.shield import shielded
 from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
 from transformer.metadata import config_of, metadata_of
@@ -90,9 +90,7 @@ class FeatureTransformer(kserve.Model):
         """Answer a v2 request; called by the lean server."""
         return await self.path.infer(request, deadline)
 
-    def ask(
-        self, request: InferRequest, deadline: float, answered: Callable[[InferResponse | BaseException], None]
-    ) -> Withdrawable:
+    def ask(self, request: InferRequest, deadline: float, answered: Answered) -> Withdrawable:
         """Answer a v2 request without a task of its own; called by the lean server."""
         return self.path.ask(request, deadline, answered)
 

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from headrace.open_inference.errors import (
     TooLarge,
 )
 from headrace.open_inference.predictor import Predictor
+from headrace.open_inference.servable import Answered
+from headrace.open_inference.shield import outcome
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, StoreUnavailable
 from headrace.telemetry import RequestMetrics
@@ -105,9 +107,7 @@ class RequestPath:
         asked = Asked(kind_of(request), request, deadline, None if self.after is None else CALL.get())
         return await (self._alone(asked) if asked.kind is None else self._turns.join(asked))
 
-    def ask(
-        self, request: InferRequest, deadline: float, answered: Callable[[InferResponse | BaseException], None]
-    ) -> Place:
+    def ask(self, request: InferRequest, deadline: float, answered: Answered) -> Place:
         """Have `answered` called with what `infer` returns or raises; see `Askable`."""
         self._check_outputs(request)
         kind = kind_of(request)
@@ -192,7 +192,7 @@ class RequestPath:
         spoiled = prepared.rows.spoiled() if prepared.rows.invalid else None
         plain = spoiled is None and not _fallen_back(prepared.blocks)
         answers = [
-            await self._outcome(one)
+            self._refusal(one)
             if spoiled is not None and spoiled[part].all()
             else self.respond(_part(prepared, one, part, plain), {name: of[part] for name, of in predictions.items()})
             for one, part in zip(asked, joined.parts, strict=True)
@@ -202,6 +202,10 @@ class RequestPath:
             own = [(one, part) for one, part in whose if spoiled is None or not spoiled[part].all()]
             self.after(prepared, predictions, own)
         return answers
+
+    def _refusal(self, asked: Asked) -> OpenInferenceError:
+        """Return why no row of a request can be answered; all of them were marked among others."""
+        return cast(Any, outcome(rows_of, self._view, asked.request.inputs, self._clock(), self.max_rows))
 
     async def _outcome(self, asked: Asked) -> InferResponse | Exception:
         try:

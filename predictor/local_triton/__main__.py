@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from predictor.local_triton.cache import cache_folder
+from headrace.cache_folder import cache_folder
 from predictor.local_triton.command import HOST, TritonFailed
 from predictor.local_triton.copying import copied
 from predictor.local_triton.getting import AGE, TritonMissing, get

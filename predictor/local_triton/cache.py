@@ -1,7 +1,6 @@
 """Folders that are made once and shared by all that run on this machine: whole, or not there.
 
-They lie in the folder that HEADRACE_CACHE names, else in `headrace` of the user's cache
-(XDG_CACHE_HOME, or ~/.cache). Whoever finds one missing makes it while the others wait.
+They lie in the machine's cache folder. Whoever finds one missing makes it while the others wait.
 """
 
 from __future__ import annotations
@@ -10,22 +9,9 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-VARIABLE = "HEADRACE_CACHE"
-
-
-def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return where this machine's cache is to be, there or not.
-
-    >>> cache_folder({"XDG_CACHE_HOME": "/var/cache"}).as_posix()
-    '/var/cache/headrace'
-    """
-    if named := environment.get(VARIABLE):
-        return Path(named).absolute()
-    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "headrace"
 
 
 def made(folder: Path, make: Callable[[Path], None]) -> Path:

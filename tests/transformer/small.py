@@ -140,7 +140,7 @@ async def served(model: Tiny) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def path_to(
-    model: Tiny, store: OnlineStore, app: Application = APP, now: int = NOW, max_rows: int = 100
+    model: Tiny, store: OnlineStore, app: Application = APP, now: int = NOW, max_rows: int = 1000
 ) -> AsyncIterator[RequestPath]:
     """Give an application's request path whose predictor is a served model."""
     groups = tuple(group.name for group in app.groups)

@@ -204,8 +204,8 @@ def test_a_store_that_is_away(tmp_path: Path) -> None:
 
 
 def test_too_many_rows_are_refused() -> None:
-    many = row(user=["ann"] * 101, at=[NOW] * 101, amount=[1.0] * 101)
-    assert answer(asked(many)).message == "input 'user' has 101 rows, needs at most 100"
+    many = row(user=["ann"] * 1001, at=[NOW] * 1001, amount=[1.0] * 1001)
+    assert answer(asked(many)).message == "input 'user' has 1001 rows, needs at most 1000"
 
 
 def test_the_application_has_the_last_word() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from predictor.local_triton.cache import cache_folder
+from headrace.cache_folder import cache_folder
 from tests.kubernetes.store import Object
 
 PROGRAM = "HEADRACE_POD_SECURITY"

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace.cache_folder import cache_folder
+
 APISERVER, ETCD = "HEADRACE_KUBE_APISERVER", "HEADRACE_ETCD"
 REASON = f"needs make kube-apiserver, or {APISERVER} and {ETCD}"
-_FOLDER = Path("headrace", "kube-apiserver-1.20.2")
+_FOLDER = "kube-apiserver-1.20.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Programs:
 
 def find_programs(environment: Mapping[str, str] = os.environ) -> Programs | None:
     """Return those that the environment names, or those that were built; None where one is not there."""
-    cache = Path(environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME") or Path.home()) / ".cache") / _FOLDER
+    cache = cache_folder(environment) / _FOLDER
     found = Programs(
         Path(environment.get(APISERVER) or cache / "kube-apiserver"), Path(environment.get(ETCD) or cache / "etcd")
     )

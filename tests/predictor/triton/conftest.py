@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from predictor.local_triton.cache import cache_folder
+from headrace.cache_folder import cache_folder
 from predictor.local_triton.getting import Installed, TritonMissing, get
 from tests.end_to_end.ground import Ground, made
 from tests.end_to_end.test_readiness import until

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from applications.fraud.app import APP
+from headrace.cache_folder import cache_folder
 from headrace.cli.stack import Server, server
-from predictor.local_triton.cache import cache_folder
 from tests.end_to_end.ground import Ground
 
 MODULE = "predictor.local_triton"

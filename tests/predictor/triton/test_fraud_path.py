@@ -13,8 +13,8 @@ import tritonclient.grpc
 import tritonclient.http
 
 from applications.fraud.app import APP
+from headrace.cache_folder import cache_folder
 from headrace.cli.stack import Server, server, wait_ready
-from predictor.local_triton.cache import cache_folder
 from predictor.local_triton.runs import run_in
 from predictor.triton import Serving
 from tests.end_to_end.asking import INFER, Said, ask, infer, request

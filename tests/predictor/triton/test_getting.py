@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from headrace.cache_folder import cache_folder
 from predictor.local_triton import getting
-from predictor.local_triton.cache import cache_folder, made
+from predictor.local_triton.cache import made
 from predictor.local_triton.getting import PACKAGES, WHEEL, Python, TritonMissing, find_python, get, unpack
 
 ROOT = Path(__file__).parents[3]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from applications.fraud.app import APP
+from headrace.cache_folder import cache_folder
 from headrace.cli.stack import StackError
-from predictor.local_triton.cache import cache_folder
 from tests.end_to_end.asking import ask
 from tests.end_to_end.ground import Ground
 from tests.end_to_end.test_readiness import until

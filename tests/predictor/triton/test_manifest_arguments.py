@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from applications.fraud.features import FRAUD_VIEW
+from headrace.cache_folder import cache_folder
 from headrace.manifests.kubectl import fetch_kubectl
 from predictor.local_triton import launching
-from predictor.local_triton.cache import cache_folder
 from predictor.local_triton.getting import Installed
 from predictor.local_triton.launching import Ports, Triton, arguments, launched
 from predictor.local_triton.runs import Run, run_in

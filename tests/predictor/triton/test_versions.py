@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headrace.cache_folder import cache_folder
 from headrace.cli.stack import Server, server
 from headrace.open_inference import Tensor
 from headrace.open_inference.client import Asking, PredictorClient
 from headrace.runtime import Runtime
 from headrace.stores.memory import MemoryStore
-from predictor.local_triton.cache import cache_folder
 from predictor.local_triton.getting import Installed
 from predictor.repository import Model, verified, write_model
 from predictor.triton import Serving, model_metadata
