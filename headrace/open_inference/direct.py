@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
+from urllib.parse import quote
 
 from headrace.open_inference.answers import Answer, refusal
 from headrace.open_inference.app import Headers, allowed_s, answer_of, packed_for, read_request
 from headrace.open_inference.codec import encode_response
 from headrace.open_inference.coding import PACK_FROM
-from headrace.open_inference.errors import OpenInferenceError
+from headrace.open_inference.errors import InternalError, OpenInferenceError
 from headrace.open_inference.gate import Gate, late
 from headrace.open_inference.servable import Askable, Servable, Withdrawable
-from headrace.open_inference.shield import outcome
-from headrace.open_inference.statistics import now_ns
+from headrace.open_inference.shield import outcome, shielded
+from headrace.open_inference.statistics import Counts, now_ns
 from headrace.open_inference.tensors import InferRequest, InferResponse
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Direct:
         self._models: dict[bytes, _Model] = {
             f"/v2/models/{name}/infer".encode(): cast(_Model, servable)
             for name, servable in gate.servables.items()
-            if isinstance(servable, Askable) and not hasattr(servable, "at")
+            if isinstance(servable, Askable) and not hasattr(servable, "at") and quote(name, safe=":") == name
         }
 
     def of(self, exchange: Exchange, connection: Connection) -> Inference | None:
@@ -62,6 +63,7 @@ class Inference:
         "_asked",
         "_began",
         "_connection",
+        "_counts",
         "_decoded",
         "_exchange",
         "_gate",
@@ -80,6 +82,7 @@ class Inference:
         self._began = self._decoded = 0
         self._asked: Withdrawable | None = None
         self._packing: asyncio.Task[None] | None = None
+        self._counts: Counts | None = None  # until it is counted there
         self._request: InferRequest | None = None
         self.instant = 0.0
 
@@ -104,12 +107,13 @@ class Inference:
             self._withdraw()
         if self._packing is not None:
             self._packing.cancel()
-        self._gate.statistics.of(self._servable, "").refused(self._began)
+        self._count_refused()
         self._tell(_LEFT)
 
     def _ask(self) -> None:
         gate, servable, headers = self._gate, self._servable, self._headers
         deadline = gate.deadline(allowed_s(headers))
+        self._counts = gate.statistics.of(servable, "")
         request = read_request(servable.name, "", servable, headers, self._exchange.body, gate.forwards)
         self._request, self._decoded = request, now_ns()
         self.instant = gate.admitted(servable, request, deadline)
@@ -128,24 +132,30 @@ class Inference:
         gate.alarm.end(self)
         if isinstance(found, asyncio.CancelledError):  # the process ends
             self.cancel()
-            self._connection.abort()
+            self._exchange.left(self._connection.everyone)
+            self._connection.answered(self._exchange)
             return
         assert request is not None
+        assert self._counts is not None
         inferred = now_ns()
         answer = outcome(_answer, found, request)
         if isinstance(answer, OpenInferenceError):
             self._refuse(answer)
             return
-        gate.statistics.of(self._servable, "").answered(request, self._began, self._decoded, inferred)
+        self._counts.answered(request, self._began, self._decoded, inferred)
+        self._counts = None
         if len(answer[2]) >= PACK_FROM and b"accept-encoding" in self._headers:
             self._packing = asyncio.get_running_loop().create_task(self._pack(answer))
         else:
             self._write(answer)
 
     async def _pack(self, answer: Answer) -> None:
-        answer = await packed_for(answer, self._headers)
-        self._packing = None
-        self._write(answer)
+        try:
+            answer = await shielded(packed_for(answer, self._headers))
+        except OpenInferenceError as fault:
+            self._refuse(fault)
+        else:
+            self._write(answer)
 
     def _write(self, answer: Answer) -> None:
         self._tell(200)
@@ -154,10 +164,15 @@ class Inference:
     def _refuse(self, refused: OpenInferenceError) -> None:
         if self._request is not None:
             refused.request_id = self._request.id
-        self._gate.statistics.of(self._servable, "").refused(self._began)
-        self._gate.tell_refused(self._servable.name, refused, (now_ns() - self._began) / 1e9)
+        self._count_refused()
+        if not isinstance(refused, InternalError):  # which the shield has logged
+            self._gate.tell_refused(self._servable.name, refused, (now_ns() - self._began) / 1e9)
         self._tell(refused.http_status)
         self._exchange.answer(self._connection, refusal(refused))
+
+    def _count_refused(self) -> None:
+        if self._counts is not None:
+            self._counts.refused(self._began)
 
     def _tell(self, status: int) -> None:
         if self._gate.observe is not None:

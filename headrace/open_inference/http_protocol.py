@@ -65,9 +65,7 @@ class Connection(Reader, asyncio.Protocol):
         try:
             if not self.feed(data):
                 self._over = True
-                if self._current is not None:
-                    self._current.kept = False
-                else:
+                if self._current is None:
                     self._transport.close()
         except Unreadable as refused:
             self._refuse(refused.status, refused.reason, refused.message)
@@ -79,8 +77,8 @@ class Connection(Reader, asyncio.Protocol):
 
     def decide(self, exchange: Exchange, *, asks: bool) -> None:
         """Refuse what there is no room for; give the body of all else its time."""
-        if self._current is not None:
-            return  # it waits, and its turn will tell
+        if self._current is not None or self._over:
+            return  # it waits, and its turn will tell; or it comes too late
         self.until = self._loop.time() + self.everyone.bounds.body_s
         admission = self.everyone.admission
         late = exchange.counted and admission.crowded and exchange.waited(_waiting_s(self._transport))
@@ -191,7 +189,7 @@ class Connection(Reader, asyncio.Protocol):
 
     def _refuse(self, status: int, reason: str, message: str) -> None:
         self.everyone.count(reason)
-        if self._current is None:  # an answer before that of an earlier request would be taken for it
+        if self._current is None and not self._over:  # else it would be taken for the answer to another request
             self.write(refusal_bytes(status, message))
         self._close()
 

@@ -88,7 +88,8 @@ class Reader(ABC):
         named = dict(headers)
         self._bound_body(int(named.get(b"content-length", b"0")))
         method, version = parser.get_method().decode("ascii"), parser.get_http_version()
-        exchange = Exchange(method, self._url, headers, version, kept=parser.should_keep_alive())
+        kept = parser.should_keep_alive() and not parser.should_upgrade()
+        exchange = Exchange(method, self._url, headers, version, kept=kept)
         self._incoming = exchange
         if exchange.counted:
             exchange.allowed_s = self._allowed_s(named)
