@@ -165,6 +165,8 @@ class RequestPath:
         return answer
 
     async def _together(self, asked: Sequence[Asked]) -> Sequence[InferResponse | Exception]:
+        if len(asked) == 1:  # one apart from others may have no rows to count
+            return [await self._outcome(asked[0])]
         most = self.predictor.most_rows or MOST_JOINED
         runs = runs_of([one.kind for one in asked], [one.request for one in asked], most)
         if len(runs) == 1:
