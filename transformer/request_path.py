@@ -165,10 +165,9 @@ class RequestPath:
         return answer
 
     async def _together(self, asked: Sequence[Asked]) -> Sequence[InferResponse | Exception]:
-        if len(asked) == 1:  # one apart from others may have no rows to count
-            return [await self._outcome(asked[0])]
         most = self.predictor.most_rows or MOST_JOINED
-        runs = runs_of([one.kind for one in asked], [one.request for one in asked], most)
+        # One that is apart from others may have no rows to count.
+        runs = runs_of([one.kind for one in asked], [one.request for one in asked], most) if len(asked) > 1 else [[0]]
         if len(runs) == 1:
             return await self._joined(asked)
         found = await asyncio.gather(*(self._joined([asked[at] for at in run]) for run in runs))
