@@ -7,7 +7,6 @@ from typing import Any, Protocol, runtime_checkable
 
 from headrace.open_inference.tensors import InferRequest, InferResponse
 
-
 #: Hears the answer, or what stands for it.
 Answered = Callable[[InferResponse | BaseException], None]
 

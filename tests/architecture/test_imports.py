@@ -11,7 +11,7 @@ MAY_IMPORT = {
     "headrace.http": (),
     "headrace.open_inference": ("headrace.http",),
     "headrace.stores": ("headrace.features", "headrace.http"),
-    "headrace.manifests": ("headrace.settings",),
+    "headrace.manifests": ("headrace.settings", "headrace.cache_folder"),
     "headrace.conformance": ("headrace.open_inference.grpc_messages",),
     "headrace.cli": PACKAGES,
     "feature_pipelines": ("headrace",),
