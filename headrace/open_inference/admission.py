@@ -14,7 +14,7 @@ from __future__ import annotations
 
 FULL = "as many requests are under way as are answered in time, needs fewer: try later"
 #: The share of its time that a request may have used on the average, and the share aimed at above that.
-PRESSED, AIM = 0.6, 0.4
+PRESSED, AIM = 0.6, 0.5
 #: How few requests are always let in, and after how many answers the limit is considered.
 FEWEST, EVERY = 8, 32
 
@@ -25,8 +25,8 @@ class Admission:
     >>> admission = Admission(64)
     >>> for place in [admission.enter() for _ in range(32)]:  # one is answered every 2 ms, and each has 50
     ...     admission.leave(place, 0.002 * place, 0.05)
-    >>> admission.limit  # of 2 ms, in 20
-    10
+    >>> admission.limit  # of 2 ms, in 25
+    12
     """
 
     __slots__ = ("_done", "_places", "_share", "_taken", "each_s", "limit", "most", "pending", "shed")

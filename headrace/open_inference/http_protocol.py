@@ -35,6 +35,7 @@ class Connection(Reader, asyncio.Protocol):
         self._task: Withdrawable | None = None
         self._current: Exchange | None = None  # what is being answered
         self._over = self._full = False  # nothing more is read; nothing more can be written for now
+        self._rested = False  # what comes next has waited here unread
 
     def connection_made(self, transport: Any) -> None:
         """Take the connection in, or tell it that there are too many."""
@@ -81,7 +82,9 @@ class Connection(Reader, asyncio.Protocol):
             return  # it waits, and its turn will tell; or it comes too late
         self.until = self._loop.time() + self.everyone.bounds.body_s
         admission = self.everyone.admission
-        late = exchange.counted and admission.crowded and exchange.waited(_waiting_s(self._transport))
+        looked = exchange.counted and (admission.crowded or self._rested)
+        late = looked and exchange.waited(_waiting_s(self._transport))
+        self._rested = False
         if late or (exchange.counted and admission.full(exchange.allowed_s)):
             exchange.shed = True
             admission.shed += 1
@@ -97,6 +100,7 @@ class Connection(Reader, asyncio.Protocol):
         if exchange.shed:
             self._go_on(kept=exchange.kept)
             if not self._over and self.everyone.refused(self):
+                self._rested = True
                 self._transport.pause_reading()
         elif self._current is None:
             self._begin(exchange)

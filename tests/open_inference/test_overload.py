@@ -29,10 +29,10 @@ def counted(status: int) -> str:
 
 
 def test_there_is_room_for_as_many_as_are_answered_in_time() -> None:
-    """At 1 ms each, of 50 ms for one, 40 % are time for 20."""
+    """At 1 ms each, of 50 ms for one, half are time for 25."""
     admission = Admission(512)
     answered(admission, each_s=0.001, allowed_s=0.05, under_way=4 * EVERY)
-    assert admission.limit == 20
+    assert admission.limit == 25
     assert admission.each_s == pytest.approx(0.001)
 
 
