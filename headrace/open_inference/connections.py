@@ -17,7 +17,7 @@ from headrace.open_inference.direct import Direct
 
 _LOOK_S = 1.0
 #: Refusals for want of room a second, at some 30 microseconds each, beyond which connections are let rest.
-_REFUSALS_PER_S, _REFUSALS_AT_ONCE = 1_000.0, 32.0
+_REFUSALS_PER_S, _REFUSALS_AT_ONCE = 600.0, 32.0
 _REST_S = 0.005
 #: Why connections are cut: too many of them, no descriptors or no TLS for them, what was sent too large, too slow, no
 #: HTTP or too far ahead, an answer that is not read; `gone` is a caller that left while its request was under way.

@@ -35,7 +35,7 @@ class Connection(Reader, asyncio.Protocol):
         self._task: Withdrawable | None = None
         self._current: Exchange | None = None  # what is being answered
         self._over = self._full = False  # nothing more is read; nothing more can be written for now
-        self._rested = False  # what comes next has waited here unread
+        self._woken = False  # what comes next was sent while this rested, and may have to be refused for that
 
     def connection_made(self, transport: Any) -> None:
         """Take the connection in, or tell it that there are too many."""
@@ -82,9 +82,8 @@ class Connection(Reader, asyncio.Protocol):
             return  # it waits, and its turn will tell; or it comes too late
         self.until = self._loop.time() + self.everyone.bounds.body_s
         admission = self.everyone.admission
-        looked = exchange.counted and (admission.crowded or self._rested)
+        looked = exchange.counted and (admission.crowded or self._woken)
         late = looked and exchange.waited(_waiting_s(self._transport))
-        self._rested = False
         if late or (exchange.counted and admission.full(exchange.allowed_s)):
             exchange.shed = True
             admission.shed += 1
@@ -99,8 +98,8 @@ class Connection(Reader, asyncio.Protocol):
             return  # an answer before this was the connection's last
         if exchange.shed:
             self._go_on(kept=exchange.kept)
-            if not self._over and self.everyone.refused(self):
-                self._rested = True
+            expected, self._woken = self._woken, False
+            if not self._over and not expected and self.everyone.refused(self):
                 self._transport.pause_reading()
         elif self._current is None:
             self._begin(exchange)
@@ -156,10 +155,11 @@ class Connection(Reader, asyncio.Protocol):
     def wake(self) -> None:
         """Read on after a rest."""
         if not self._transport.is_closing():
+            self._woken = True
             self._transport.resume_reading()
 
     def _begin(self, exchange: Exchange) -> None:
-        self._current, self.until = exchange, math.inf
+        self._current, self.until, self._woken = exchange, math.inf, False
         exchange.began = self._loop.time()
         exchange.entered(self.everyone)
         direct = self.everyone.direct

@@ -86,6 +86,26 @@ def test_over_http_what_there_is_no_room_for_is_refused_at_once_and_its_connecti
     assert live.process.wait(20) == 0
 
 
+def test_who_is_refused_so_often_that_it_has_to_rest_is_answered_still_and_let_in_once_there_is_room() -> None:
+    live = started("--most", "1", "--deadline-s", "60")
+    waiting, many = connected(live), 100  # three times as many as are refused without a rest
+    waiting.sendall(post(WAIT))
+    until(lambda: metric(live, "headrace_requests_pending") == 1, "one request under way")
+    with connected(live) as connection:
+        for _ in range(many):
+            connection.sendall(post(AMOUNT))
+            assert answer(connection)[0] == 429
+        assert metric(live, counted(429)) == many
+        waiting.close()
+        until(lambda: metric(live, "headrace_requests_pending") == 0, "room")
+        connection.sendall(post(AMOUNT))
+        assert answer(connection)[0] in (200, 429)  # sent while it rested, it may have waited too long
+        connection.sendall(post(AMOUNT))
+        assert answer(connection)[0] == 200
+    live.process.send_signal(signal.SIGTERM)
+    assert live.process.wait(20) == 0
+
+
 def test_over_grpc_what_there_is_no_room_for_is_refused_and_a_call_given_up_makes_room() -> None:
     live = started("--most", "1", "--deadline-s", "60")
     with grpc.insecure_channel(live.grpc) as channel:
