@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import applications
 from headrace.features import Column, FeatureView, OnDemand, calendar, comparisons, elementwise, geo
 from headrace.features.compiled import loop_of
+from headrace.features.kernels import unfit
 from tests.oracles import naive_functions
 
 LIBRARY = {
@@ -185,3 +186,19 @@ def test_a_column_accepts_its_range_and_refuses_what_lies_beyond():
     values = np.array([-90.0, 90.0, -90.1, 90.1, np.inf, -np.inf, np.nan])
     outside = Column("latitude", low=-90, high=90).outside(values)
     assert outside.tolist() == [False, False, True, True, True, True, False]
+
+
+@given(
+    st.lists(st.floats(width=32) | st.sampled_from([math.nan, math.inf, -math.inf, -90.0, 90.0]), max_size=30),
+    st.sampled_from([(-90.0, 90.0), (0.0, math.inf), (-math.inf, math.inf)]),
+    st.booleans(),
+)
+def test_a_request_is_held_to_the_bounds_that_an_event_is_held_to(values, bounds, required):
+    """The loop that marks a request's numbers, and the array expression that marks those of events, agree."""
+    column, numbers = Column("latitude", low=bounds[0], high=bounds[1], required=required), np.array(values, float)
+    outside, marks = column.outside(numbers), np.empty(len(values), dtype=bool)
+    count = unfit(numbers, column.low, column.high, column.required, marks)
+    absent = np.isnan(np.array(values, float))
+    assert marks.tolist() == (outside | (absent & required)).tolist()
+    assert count == marks.sum()
+    assert np.isnan(numbers).tolist() == (outside | absent).tolist()
