@@ -119,14 +119,16 @@ class Connection(Reader, asyncio.Protocol):
         self._go_on(kept=exchange.kept and exchange.wrote)
 
     def pause_writing(self) -> None:
-        """The caller reads its answers too slowly."""
+        """The caller reads its answers too slowly; until it has, nothing more is read of it."""
         self._full = True
         self.until = self._loop.time() + self.everyone.bounds.answer_s
+        self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The caller has read what there was."""
         self._full = False
         self.until = self._loop.time() + self._patience_s()
+        self._read_on()
 
     def expire(self) -> None:
         """Hang up on a caller that took too long."""
@@ -156,7 +158,7 @@ class Connection(Reader, asyncio.Protocol):
         """Read on after a rest."""
         if not self._transport.is_closing():
             self._woken = True
-            self._transport.resume_reading()
+            self._read_on()
 
     def _begin(self, exchange: Exchange) -> None:
         self._current, self.until, self._woken = exchange, math.inf, False
@@ -177,11 +179,14 @@ class Connection(Reader, asyncio.Protocol):
             self._close()
         elif self._waiting:
             self._begin(self._waiting.popleft())
-            if not self._waiting:
-                self._transport.resume_reading()
+            self._read_on()
         else:
             self._since = self._loop.time()
             self.until = self._since + self._patience_s()
+
+    def _read_on(self) -> None:
+        if not self._waiting and not self._full:
+            self._transport.resume_reading()
 
     def _patience_s(self) -> float:
         bounds = self.everyone.bounds

@@ -296,6 +296,38 @@ def test_too_many_sent_ahead_of_an_answer_end_it() -> None:
     assert both(scene, bounds=Bounds(pipelined=2)) == (b"", ["mine"], cut, (0, 0, 0))
 
 
+@pytest.mark.parametrize("reads", [False, True])
+def test_who_does_not_read_its_answers_is_not_listened_to_until_it_has(reads: bool) -> None:
+    many = sent(tensors("many"), last=False)
+
+    async def scene(server: Server) -> Any:
+        one = await server.said(many, answers=1)
+        await server.until(lambda: not server.connections.open)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        asked, answered = 0, True
+        while answered and asked < 300:
+            writer.write(many)
+            asked += 1
+            answered = await counted(server, asked + 1)
+        (connection,) = server.connections.open
+        if reads:
+            assert await reader.readexactly(asked * len(one)) == asked * one
+        else:
+            connection.expire()
+        writer.transport.abort()
+        return answered, server.connections.cut
+
+    assert both(scene) == (False, {} if reads else {"unread": 1})
+
+
+async def counted(server: Server, answers: int) -> bool:
+    for _ in range(200):
+        if server.counts["answered"] == answers:
+            return True
+        await asyncio.sleep(0)
+    return False
+
+
 def test_who_waits_has_no_task() -> None:
     async def scene(server: Server) -> int:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
