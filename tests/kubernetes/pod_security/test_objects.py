@@ -6,6 +6,8 @@ may go together, only a server judges.
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +186,12 @@ def test_the_program_is_found_where_it_is_named_or_kept(tmp_path: Path):
     assert find_program({"HEADRACE_CACHE": str(tmp_path)}) == kept
     assert find_program({"HEADRACE_POD_SECURITY": str(tmp_path)}) is None
     assert find_program({"HEADRACE_POD_SECURITY": str(kept)}) == kept
+
+
+def test_the_program_is_built_where_a_relative_path_says(tmp_path: Path):
+    go = tmp_path / "go"
+    go.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\ntouch "$2"\n')
+    go.chmod(0o700)
+    build = Path(__file__).with_name("build")
+    subprocess.run([build, "kept/program"], cwd=tmp_path, env=os.environ | {"GO": str(go)}, check=True, timeout=20)
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["program"]
