@@ -122,7 +122,8 @@ class Connection(Reader, asyncio.Protocol):
         """The caller reads its answers too slowly; until it has, nothing more is read of it."""
         self._full = True
         self.until = self._loop.time() + self.everyone.bounds.answer_s
-        self._transport.pause_reading()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The caller has read what there was."""
@@ -185,7 +186,7 @@ class Connection(Reader, asyncio.Protocol):
             self.until = self._since + self._patience_s()
 
     def _read_on(self) -> None:
-        if not self._waiting and not self._full:
+        if not (self._waiting or self._full or self._transport.is_closing()):
             self._transport.resume_reading()
 
     def _patience_s(self) -> float:
