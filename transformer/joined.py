@@ -43,14 +43,14 @@ def kind_of(request: InferRequest) -> Hashable | None:
     return tuple(kind) if 0 < rows <= MOST_ROWS else None
 
 
-def runs_of(kinds: Sequence[Hashable], requests: Sequence[InferRequest], most: int) -> list[list[int]]:
-    """Return which requests are made one, by their places: of one kind, in order, of at most `most` rows together.
+def runs_of(asked: Sequence[tuple[Hashable, InferRequest]], most: int) -> list[list[int]]:
+    """Return which of what is asked, requests and their kinds, are made one, by their places.
 
-    One that has more rows goes by itself.
+    Those of one run are of one kind, in order, and of at most `most` rows together; one that has more goes by itself.
     """
     runs: list[list[int]] = []
     newest: dict[Hashable, tuple[list[int], int]] = {}  # each kind's last run, and its rows
-    for at, (kind, request) in enumerate(zip(kinds, requests, strict=True)):
+    for at, (kind, request) in enumerate(asked):
         rows = len(next(iter(request.inputs.values())).array)
         run, held = newest.get(kind, ([], most))
         if held + rows > most:

@@ -165,9 +165,9 @@ class RequestPath:
         return answer
 
     async def _together(self, asked: Sequence[Asked]) -> Sequence[InferResponse | Exception]:
-        most = self.predictor.most_rows or MOST_JOINED
-        # One that is apart from others may have no rows to count.
-        runs = runs_of([one.kind for one in asked], [one.request for one in asked], most) if len(asked) > 1 else [[0]]
+        if len(asked) == 1:  # one that is apart from others may have no rows to count
+            return [await self._outcome(asked[0])]
+        runs = runs_of([(one.kind, one.request) for one in asked], self.predictor.most_rows or MOST_JOINED)
         if len(runs) == 1:
             return await self._joined(asked)
         found = await asyncio.gather(*(self._joined([asked[at] for at in run]) for run in runs))
@@ -205,7 +205,7 @@ class RequestPath:
         return answers
 
     def _refusal(self, asked: Asked) -> OpenInferenceError:
-        """Return why no row of a request can be answered; all of them were marked among others."""
+        # Why no row of it can be answered: all of them were marked among others.
         return cast(Any, outcome(rows_of, self._view, asked.request.inputs, self._clock(), self.max_rows))
 
     async def _outcome(self, asked: Asked) -> InferResponse | Exception:

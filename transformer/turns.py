@@ -41,7 +41,7 @@ class Turns(Generic[Asked, Answer]):
         if self._is_lonely():
             return await self._alone(asked)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        place = self._placed(asked, lambda found: _settle(answer, found))
+        place = self._placed(asked, lambda found: settle(answer, found))
         try:
             return await answer
         except asyncio.CancelledError:
@@ -155,7 +155,8 @@ class _Company(Generic[Asked, Answer]):
                 answered(own)
 
 
-def _settle(answer: asyncio.Future[Answer], found: Answer | BaseException) -> None:
+def settle(answer: asyncio.Future[Answer], found: Answer | BaseException) -> None:
+    """Give a future what `answered` heard, unless nobody waits for it any more."""
     if answer.done():  # whoever waited was cancelled, and has not been told yet
         return
     if isinstance(found, asyncio.CancelledError):

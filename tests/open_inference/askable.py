@@ -17,10 +17,11 @@ from headrace.open_inference.admission import Admission
 from headrace.open_inference.connections import Bounds, Connections
 from headrace.open_inference.direct import Direct
 from headrace.open_inference.listening import listener
+from headrace.open_inference.servable import Answered
 from tests.open_inference.echo_server import Echo
 from tests.open_inference.sockets import INFER
+from transformer.turns import settle
 
-Answered = Callable[[InferResponse | BaseException], None]
 _ID = re.compile(rb"internal error, id [0-9a-f]{12}")
 
 
@@ -66,18 +67,7 @@ class Answering(Echo):
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         answer: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
-
-        def answered(found: InferResponse | BaseException) -> None:
-            if answer.done():
-                return
-            if isinstance(found, asyncio.CancelledError):
-                answer.cancel()
-            elif isinstance(found, BaseException):
-                answer.set_exception(found)
-            else:
-                answer.set_result(found)
-
-        asked = self.ask(request, deadline, answered)
+        asked = self.ask(request, deadline, lambda found: settle(answer, found))
         try:
             return await answer
         except asyncio.CancelledError:
