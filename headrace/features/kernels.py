@@ -89,80 +89,111 @@ def fold(
 
 
 @compiled()
-def _summed(
-    words: np.ndarray,
-    floats: np.ndarray,
-    gaps: np.ndarray,
-    begin: int,
-    filled: int,
-    step: int,
-    ring: np.ndarray,
-    as_of: int,
-) -> tuple[float, ...]:
-    tile_ms, tail_ms, delay_ms = ring[2:]
+def _covered(
+    shape: Shape, ring: int, words: np.ndarray, begin: int, filled: int, step: int, as_of: int, chosen: np.ndarray
+) -> int:
+    """Write at which places the indices of the tiles lie that a window covers, and return how many they are."""
+    tile_ms, tail_ms, delay_ms = shape.rings[ring, 2], shape.rings[ring, 3], shape.rings[ring, 4]
     first = (as_of - tail_ms) // tile_ms
     # An undelayed head is exact: the tile holding as_of - 1 ms is the last one covered.
     past = (as_of - delay_ms if delay_ms else as_of + tile_ms - 1) // tile_ms
+    covered, place = 0, begin
+    for _ in range(filled):  # without a branch: nobody could guess which it is
+        tile = words[place]
+        chosen[covered] = place
+        covered += (first <= tile) & (tile < past)
+        place += step
+    return covered
+
+
+@compiled()
+def _sum(
+    words: np.ndarray, floats: np.ndarray, gaps: np.ndarray, chosen: np.ndarray, tiles: int, summary: np.ndarray
+) -> None:
+    """Make the statistics of tiles out of the first so many places of their indices."""
     count, total, m2, least, most, last, newest = 0.0, 0.0, 0.0, np.inf, -np.inf, np.nan, _NEVER
-    for slot in range(filled):
-        place = begin + slot * step
-        if first <= words[place] < past:
-            own = floats[place + gaps[_COUNT]]
-            if gaps[_SUM]:
-                value = floats[place + gaps[_SUM]]
-                if gaps[_M2]:
-                    apart = value / own - total / count if count else 0.0
-                    m2 += floats[place + gaps[_M2]] + apart * apart * own * count / (own + count)
-                total += value
-            count += own
-            if gaps[_MIN]:
-                least = min(least, floats[place + gaps[_MIN]])
-            if gaps[_MAX]:
-                most = max(most, floats[place + gaps[_MAX]])
-            if gaps[_LAST] and words[place + gaps[_LAST_MS]] > newest:
-                last, newest = floats[place + gaps[_LAST]], words[place + gaps[_LAST_MS]]
-    return count, total, total / count, np.sqrt(m2 / (count - 1.0)), least, most, last
+    for at in range(tiles):
+        place = chosen[at]
+        own = floats[place + gaps[_COUNT]]
+        if gaps[_SUM]:
+            value = floats[place + gaps[_SUM]]
+            if gaps[_M2]:
+                apart = value / own - total / count if count else 0.0
+                m2 += floats[place + gaps[_M2]] + apart * apart * own * count / (own + count)
+            total += value
+        count += own
+        if gaps[_MIN]:
+            least = min(least, floats[place + gaps[_MIN]])
+        if gaps[_MAX]:
+            most = max(most, floats[place + gaps[_MAX]])
+        if gaps[_LAST] and words[place + gaps[_LAST_MS]] > newest:
+            last, newest = floats[place + gaps[_LAST]], words[place + gaps[_LAST_MS]]
+    summary[0], summary[1], summary[2] = count, total, total / count
+    summary[3] = np.sqrt(m2 / (count - 1.0)) if count > 1.0 else np.nan
+    summary[4], summary[5], summary[6] = least, most, last
 
 
 @compiled()
 def merge_window(
+    shape: Shape,
+    ring: int,
     words: np.ndarray,
     floats: np.ndarray,
     gaps: np.ndarray,
     begin: int,
     filled: int,
     step: int,
-    ring: np.ndarray,
+    newest: int,
     as_of: int,
-    stats: np.ndarray,
     out: np.ndarray,
-    column: int,
-) -> int:
-    """Write the statistics of one window from `column` on, and return the column after them.
+    row: int,
+    room: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Write the statistics of one window of one record, whose newest event was at `newest`, to its row of `out`.
 
     The index of the first of its `filled` tiles is at `begin` of `words`, which `floats` are too, and the next is
-    `step` words on; `gaps` lie between an index and the fields of its tile.
+    `step` words on; `gaps` lie between an index and the fields of its tile. `room` is room_of the shape.
     """
-    summary = _summed(words, floats, gaps, begin, filled, step, ring, as_of)
-    for stat in stats:
-        if 0 <= stat < 2:  # counts and sums are 0 where there was nothing
-            out[column] = summary[stat]
-        elif stat >= 0:
-            out[column] = summary[stat] if summary[_COUNT] > (stat == 3) else np.nan
-        column += 1
-    return column
+    chosen, summary = room
+    tiles = 0
+    if newest >= as_of - shape.rings[ring, 3] - shape.rings[ring, 2]:  # else all of it is over
+        tiles = _covered(shape, ring, words, begin, filled, step, as_of, chosen)
+    if tiles:
+        _sum(words, floats, gaps, chosen, tiles, summary)
+    column = ring * shape.stats.size
+    for at in range(shape.stats.size):
+        stat = shape.stats[at]
+        if stat >= 0:  # counts and sums are 0 where there was nothing
+            out[row, column + at] = summary[stat] if tiles else 0.0 if stat < 2 else np.nan
 
 
 @compiled()
-def merge_one(shape: Shape, words: np.ndarray, floats: np.ndarray, at: int, as_of: int, out: np.ndarray) -> None:
-    """Read every window of the whole record whose words begin at `at`, into float64 [columns]; see merge."""
-    column = 0
+def room_of(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Return what merge_window writes over: the places of tiles, int64 [slots], and the statistics of PLAIN."""
+    return np.empty(shape.rings[:, 1].max(), np.int64), np.empty(7)
+
+
+@compiled()
+def merge_one(
+    shape: Shape,
+    words: np.ndarray,
+    floats: np.ndarray,
+    at: int,
+    as_of: int,
+    out: np.ndarray,
+    row: int,
+    room: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Read every window of the whole record whose words begin at `at` into a row of `out`; see merge."""
     known = words[at] == shape.fingerprint
-    for ring in shape.rings:
-        filled = ring[1] if known else 0
-        column = merge_window(words, floats, shape.gaps, at + ring[0], filled, 1, ring, as_of, shape.stats, out, column)
+    newest = words[at + shape.newest] if known else _NEVER
+    windows = len(shape.rings)
+    for ring in range(windows):
+        begin, filled = at + shape.rings[ring, 0], shape.rings[ring, 1] if known else 0
+        merge_window(shape, ring, words, floats, shape.gaps, begin, filled, 1, newest, as_of, out, row, room)
+    column = windows * shape.stats.size
     for last in range(shape.lasts):
-        out[column + last] = floats[at + shape.last + last] if known else np.nan
+        out[row, column + last] = floats[at + shape.last + last] if known else np.nan
 
 
 @compiled()
@@ -187,8 +218,9 @@ def merge(shape: Shape, records: np.ndarray, as_of: np.ndarray, out: np.ndarray)
     """
     words = records.reshape(-1)
     floats = words.view(np.float64)
+    room = room_of(shape)
     for row in range(len(records)):
-        merge_one(shape, words, floats, row * records.shape[1], as_of[row], out[row])
+        merge_one(shape, words, floats, row * records.shape[1], as_of[row], out, row, room)
 
 
 @compiled(SHAPE, WORDS, LONGS, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS)

@@ -177,8 +177,9 @@ def words_of(group: WindowedGroup, records: np.ndarray) -> np.ndarray:
 def merge(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> np.ndarray:
     """Read every window of every record at its own instant.
 
-    `records` is [n] of the group's layout (records of any other are empty), `as_of` int64 [n].
-    Returns float64 [n, columns] in the order of `group.column_names`; NaN is missing.
+    `records` is [n] of the group's layout (records of any other are empty), `as_of` int64 [n]. A record's
+    `newest_ms` says which windows are over. Returns float64 [n, columns] in the order of `group.column_names`; NaN is
+    missing.
     """
     from headrace.features import kernels  # half a second that most commands need not wait
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from headrace.features.tiles import Shape
 from headrace.features.windows import WindowedGroup, merge, seen, words_of
 
 WORD = 8
@@ -30,12 +31,23 @@ class Places(NamedTuple):
     fingerprint: int  # the first word of a record of the layout
     mark: int  # the first word of a packed one
     most: int  # words that a packed record may have
-    newest: int  # words from a packed record's beginning to the time of its newest event
-    last: int  # and to its last columns
-    gaps: np.ndarray  # int64 [7] those of Shape, in a packed slot
     blank: np.ndarray  # int64 [words] a record in which nothing was counted
     head: np.ndarray  # int64 [m] the words outside the slots and after the fingerprint
     place: np.ndarray  # int64 [slots, words of a slot] the words of each slot, that of its tile's index first
+
+
+class Form(NamedTuple):
+    """What a packed record looks like, counted in words."""
+
+    width: int  # of a whole record
+    mark: int  # the first word
+    begin: int  # how many there are before the head: that one, and the bitmap
+    head: int  # how many there are of the columns outside the slots
+    slots: int  # how many a whole record has
+    step: int  # words of a slot
+    newest: int  # from the beginning to the time of the newest event
+    last: int  # and to the last columns
+    gaps: np.ndarray  # int64 [7] those of Shape, in a packed slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,8 @@ class Packing:
 
     group: WindowedGroup
     places: Places
+    form: Form
+    numbers: np.ndarray  # int64, what a loop needs to read records
 
     def encode(self, records: np.ndarray) -> list[memoryview]:
         """Return the rows to store, whole or packed, of records [n]; a whole one is a view of its record."""
@@ -67,7 +81,8 @@ class Packing:
         from headrace.stores.packed_kernels import unpack  # see encode
 
         out = np.empty((len(rows), self.group.layout.size // WORD), np.int64)
-        unpack(self.places, *_joined(rows), out)
+        if not unpack(self.form, self.places, *_joined(rows), out):
+            unpack(self.form, self.places, *_joined(_whole(rows)), out)
         return out.reshape(-1).view(self.group.layout.dtype)
 
     def read(
@@ -85,17 +100,26 @@ class Packing:
 
         found, exact, age_ms = np.empty(count, bool), np.empty(count, bool), np.empty(count)
         values = np.empty((count, len(group.column_names)))
-        read(group.shape, self.places, *_joined(rows), as_of, values, found, age_ms, exact)
+        if not read(self.numbers, *_joined(rows), as_of, values, found, age_ms, exact):
+            read(self.numbers, *_joined(_whole(rows)), as_of, values, found, age_ms, exact)
         return values, found, age_ms, exact
 
 
+def numbers_of(shape: Shape, form: Form) -> np.ndarray:
+    """Return both as one array, int64: how many windows, statistics and gaps there are, and then what they hold."""
+    counts = len(shape.rings), len(shape.stats), len(shape.gaps)
+    return np.concatenate((counts, shape[:4], form[:8], shape.gaps, form.gaps, shape.stats, shape.rings.ravel()))
+
+
 def _joined(rows: Sequence[bytes | memoryview]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the words of rows one after another, and how many each has; none of one that is no whole words."""
-    sizes = np.fromiter(map(len, rows), np.int64, len(rows))
-    if np.count_nonzero(odd := sizes % WORD):
-        rows = [b"" if some else row for row, some in zip(rows, odd, strict=True)]
-        sizes[odd > 0] = 0
-    return np.frombuffer(b"".join(rows), np.int64), sizes // WORD
+    """Return the words of rows one after another, and how many bytes each has; a loop looks whether they are words."""
+    joined = b"".join(rows)
+    return np.frombuffer(joined, np.int64, len(joined) // WORD), np.fromiter(map(len, rows), np.int64, len(rows))
+
+
+def _whole(rows: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Return the rows; in place of one that is no whole words, an empty one."""
+    return [b"" if len(row) % WORD else row for row in rows]
 
 
 @cache
@@ -143,19 +167,25 @@ def _packing_of(group: WindowedGroup) -> Packing:
     outside[0], outside[place] = False, False
     head = np.flatnonzero(outside)
     begin = 1 + (slots + 63) // 64
-    shape = group.shape
-    mark = (group.layout.fingerprint ^ _CHANGE).view(np.int64)
-    return Packing(
-        group,
-        Places(
-            fingerprint=shape.fingerprint,
-            mark=int(mark),
-            most=dtype.itemsize // WORD // _MUCH,
-            blank=group.empty(1).view(np.int64),
-            newest=begin + int(np.searchsorted(head, shape.newest)),
-            last=begin + int(np.searchsorted(head, shape.last)) if shape.lasts else 0,
-            gaps=_gaps_in(place[0], shape.gaps),
-            head=head,
-            place=np.ascontiguousarray(place),
-        ),
+    shape, words = group.shape, dtype.itemsize // WORD
+    mark = int((group.layout.fingerprint ^ _CHANGE).view(np.int64))
+    form = Form(
+        width=words,
+        mark=mark,
+        begin=begin,
+        head=head.size,
+        slots=slots,
+        step=place.shape[1],
+        newest=begin + int(np.searchsorted(head, shape.newest)),
+        last=begin + int(np.searchsorted(head, shape.last)) if shape.lasts else 0,
+        gaps=_gaps_in(place[0], shape.gaps),
     )
+    places = Places(
+        fingerprint=shape.fingerprint,
+        mark=mark,
+        most=words // _MUCH,
+        blank=group.empty(1).view(np.int64),
+        head=head,
+        place=np.ascontiguousarray(place),
+    )
+    return Packing(group, places, form, numbers_of(shape, form))

@@ -6,6 +6,7 @@ import numpy as np
 
 from headrace.features.columns import NO_TIME
 from headrace.features.compiled import (
+    BOOL,
     LONG,
     LONGS,
     OUT_BOOLS,
@@ -18,11 +19,12 @@ from headrace.features.compiled import (
     compiled,
     tuple_of,
 )
-from headrace.features.kernels import SHAPE, merge_one, merge_window, seen_of, seen_one
+from headrace.features.kernels import merge_one, merge_window, room_of, seen_of, seen_one
 from headrace.features.tiles import NO_TILE, Shape
-from headrace.stores.packed import Places
+from headrace.stores.packed import WORD, Form, Places
 
-_PLACES = tuple_of(Places, LONG, LONG, LONG, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_LONGS, OUT_WORDS)
+_PLACES = tuple_of(Places, LONG, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_WORDS)
+_FORM = tuple_of(Form, LONG, LONG, LONG, LONG, LONG, LONG, LONG, LONG, OUT_LONGS)
 _EMPTY = np.int64(NO_TILE)
 _NEVER = np.int64(NO_TIME)
 
@@ -46,12 +48,6 @@ def _filled_below(rows: np.ndarray, bitmap: int, slot: int) -> int:
     if slot % 64:
         filled += _ones(rows[bitmap + slot // 64] & (np.int64(1) << slot % 64) - 1)
     return filled
-
-
-@compiled()
-def _needed(places: Places, rows: np.ndarray, bitmap: int) -> int:
-    slots, per = places.place.shape
-    return 1 + (slots + 63) // 64 + places.head.size + _filled_below(rows, bitmap, slots) * per
 
 
 @compiled(_PLACES, WORDS, OUT_LONGS, OUT_LONGS)
@@ -89,9 +85,10 @@ def pack(places: Places, records: np.ndarray, out: np.ndarray, sizes: np.ndarray
 
 
 @compiled()
-def _is_packed(places: Places, rows: np.ndarray, at: int, size: int) -> bool:
-    bitmap = (len(places.place) + 63) // 64
-    return size > bitmap and rows[at] == places.mark and size == _needed(places, rows, at + 1)
+def _is_packed(form: Form, rows: np.ndarray, at: int, size: int) -> bool:
+    if size < form.begin or rows[at] != form.mark:
+        return False
+    return size == form.begin + form.head + _filled_below(rows, at + 1, form.slots) * form.step
 
 
 @compiled()
@@ -108,47 +105,83 @@ def _filled(places: Places, rows: np.ndarray, at: int, words: np.ndarray) -> Non
             source += per
 
 
-@compiled(_PLACES, LONGS, LONGS, OUT_WORDS)
-def unpack(places: Places, rows: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> None:
+@compiled()
+def _are_words(sizes: np.ndarray) -> bool:
+    odd = 0
+    for row in range(sizes.size):
+        odd |= sizes[row] % WORD
+    return odd == 0
+
+
+@compiled(_FORM, _PLACES, LONGS, LONGS, OUT_WORDS, returns=BOOL)
+def unpack(form: Form, places: Places, rows: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> bool:
     """Write the records of stored rows to `out`, int64 [n, words]; a blank one for a row that is none of the layout's.
 
-    `rows` is int64, the rows one after another, and `sizes` int64 [n] how many words each has.
+    `rows` is int64, the rows one after another, and `sizes` int64 [n] how many bytes each has. Returns False, and
+    writes nothing, where a row is no whole words.
     """
+    if not _are_words(sizes):
+        return False
     at = 0
     for row in range(len(out)):
-        size, words = sizes[row], out[row]
+        size, words = sizes[row] // WORD, out[row]
         if size == words.size:
             words[:] = rows[at : at + size]
         else:
             words[:] = places.blank
-            if _is_packed(places, rows, at, size):
+            if _is_packed(form, rows, at, size):
                 _filled(places, rows, at, words)
         at += size
+    return True
 
 
 @compiled()
 def _merge_packed(
-    shape: Shape, places: Places, rows: np.ndarray, floats: np.ndarray, at: int, as_of: int, out: np.ndarray
-) -> None:
-    """Read every window of the packed record whose words begin at `at`, where it lies; `at` is -1 for no record."""
-    slots, per = places.place.shape
-    first = at + 1 + (slots + 63) // 64 + places.head.size
-    column = begin = 0
-    for ring in shape.rings:
+    shape: Shape,
+    form: Form,
+    rows: np.ndarray,
+    floats: np.ndarray,
+    at: int,
+    as_of: int,
+    out: np.ndarray,
+    row: int,
+    room: tuple[np.ndarray, np.ndarray],
+) -> int:
+    """Read every window of the packed record whose words begin at `at`, where it lies; -1 stands for no record.
+
+    Returns the time of its newest event.
+    """
+    newest = rows[at + form.newest] if at >= 0 else _NEVER
+    windows, begin = len(shape.rings), 0
+    for ring in range(windows):
         end = begin
         if at >= 0:
-            end = _filled_below(rows, at + 1, ring[0] - shape.rings[0, 0] + ring[1])
-        here = first + begin * per
-        column = merge_window(rows, floats, places.gaps, here, end - begin, per, ring, as_of, shape.stats, out, column)
+            end = _filled_below(rows, at + 1, shape.rings[ring, 0] - shape.rings[0, 0] + shape.rings[ring, 1])
+        first = at + form.begin + form.head + begin * form.step
+        merge_window(shape, ring, rows, floats, form.gaps, first, end - begin, form.step, newest, as_of, out, row, room)
         begin = end
+    column = windows * shape.stats.size
     for last in range(shape.lasts):
-        out[column + last] = floats[at + places.last + last] if at >= 0 else np.nan
+        out[row, column + last] = floats[at + form.last + last] if at >= 0 else np.nan
+    return int(newest)
 
 
-@compiled(SHAPE, _PLACES, ROWS, LONGS, LONGS, OUT_TABLE, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS)
+@compiled()
+def _opened(numbers: np.ndarray) -> tuple[Shape, Form]:
+    """Return the two that packed.numbers_of made these of; to hand over both as they are takes longer than a read."""
+    windows, stats, gaps = numbers[0], numbers[1], numbers[2]
+    at = 3
+    fixed = numbers[at : at + 12]
+    at += 12
+    own, packed, at = numbers[at : at + gaps], numbers[at + gaps : at + 2 * gaps], at + 2 * gaps
+    of, rings = numbers[at : at + stats], numbers[at + stats :].reshape(windows, -1)
+    shape = Shape(fixed[0], fixed[1], fixed[2], fixed[3], rings, own, of)
+    return shape, Form(fixed[4], fixed[5], fixed[6], fixed[7], fixed[8], fixed[9], fixed[10], fixed[11], packed)
+
+
+@compiled(OUT_LONGS, ROWS, LONGS, LONGS, OUT_TABLE, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS, returns=BOOL)
 def read(
-    shape: Shape,
-    places: Places,
+    numbers: np.ndarray,
     rows: np.ndarray,
     sizes: np.ndarray,
     as_of: np.ndarray,
@@ -156,21 +189,25 @@ def read(
     found: np.ndarray,
     age_ms: np.ndarray,
     exact: np.ndarray,
-) -> None:
+) -> bool:
     """Read every window of stored rows, each at its own instant: what unpack, merge and seen make of them.
 
-    `rows` and `sizes` are as for unpack, the others as for merge and seen. Records are read where they lie.
+    `numbers` are numbers_of the group, `rows` and `sizes` as for unpack, the others as for merge and seen. Records are
+    read where they lie. Returns False, and reads nothing, where a row is no whole words.
     """
-    floats = rows.view(np.float64)
+    if not _are_words(sizes):
+        return False
+    shape, form = _opened(numbers)
+    floats, room = rows.view(np.float64), room_of(shape)
     at = 0
     for row in range(as_of.size):
-        size, when = sizes[row], as_of[row]
-        if size == places.blank.size:
-            merge_one(shape, rows, floats, at, when, values[row])
+        size, when = sizes[row] // WORD, as_of[row]
+        if size == form.width:
+            merge_one(shape, rows, floats, at, when, values, row, room)
             found[row], age_ms[row], exact[row] = seen_one(shape, rows, at, when)
         else:
-            packed = _is_packed(places, rows, at, size)
-            _merge_packed(shape, places, rows, floats, at if packed else -1, when, values[row])
-            newest = rows[at + places.newest] if packed else _NEVER
+            begin = at if _is_packed(form, rows, at, size) else -1
+            newest = _merge_packed(shape, form, rows, floats, begin, when, values, row, room)
             found[row], age_ms[row], exact[row] = seen_of(newest, when)
         at += size
+    return True
