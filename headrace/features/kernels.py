@@ -14,10 +14,12 @@ from headrace.features.compiled import (
     BOOL,
     DOUBLE,
     DOUBLES,
+    FLOATS,
     LONG,
     LONGS,
     OUT_BOOLS,
     OUT_DOUBLES,
+    OUT_FLOATS,
     OUT_LONGS,
     OUT_TABLE,
     OUT_WORDS,
@@ -252,3 +254,12 @@ def unfit(values: np.ndarray, low: float, high: float, required: bool, marks: np
         if marks[row]:
             values[row] = np.nan
     return count
+
+
+@compiled(FLOATS, OUT_FLOATS)
+def fill(missing: np.ndarray, matrix: np.ndarray) -> None:
+    """Put `missing`, float32 [columns], wherever `matrix`, float32 [n, columns], holds NaN."""
+    for row in range(len(matrix)):
+        for column in range(missing.size):
+            if np.isnan(matrix[row, column]):
+                matrix[row, column] = missing[column]

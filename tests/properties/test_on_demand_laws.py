@@ -145,6 +145,18 @@ def test_a_loop_is_not_taken_for_that_of_another_constant_or_helper(monkeypatch)
     loop_of.cache_clear()
 
 
+@elementwise
+def chosen(value, other):
+    return np.where(value > other, value, np.where(other == 0.0, -1, other > 1.0)) + np.where(value, 1, 0)
+
+
+@given(st.lists(st.tuples(*[st.sampled_from([-2.0, 0.0, 0.5, 1.5, math.nan, math.inf])] * 2), min_size=1))
+def test_where_chooses_in_a_loop_as_it_does_among_arrays(pairs):
+    value, other = np.array(pairs).T
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(loop_of(chosen)(value, other), chosen(value, other))
+
+
 def test_a_function_that_is_not_declared_elementwise_stays_what_it_is():
     assert loop_of(scaled) is scaled
 
