@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headrace.features.columns import NO_TIME
-from headrace.features.compiled import (
+from headrace.compiled import (
     LONG,
     LONGS,
     OUT_BOOLS,
@@ -18,6 +17,7 @@ from headrace.features.compiled import (
     compiled,
     tuple_of,
 )
+from headrace.features.columns import NO_TIME
 from headrace.features.kernels import SHAPE, merge_one, merge_window, seen_of, seen_one
 from headrace.features.tiles import NO_TILE, Shape
 from headrace.stores.packed import Places
