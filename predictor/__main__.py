@@ -17,7 +17,7 @@ import uvloop
 
 import headrace
 from headrace.cores import cores
-from headrace.open_inference import make_app
+from headrace.open_inference import json_numbers, make_app
 from headrace.open_inference.calls import WatchedApp
 from headrace.open_inference.connections import Bounds
 from headrace.open_inference.listening import GRACE_S, PortTaken
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not watches:
         sys.stderr.write("predictor: there is no model in the repository, needs one: train it first\n")
         return 2
+    json_numbers.prepare()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(given, watches, metrics))

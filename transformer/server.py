@@ -10,6 +10,7 @@ from pathlib import Path
 
 import headrace
 from headrace.application import Application, load_application
+from headrace.open_inference import json_numbers
 from headrace.open_inference.app import make_app
 from headrace.open_inference.connections import Bounds
 from headrace.open_inference.member import member_of
@@ -76,6 +77,7 @@ async def run(settings: TransformerSettings) -> None:
     model = build(settings)
     recording = Recording.open(settings, model.path, os.environ)
     model.path.load()
+    json_numbers.prepare()
     prepare()
     await model.check()
     watching = asyncio.create_task(watch(model, asyncio.sleep))

@@ -93,7 +93,7 @@ class Plan:
 
 
 def _loop(step: _Computed) -> Callable[..., Any]:
-    from headrace.features.compiled import loop_of  # half a second that most commands need not wait
+    from headrace.features.loops import loop_of  # half a second that most commands need not wait
 
     step.loop = loop_of(step.feature.compute)
     return step.loop

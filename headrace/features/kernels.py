@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headrace.features.columns import NO_TIME
-from headrace.features.compiled import (
+from headrace.compiled import (
     BOOL,
     DOUBLE,
     DOUBLES,
@@ -27,6 +26,7 @@ from headrace.features.compiled import (
     compiled,
     tuple_of,
 )
+from headrace.features.columns import NO_TIME
 from headrace.features.tiles import Shape
 
 _COUNT, _SUM, _M2, _MIN, _MAX, _LAST, _LAST_MS = range(7)  # of Shape.gaps

@@ -7,11 +7,12 @@ body are JSON. None means all of them.
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 import orjson
 
-from headrace.open_inference import binary_data, json_data
+from headrace.open_inference import binary_data, json_data, json_numbers
 from headrace.open_inference.errors import InvalidRequest
 from headrace.open_inference.tensors import (
     InferRequest,
@@ -34,7 +35,14 @@ def decode_request(body: bytes, header_length: int | None, model: str, version: 
     >>> decode_request(body, None, "fraud").inputs["amount"].array
     array([12.5])
     """
-    head, raw = _split(body, header_length)
+    length = _json_length(body, header_length)
+    if (head := json_numbers.loads(body, length, "inputs")) is not None:
+        with suppress(InvalidRequest):  # which is said of the lists as they were sent
+            return _request(head, memoryview(body)[length:], model, version)
+    return _request(_loads(body, length), memoryview(body)[length:], model, version)
+
+
+def _request(head: dict[str, Any], raw: memoryview, model: str, version: str) -> InferRequest:
     parameters = _parameters("the request", head)
     inputs = head.get("inputs")
     if not isinstance(inputs, list) or not inputs:
@@ -82,7 +90,14 @@ def encode_request(request: InferRequest, binary: bool = True) -> tuple[bytes, i
 
 def decode_response(body: bytes, header_length: int | None) -> InferResponse:
     """Read an inference answer, or raise InvalidRequest saying what is wrong with it."""
-    head, raw = _split(body, header_length)
+    length = _json_length(body, header_length)
+    if (head := json_numbers.loads(body, length, "outputs")) is not None:
+        with suppress(InvalidRequest):  # see decode_request
+            return _response(head, memoryview(body)[length:])
+    return _response(_loads(body, length), memoryview(body)[length:])
+
+
+def _response(head: dict[str, Any], raw: memoryview) -> InferResponse:
     name, outputs = head.get("model_name"), head.get("outputs")
     if not isinstance(name, str) or not isinstance(outputs, list):
         raise InvalidRequest("the answer has no model_name or no outputs, needs both")
@@ -109,23 +124,26 @@ def check_spoken(owner: str, parameters: Collection[str]) -> None:
             raise InvalidRequest(f"{owner} is asked for with {word}, which is not spoken here: needs none")
 
 
-def _split(body: bytes, header_length: int | None) -> tuple[dict[str, Any], memoryview]:
-    view = memoryview(body)
-    if header_length is None:
-        header_length = len(body)
+def _json_length(body: bytes, header_length: int | None) -> int:
     if not body:
         raise InvalidRequest("the body has 0 bytes, needs a JSON object")
+    if header_length is None:
+        return len(body)
     if not 0 < header_length <= len(body):
         raise InvalidRequest(
             f"the body has {len(body)} bytes, needs the {header_length} that its JSON part is said to have"
         )
+    return header_length
+
+
+def _loads(body: bytes, length: int) -> dict[str, Any]:
     try:
-        head = orjson.loads(view[:header_length])
+        head = orjson.loads(memoryview(body)[:length])
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the body is not JSON ({error.msg} at byte {error.pos}), needs a JSON object") from None
     if not isinstance(head, dict):
         raise InvalidRequest(f"the body is a JSON {type(head).__name__}, needs an object")
-    return head, view[header_length:]
+    return head
 
 
 def _id(head: dict[str, Any]) -> str:

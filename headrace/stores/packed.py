@@ -8,11 +8,9 @@ bytes. A record is packed where that is at most a third of it. Reading gives bac
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -124,15 +122,10 @@ def _whole(rows: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
 
 @cache
 def prepare() -> None:
-    """Load the compiled loops now, and not within the first read or write: it takes half a second, or seconds once.
+    """Load the compiled loops now, not within the first read or write; only a process's first call does anything."""
+    from headrace.compiled import load  # see encode
 
-    What is loaded by then is left out of garbage collection: a look at all of it stops a process for 60 ms. Only the
-    first call of a process does anything.
-    """
-    for name in ("headrace.features.kernels", "headrace.stores.packed_kernels"):
-        import_module(name)
-    gc.collect()  # what is garbage by now would never be freed
-    gc.freeze()
+    load("headrace.features.kernels", "headrace.stores.packed_kernels")
 
 
 def _gaps_in(slot: np.ndarray, gaps: np.ndarray) -> np.ndarray:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headrace.features.columns import NO_TIME
-from headrace.features.compiled import (
+from headrace.compiled import (
     BOOL,
     LONG,
     LONGS,
@@ -19,6 +18,7 @@ from headrace.features.compiled import (
     compiled,
     tuple_of,
 )
+from headrace.features.columns import NO_TIME
 from headrace.features.kernels import merge_one, merge_window, room_of, seen_of, seen_one
 from headrace.features.tiles import NO_TILE, Shape
 from headrace.stores.packed import WORD, Form, Places

@@ -1,6 +1,6 @@
 """Fuzzing the codecs by coverage: `python -m tests.fuzz.codec TARGET --seconds 3600`, in an environment with atheris.
 
-    python3.11 -m venv fuzz && fuzz/bin/pip install atheris==3.0.0 numpy orjson 'protobuf<7'
+    python3.11 -m venv fuzz && fuzz/bin/pip install atheris==3.0.0 numba numpy orjson 'protobuf<7'
     PYTHONPATH=. fuzz/bin/python -m tests.fuzz.codec rest --seconds 3600
 
 TARGET is one of tests/fuzz/targets.py, or all of them in turn with the seconds shared. What ends a target, takes longer
@@ -19,6 +19,7 @@ import atheris
 
 with atheris.instrument_imports(include=["headrace.open_inference", "tests.fuzz"]):
     from tests.fuzz.targets import TARGETS
+from headrace.open_inference.json_numbers import prepare
 
 CORPUS = Path(__file__).with_name("corpus")
 
@@ -34,6 +35,7 @@ def main() -> int:
         each = str(max(1, told.seconds // len(TARGETS)))
         again = [sys.executable, "-m", "tests.fuzz.codec"]
         return max(abs(subprocess.call([*again, target, "--seconds", each])) for target in TARGETS)
+    prepare()  # not instrumented, for Numba compiles no such code, and not within the seconds of an input
     with tempfile.TemporaryDirectory() as found:
         corpora = [told.corpus or found, str(CORPUS / told.target)]
         limits = ["-timeout=10", "-rss_limit_mb=1024", "-max_len=4096", f"-max_total_time={told.seconds}"]

@@ -1,7 +1,7 @@
 """What is fuzzed: the codecs of REST and gRPC, each fed bytes, and what must hold whatever they are.
 
 A target raises nothing but a refusal of the protocol. What it decodes is encoded and decoded again: the tensors must be
-the same, and no larger than the bytes that carried them allow.
+the same, and no larger than the bytes that carried them allow. JSON is read in both ways there are.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from headrace.open_inference.grpc_codec import decode_message, encode_message
 from headrace.open_inference.grpc_messages import INFERENCE
 from headrace.open_inference.raw_request import decode_raw
 from headrace.open_inference.tensors import DATATYPES, InferRequest, InferResponse, Tensor
+from tests.open_inference import both_ways
 
 #: An element is an object of Python's, at least: no body may become much more memory than its own.
 LARGEST_GROWTH = 128
@@ -31,7 +32,7 @@ def rest(data: bytes) -> None:
     """A request body; its first two bytes say how long the JSON part is, 0xffff that all of it is JSON."""
     told, body = int.from_bytes(data[:2], "big"), data[2:]
     try:
-        request = decode_request(body, None if told == 0xFFFF else told, "m", "")
+        request = both_ways.request(body, None if told == 0xFFFF else told)
     except OpenInferenceError as refusal:
         _plain(refusal)
         return
@@ -45,7 +46,7 @@ def answer(data: bytes) -> None:
     """A predictor's answer, in the form of `rest`."""
     told, body = int.from_bytes(data[:2], "big"), data[2:]
     try:
-        decode_response(body, None if told == 0xFFFF else told)
+        both_ways.response(body, None if told == 0xFFFF else told)
     except OpenInferenceError as refusal:
         _plain(refusal)
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import applications
 from headrace.features import Column, FeatureView, OnDemand, calendar, comparisons, elementwise, geo
-from headrace.features.compiled import loop_of
 from headrace.features.kernels import unfit
+from headrace.features.loops import loop_of
 from tests.oracles import naive_functions
 
 LIBRARY = {

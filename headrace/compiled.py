@@ -1,0 +1,80 @@
+"""How loops become machine code: by Numba, those over arrays when their module is first imported."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, cast
+
+import numba
+
+#: What a loop reads: arrays of any layout, which it must not write to.
+LONGS, DOUBLES, FLOATS = (
+    numba.types.Array(of, 1, "A", readonly=True) for of in (numba.int64, numba.float64, numba.float32)
+)
+#: Rows of words, one after another, which it must not write to.
+ROWS = numba.types.Array(numba.int64, 1, "C", readonly=True)
+#: Records as words, one after another, which it must not write to.
+WORDS = numba.types.Array(numba.int64, 2, "C", readonly=True)
+#: A text's bytes, which it must not write to.
+TEXT = numba.types.Array(numba.uint8, 1, "C", readonly=True)
+#: What a loop writes.
+OUT_LONGS, OUT_DOUBLES, OUT_BOOLS = numba.int64[::1], numba.float64[::1], numba.bool_[::1]
+OUT_WORDS, OUT_TABLE, OUT_FLOATS = numba.int64[:, ::1], numba.float64[:, ::1], numba.float32[:, :]
+LONG, DOUBLE, BOOL = numba.int64, numba.float64, numba.bool_
+
+
+def compiled(*arguments: Any, returns: Any = numba.void) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a loop for arguments of these types; without any, for those that other loops call it with.
+
+    The result is kept on disk where there is a place for it. Arithmetic is IEEE's, in the order in which it is written.
+    """
+    signature = returns(*arguments) if arguments else None
+
+    def compile_(loop: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            return numba.njit(signature, nogil=True, error_model="numpy", cache=True)(loop)
+        except RuntimeError:  # there is no such place: a read-only root without a home
+            return numba.njit(signature, nogil=True, error_model="numpy")(loop)
+
+    return compile_
+
+
+def inlined(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a function part of each loop that calls it, whatever its size, for the types it is called with."""
+    return numba.njit(step, error_model="numpy", forceinline=True)
+
+
+def vectorised(function: Callable[..., Any], arity: int) -> Callable[..., Any]:
+    """Compile a function of so many numbers as a loop over float64 arrays; TypeError says why one cannot be.
+
+    It is one of NumPy's own: Numba's wrapper around that takes longer than a loop over one row.
+    """
+    kind = numba.float64(*[numba.float64] * arity)
+    try:
+        return _ufunc(numba.vectorize([kind], nopython=True, cache=True)(function))
+    except RuntimeError:  # see compiled
+        return _ufunc(numba.vectorize([kind], nopython=True)(function))
+    except numba.errors.NumbaError as wrong:
+        raise TypeError(str(wrong)) from wrong
+
+
+def _ufunc(loop: Any) -> Callable[..., Any]:
+    return cast(Callable[..., Any], loop.ufunc)
+
+
+def load(*modules: str) -> None:
+    """Import modules of loops now, and not when one is first needed: it takes half a second, or seconds once.
+
+    What is loaded by then is left out of garbage collection: a look at all of it stops a process for 60 ms.
+    """
+    for name in modules:
+        import_module(name)
+    gc.collect()  # what is garbage by now would never be freed
+    gc.freeze()
+
+
+def tuple_of(kind: type, *fields: Any) -> Any:
+    """Return the type of a NamedTuple whose fields are of these types."""
+    return numba.types.NamedTuple(fields, kind)
