@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
 from typing import Any, cast
 
 import numba
@@ -33,6 +35,7 @@ def compiled(*arguments: Any, returns: Any = numba.void) -> Callable[[Callable[.
     signature = returns(*arguments) if arguments else None
 
     def compile_(loop: Callable[..., Any]) -> Callable[..., Any]:
+        _name_by_callees(loop)
         try:
             return numba.njit(signature, nogil=True, error_model="numpy", cache=True)(loop)
         except RuntimeError:  # there is no such place: a read-only root without a home
@@ -41,8 +44,25 @@ def compiled(*arguments: Any, returns: Any = numba.void) -> Callable[[Callable[.
     return compile_
 
 
+def _name_by_callees(loop: Callable[..., Any]) -> None:
+    """Give a loop another name wherever the files have changed whose loops it calls.
+
+    What is kept on disk holds them too. It is kept by the loop's name, and Numba looks for changes in its file alone.
+    """
+    own, known = loop.__code__.co_filename, map(loop.__globals__.get, loop.__code__.co_names)
+    files = {own}.union(*(_FILES.get(getattr(step, "py_func", None), ()) for step in known))
+    _FILES[loop] = files
+    if others := sorted(files - {own}):
+        texts = sha256(b"".join(Path(file).read_bytes() for file in others if Path(file).is_file()))
+        loop.__qualname__ += "_" + texts.hexdigest()[:12]
+
+
+_FILES: dict[Any, set[str]] = {}  # of each loop, those that it is written in
+
+
 def inlined(step: Callable[..., Any]) -> Callable[..., Any]:
     """Make a function part of each loop that calls it, whatever its size, for the types it is called with."""
+    _name_by_callees(step)
     return numba.njit(step, error_model="numpy", forceinline=True)
 
 

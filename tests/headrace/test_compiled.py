@@ -1,0 +1,45 @@
+"""Machine code that is kept on disk is that of the sources as they are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LOOP = """
+from headrace.compiled import LONG, compiled
+from step import step
+
+@compiled(LONG, returns=LONG)
+def loop(value):
+    return step(value)
+"""
+STEP = """
+from headrace.compiled import compiled, inlined
+
+@{how}
+def step(value):
+    return value + {more}
+"""
+
+
+@pytest.mark.parametrize("how", ["compiled()", "inlined"])
+def test_a_loop_is_compiled_again_when_one_that_it_calls_has_changed(tmp_path, how):
+    (tmp_path / "loop.py").write_text(LOOP)
+    found = []
+    for more in (1, 2):
+        (tmp_path / "step.py").write_text(STEP.format(how=how, more=more))
+        found.append(_asked(tmp_path))
+    assert found == ["41", "42"]
+    assert len(list(tmp_path.glob("kept/**/*.nbi"))) > 1  # both were kept
+
+
+def _asked(folder: Path) -> str:
+    paths = os.pathsep.join((str(folder), *filter(None, sys.path)))
+    # What Python keeps of a source is told by its size and the second it was written in.
+    env = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(folder / "kept"), "PYTHONDONTWRITEBYTECODE": "1"}
+    asked = [sys.executable, "-c", "from loop import loop; print(loop(40))"]
+    return subprocess.run(asked, env=env, check=True, capture_output=True, text=True, timeout=120).stdout.strip()
