@@ -185,10 +185,12 @@ def _tensors(items: list[Any], raw: memoryview, what: str) -> list[Tensor]:
         if name in names:
             raise InvalidRequest(f"{what} {name!r} is there twice, needs every {what} once")
         names.add(name)
-        if (array := json_data.usual_array(item)) is not None:
-            tensors.append(Tensor(name, item["datatype"], array))
-            continue
-        tensor, used = _tensor(name, item, raw[at:])
+        binary = "parameters" in item
+        array = binary_data.usual_array(item, raw, at) if binary else json_data.usual_array(item)
+        if array is not None:
+            tensor, used = Tensor(name, item["datatype"], array), array.nbytes if binary else 0
+        else:
+            tensor, used = _tensor(name, item, raw[at:])
         at += used
         tensors.append(tensor)
     if at != len(raw):
