@@ -6,7 +6,6 @@ body are JSON. None means all of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -14,18 +13,8 @@ import orjson
 
 from headrace.open_inference import binary_data, json_data, json_numbers
 from headrace.open_inference.errors import InvalidRequest
-from headrace.open_inference.tensors import (
-    InferRequest,
-    InferResponse,
-    RequestedOutput,
-    Tensor,
-    checked_datatype,
-    checked_shape,
-)
-
-#: Parameters of outputs by which other servers write labels, or into shared memory.
-NOT_SPOKEN = ("classification", "shared_memory_region")
-MAX_NAME = 200  # names are repeated in messages, so they are kept short
+from headrace.open_inference.json_members import flag_of, id_of, parameters_of, requested_of, tensors_of
+from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
 
 
 def decode_request(body: bytes, header_length: int | None, model: str, version: str = "") -> InferRequest:
@@ -43,18 +32,18 @@ def decode_request(body: bytes, header_length: int | None, model: str, version: 
 
 
 def _request(head: dict[str, Any], raw: memoryview, model: str, version: str) -> InferRequest:
-    parameters = _parameters("the request", head)
+    parameters = parameters_of("the request", head)
     inputs = head.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         raise InvalidRequest("the request has no inputs, needs a list 'inputs' of at least one tensor")
     return InferRequest(
         model,
         version,
-        _id(head),
-        {tensor.name: tensor for tensor in _tensors(inputs, raw, "input")},
-        _requested(head.get("outputs")),
+        id_of(head),
+        {tensor.name: tensor for tensor in tensors_of(inputs, raw, "input")},
+        requested_of(head.get("outputs")),
         parameters,
-        _flag("the request", parameters, "binary_data_output") or False,
+        flag_of("the request", parameters, "binary_data_output") or False,
     )
 
 
@@ -102,8 +91,8 @@ def _response(head: dict[str, Any], raw: memoryview) -> InferResponse:
     if not isinstance(name, str) or not isinstance(outputs, list):
         raise InvalidRequest("the answer has no model_name or no outputs, needs both")
     version = head.get("model_version")
-    tensors = _tensors(outputs, raw, "output")
-    return InferResponse(name, version or "", head.get("id") or "", tensors, _parameters("the answer", head))
+    tensors = tensors_of(outputs, raw, "output")
+    return InferResponse(name, version or "", head.get("id") or "", tensors, parameters_of("the answer", head))
 
 
 def selected(response: InferResponse, request: InferRequest) -> list[tuple[Tensor, bool | None]]:
@@ -115,13 +104,6 @@ def selected(response: InferResponse, request: InferRequest) -> list[tuple[Tenso
         if wanted.name not in known:
             raise InvalidRequest(f"output {wanted.name!r} is unknown, needs one of {', '.join(known)}")
     return [(known[wanted.name], wanted.binary) for wanted in request.outputs]
-
-
-def check_spoken(owner: str, parameters: Collection[str]) -> None:
-    """Refuse what would change an answer's form in a way that is not spoken here, and be missed by who asked for it."""
-    for word in NOT_SPOKEN:
-        if word in parameters:
-            raise InvalidRequest(f"{owner} is asked for with {word}, which is not spoken here: needs none")
 
 
 def _json_length(body: bytes, header_length: int | None) -> int:
@@ -144,94 +126,6 @@ def _loads(body: bytes, length: int) -> dict[str, Any]:
     if not isinstance(head, dict):
         raise InvalidRequest(f"the body is a JSON {type(head).__name__}, needs an object")
     return head
-
-
-def _id(head: dict[str, Any]) -> str:
-    found = head.get("id")
-    if found is not None and not isinstance(found, str):
-        raise InvalidRequest(f"the request has an id that is {type(found).__name__}, needs a string")
-    return found or ""
-
-
-def _parameters(owner: str, holder: dict[str, Any]) -> dict[str, Any]:
-    found = holder.get("parameters")
-    if found is None:  # some servers and clients write null for what they do not have
-        return {}
-    if not isinstance(found, dict) or any(isinstance(value, list | dict) for value in found.values()):
-        raise InvalidRequest(f"{owner} has parameters it cannot have, needs an object of strings, numbers and booleans")
-    return found
-
-
-def _flag(owner: str, parameters: dict[str, Any], name: str) -> bool | None:
-    found = parameters.get(name)
-    if found is not None and not isinstance(found, bool):
-        raise InvalidRequest(f"{owner} has a {name} that is {type(found).__name__}, needs true or false")
-    return found
-
-
-def _name(holder: Any, what: str) -> str:
-    name = holder.get("name") if isinstance(holder, dict) else None
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
-        raise InvalidRequest(f"an {what} has no name, needs an object with a 'name' of 1 to {MAX_NAME} characters")
-    return name
-
-
-def _tensors(items: list[Any], raw: memoryview, what: str) -> list[Tensor]:
-    tensors: list[Tensor] = []
-    names: set[str] = set()
-    at = 0
-    for item in items:
-        name = _name(item, what)
-        if name in names:
-            raise InvalidRequest(f"{what} {name!r} is there twice, needs every {what} once")
-        names.add(name)
-        binary = "parameters" in item
-        array = binary_data.usual_array(item, raw, at) if binary else json_data.usual_array(item)
-        if array is not None:
-            tensor, used = Tensor(name, item["datatype"], array), array.nbytes if binary else 0
-        else:
-            tensor, used = _tensor(name, item, raw[at:])
-        at += used
-        tensors.append(tensor)
-    if at != len(raw):
-        raise InvalidRequest(f"the body has {len(raw)} bytes after its JSON, needs {at} by the sum of binary_data_size")
-    return tensors
-
-
-def _tensor(name: str, item: dict[str, Any], rest: memoryview) -> tuple[Tensor, int]:
-    checked_datatype(name, item.get("datatype"))
-    datatype = item["datatype"]
-    shape, size = checked_shape(name, item.get("shape"))
-    used = _parameters(f"tensor {name!r}", item).get("binary_data_size") if "parameters" in item else None
-    if used is None:
-        return Tensor(name, datatype, json_data.array_of(name, datatype, shape, size, item.get("data"))), 0
-    if type(used) is not int or not 0 <= used <= len(rest):
-        raise InvalidRequest(
-            f"tensor {name!r} has a binary_data_size unlike the {len(rest)} bytes that are left for it"
-        )
-    if item.get("data") is not None:
-        raise InvalidRequest(f"tensor {name!r} has both data and binary_data_size, needs one of them")
-    return Tensor(name, datatype, binary_data.array_of(name, datatype, shape, size, rest[:used])), used
-
-
-def _requested(outputs: Any) -> tuple[RequestedOutput, ...]:
-    if outputs is None:
-        return ()
-    if not isinstance(outputs, list):
-        raise InvalidRequest(f"the request has outputs that are {type(outputs).__name__}, needs a list")
-    names = [_name(item, "output") for item in outputs]
-    if len(set(names)) != len(names):
-        raise InvalidRequest("the request asks for an output twice, needs every output once")
-    return tuple(_requested_one(name, item) for name, item in zip(names, outputs, strict=True))
-
-
-def _requested_one(name: str, item: dict[str, Any]) -> RequestedOutput:
-    if "parameters" not in item:
-        return RequestedOutput(name)
-    owner = f"output {name!r}"
-    parameters = _parameters(owner, item)
-    check_spoken(owner, parameters)
-    return RequestedOutput(name, _flag(owner, parameters, "binary_data"))
 
 
 def _asked(output: RequestedOutput) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from headrace.open_inference import binary_data
-from headrace.open_inference.codec import MAX_NAME, check_spoken, selected
+from headrace.open_inference.codec import selected
 from headrace.open_inference.errors import InvalidRequest
 from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.json_members import MAX_NAME, check_spoken
 from headrace.open_inference.tensors import (
     BINARY_ONLY,
     DATATYPES,
