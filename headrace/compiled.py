@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numba
+import numpy as np
 
 #: What a loop reads: arrays of any layout, which it must not write to.
 LONGS, DOUBLES, FLOATS = (
@@ -35,7 +36,7 @@ def compiled(*arguments: Any, returns: Any = numba.void) -> Callable[[Callable[.
     signature = returns(*arguments) if arguments else None
 
     def compile_(loop: Callable[..., Any]) -> Callable[..., Any]:
-        _name_by_callees(loop)
+        _name_by_what_it_holds(loop, arguments)
         try:
             return numba.njit(signature, nogil=True, error_model="numpy", cache=True)(loop)
         except RuntimeError:  # there is no such place: a read-only root without a home
@@ -44,25 +45,32 @@ def compiled(*arguments: Any, returns: Any = numba.void) -> Callable[[Callable[.
     return compile_
 
 
-def _name_by_callees(loop: Callable[..., Any]) -> None:
-    """Give a loop another name wherever the files have changed whose loops it calls.
+def _name_by_what_it_holds(loop: Callable[..., Any], arguments: tuple[Any, ...] = ()) -> None:
+    """Give a loop another name wherever something that is compiled into it from other files has changed.
 
-    What is kept on disk holds them too. It is kept by the loop's name, and Numba looks for changes in its file alone.
+    That is the loops it calls, constants, and the order of the fields of tuples. What is kept on disk is kept by the
+    loop's name, and Numba looks for changes in the loop's own file alone.
     """
-    own, known = loop.__code__.co_filename, map(loop.__globals__.get, loop.__code__.co_names)
-    files = {own}.union(*(_FILES.get(getattr(step, "py_func", None), ()) for step in known))
-    _FILES[loop] = files
-    if others := sorted(files - {own}):
-        texts = sha256(b"".join(Path(file).read_bytes() for file in others if Path(file).is_file()))
-        loop.__qualname__ += "_" + texts.hexdigest()[:12]
+    known = {name: loop.__globals__.get(name) for name in loop.__code__.co_names}
+    held = {f"{name} {value!r}" for name, value in known.items() if isinstance(value, _PLAIN)}
+    held |= {f"{kind} {kind.fields}" for kind in arguments if isinstance(kind, numba.types.NamedTuple)}
+    for value in known.values():
+        if (called := getattr(value, "py_func", None)) in _HELD:
+            file = Path(called.__code__.co_filename)
+            held |= _HELD[called] | {sha256(file.read_bytes()).hexdigest() if file.is_file() else ""}
+        held |= {f"{value} {fields}"} if (fields := getattr(value, "_fields", None)) else set()
+    _HELD[loop] = held
+    if held:
+        loop.__qualname__ += "_" + sha256("\n".join(sorted(held)).encode()).hexdigest()[:12]
 
 
-_FILES: dict[Any, set[str]] = {}  # of each loop, those that it is written in
+_PLAIN = (int, float, str, bytes, tuple, np.generic)
+_HELD: dict[Any, set[str]] = {}  # of each loop, what it holds that can change elsewhere
 
 
 def inlined(step: Callable[..., Any]) -> Callable[..., Any]:
     """Make a function part of each loop that calls it, whatever its size, for the types it is called with."""
-    _name_by_callees(step)
+    _name_by_what_it_holds(step)
     return numba.njit(step, error_model="numpy", forceinline=True)
 
 

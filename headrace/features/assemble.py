@@ -81,7 +81,13 @@ class Plan:
             _loop(step)
 
     def fill(self, matrix: np.ndarray) -> np.ndarray:
-        """Put every column's declared missing value where a value is missing, in place."""
+        """Put every column's declared missing value where a value is missing, in place.
+
+        ValueError for anything but float32 [rows, columns]: the loop does not look.
+        """
+        if matrix.dtype != np.float32 or matrix.ndim != 2 or matrix.shape[1] != self.width:
+            found = f"{matrix.dtype} {list(matrix.shape)}"
+            raise ValueError(f"the matrix is {found}, needs float32 [rows, {self.width}]: the view's columns")
         from headrace.features import kernels  # see _loop
 
         kernels.fill(self.missing, matrix)

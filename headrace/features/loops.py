@@ -34,7 +34,6 @@ def loop_of(function: Callable[..., Any]) -> Callable[..., Any]:
         ) from wrong
 
 
-@inlined
 def _either(condition: Any, one: Any, other: Any) -> Any:
     return one if condition else other
 
@@ -42,11 +41,11 @@ def _either(condition: Any, one: Any, other: Any) -> Any:
 def _of_numbers() -> ModuleType:
     """Return NumPy for functions of single numbers: of those, Numba's own `where` makes arrays, sixty times as slow."""
     module = ModuleType("numpy")
-    vars(module).update(vars(np), where=_either)
+    vars(module).update(vars(np), where=inlined(_either))
     return module
 
 
-_NUMPY = _of_numbers()
+_NUMPY, _NUMPY_ID = _of_numbers(), function_identity(_either)[:8]
 
 
 def _written(function: Any) -> Any:
@@ -59,6 +58,6 @@ def _written(function: Any) -> Any:
     written = FunctionType(
         function.__code__, known | called, function.__name__, function.__defaults__, function.__closure__
     )
-    written.__qualname__ = f"{function.__qualname__}_of_numbers_{function_identity(function)[:16]}"
+    written.__qualname__ = f"{function.__qualname__}_{_NUMPY_ID}_{function_identity(function)[:16]}"
     written.__module__ = function.__module__
     return written

@@ -28,6 +28,7 @@ def decode_request(body: bytes, header_length: int | None, model: str, version: 
     if (head := json_numbers.loads(body, length, "inputs")) is not None:
         with suppress(InvalidRequest):  # which is said of the lists as they were sent
             return _request(head, memoryview(body)[length:], model, version)
+        del head  # and its arrays
     return _request(_loads(body, length), memoryview(body)[length:], model, version)
 
 
@@ -83,6 +84,7 @@ def decode_response(body: bytes, header_length: int | None) -> InferResponse:
     if (head := json_numbers.loads(body, length, "outputs")) is not None:
         with suppress(InvalidRequest):  # see decode_request
             return _response(head, memoryview(body)[length:])
+        del head
     return _response(_loads(body, length), memoryview(body)[length:])
 
 

@@ -160,7 +160,7 @@ def _numbers(
 def _list(text: np.ndarray, at: int, last: int, words: np.ndarray, floats: np.ndarray) -> tuple[int, int, int, bool]:
     """Read the list that begins here: where it ends, how many rows and numbers it has, are all integers.
 
-    A flat list has 0 rows. No loop looks beyond `last`, the text's last closing bracket, which is part of no number.
+    A flat list has 0 rows. No list ends beyond `last`, the text's last closing bracket, which is part of no number.
     """
     rows, columns, size, whole = 0, 0, 0, True
     row = _after_blanks(text, at + 1)

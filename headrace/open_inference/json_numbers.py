@@ -7,7 +7,8 @@ whole text as if this were not here: so results and refusals do not depend on it
 
 A `"data"` whose first quote has no backslash before it begins or ends a string. If it ends one, what follows is no
 JSON, and orjson says so; so in JSON it is a string, and a key where a colon follows. What precedes a list is left as it
-is, and list and string are both one value: the rest means the same after either.
+is, and list and string are both one value: the rest means the same after either. Were a text inside a string taken for
+a list all the same, its string would not be found again, and orjson would read the whole.
 """
 
 from __future__ import annotations

@@ -26,6 +26,28 @@ def step(value):
 """
 
 
+HELD = {
+    "a constant": ("from step import MORE as more", "value + more", "MORE = {more}"),
+    "the order of fields": (
+        "from step import Pair",
+        "Pair(value + 1, value + 2).wanted",
+        "from typing import NamedTuple\nPair = NamedTuple('Pair', [(name, int) for name in {order}])",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HELD)
+def test_a_loop_is_compiled_again_when_what_it_holds_has_changed(tmp_path, what):
+    imports, value, step = HELD[what]
+    text = LOOP.replace("from step import step", imports).replace("step(value)", value)
+    (tmp_path / "loop.py").write_text(text)
+    found = []
+    for more, order in ((1, ("wanted", "other")), (2, ("other", "wanted"))):
+        (tmp_path / "step.py").write_text(step.format(more=more, order=order))
+        found.append(_asked(tmp_path))
+    assert found == ["41", "42"]
+
+
 @pytest.mark.parametrize("how", ["compiled()", "inlined"])
 def test_a_loop_is_compiled_again_when_one_that_it_calls_has_changed(tmp_path, how):
     (tmp_path / "loop.py").write_text(LOOP)
