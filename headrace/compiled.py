@@ -55,7 +55,8 @@ def _name_by_what_it_holds(loop: Callable[..., Any], arguments: tuple[Any, ...] 
     held = {f"{name} {value!r}" for name, value in known.items() if isinstance(value, _PLAIN)}
     held |= {f"{kind} {kind.fields}" for kind in arguments if isinstance(kind, numba.types.NamedTuple)}
     for value in known.values():
-        if (called := getattr(value, "py_func", None)) in _HELD:
+        called: Any = getattr(value, "py_func", None)
+        if called in _HELD:
             file = Path(called.__code__.co_filename)
             held |= _HELD[called] | {sha256(file.read_bytes()).hexdigest() if file.is_file() else ""}
         held |= {f"{value} {fields}"} if (fields := getattr(value, "_fields", None)) else set()

@@ -31,7 +31,8 @@ def _every_body(monkeypatch: pytest.MonkeyPatch) -> None:
 @example("5501761019778724670e-146")
 @example("6186789689658862000e-2")
 def test_the_loop_reads_a_number_as_python_does_to_the_bit(number: str) -> None:
-    expected, digits = float(json.loads(number)), number.lower().partition("e")[0].strip("-").replace(".", "").lstrip("0")
+    expected, mantissa = float(json.loads(number)), number.lower().partition("e")[0]
+    digits = mantissa.strip("-").replace(".", "").lstrip("0")
     assume(len(digits) <= 19)
     assume(not digits or sys.float_info.min <= abs(expected) < math.inf)
     found = loads(body(f"[{number}, 0.5]"))
