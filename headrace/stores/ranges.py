@@ -43,13 +43,15 @@ class Sums:
         exponent = np.clip(np.frexp(top)[1], -480, 480)
         lengths = np.diff(np.append(starts, values.size))
         bits = min(52, 62 - int(longest).bit_length())
+        unit = np.repeat(np.ldexp(1.0, exponent), lengths)
         scaled = values * np.repeat(np.ldexp(1.0, -exponent), lengths)
         first, exact = _prefix(scaled, None, bits)
+        exact &= bool((scaled * unit == values).all())  # else the smallest beside very large ones became 0
         second = None
         if squares:
             square = scaled * scaled
             second, _ = _prefix(square, _square_error(scaled, square), bits)
-        return cls(values, np.repeat(np.ldexp(1.0, exponent), lengths), bits, first, second, exact)
+        return cls(values, unit, bits, first, second, exact)
 
     def between(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the sum of every range, 0 where it is empty, and that of squared deviations from its mean."""

@@ -41,6 +41,8 @@ def sums_of(before: list[float], given_values: list[float]) -> tuple[np.ndarray,
 @example([1e100], [0.1, 0.1, 0.1])
 @example([], [1.7e12, 1.7e12 + 1, 1.7e12 + 1])
 @example([], [1e140, 0.1, 0.2, 0.2])
+@example([], [1e140, 5e-324, 5e-324])
+@example([], [1e140, 1e-200, 3e-200])
 def test_sums_and_spreads_are_those_of_rational_arithmetic(before, given_values):
     total, spread, taken = sums_of(before, given_values)
     for got_sum, got_spread, exactly in zip(total.tolist(), spread.tolist(), taken, strict=True):
