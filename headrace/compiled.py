@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -57,12 +58,16 @@ def _name_by_what_it_holds(loop: Callable[..., Any], arguments: tuple[Any, ...] 
     for value in known.values():
         called: Any = getattr(value, "py_func", None)
         if called in _HELD:
-            file = Path(called.__code__.co_filename)
-            held |= _HELD[called] | {sha256(file.read_bytes()).hexdigest() if file.is_file() else ""}
+            held |= _HELD[called] | {_text_of(called.__code__.co_filename)}
         held |= {f"{value} {fields}"} if (fields := getattr(value, "_fields", None)) else set()
     _HELD[loop] = held
     if held:
         loop.__qualname__ += "_" + sha256("\n".join(sorted(held)).encode()).hexdigest()[:12]
+
+
+@cache
+def _text_of(file: str) -> str:
+    return sha256(Path(file).read_bytes()).hexdigest() if Path(file).is_file() else ""
 
 
 _PLAIN = (int, float, str, bytes, tuple, np.generic)

@@ -185,17 +185,26 @@ def merge_one(
     out: np.ndarray,
     row: int,
     room: tuple[np.ndarray, np.ndarray],
-) -> None:
-    """Read every window of the whole record whose words begin at `at` into a row of `out`; see merge."""
+) -> int:
+    """Read every window of the whole record whose words begin at `at` into a row of `out`; see merge.
+
+    Returns the time of its newest event.
+    """
     known = words[at] == shape.fingerprint
-    newest = words[at + shape.newest] if known else _NEVER
-    windows = len(shape.rings)
-    for ring in range(windows):
+    newest = newest_of(shape, words, at)
+    for ring in range(len(shape.rings)):
         begin, filled = at + shape.rings[ring, 0], shape.rings[ring, 1] if known else 0
         merge_window(shape, ring, words, floats, shape.gaps, begin, filled, 1, newest, as_of, out, row, room)
-    column = windows * shape.stats.size
+    put_last(shape, floats, at + shape.last, known, out, row)
+    return newest
+
+
+@compiled()
+def put_last(shape: Shape, floats: np.ndarray, begin: int, known: bool, out: np.ndarray, row: int) -> None:
+    """Write the last columns of one record, which begin at `begin`, behind its windows; NaN if it is not `known`."""
+    column = len(shape.rings) * shape.stats.size
     for last in range(shape.lasts):
-        out[row, column + last] = floats[at + shape.last + last] if known else np.nan
+        out[row, column + last] = floats[begin + last] if known else np.nan
 
 
 @compiled()
@@ -206,9 +215,9 @@ def seen_of(newest: int, as_of: int) -> tuple[bool, float, bool]:
 
 
 @compiled()
-def seen_one(shape: Shape, words: np.ndarray, at: int, as_of: int) -> tuple[bool, float, bool]:
-    """Return what is known of the whole record whose words begin at `at`."""
-    return seen_of(words[at + shape.newest] if words[at] == shape.fingerprint else _NEVER, as_of)
+def newest_of(shape: Shape, words: np.ndarray, at: int) -> int:
+    """Return the time of the newest event of the whole record whose words begin at `at`; NO_TIME if there is none."""
+    return int(words[at + shape.newest] if words[at] == shape.fingerprint else _NEVER)
 
 
 @compiled(SHAPE, WORDS, LONGS, OUT_TABLE)
@@ -236,7 +245,7 @@ def seen(
     """
     words = records.reshape(-1)
     for row in range(len(records)):
-        found[row], age_ms[row], exact[row] = seen_one(shape, words, row * records.shape[1], as_of[row])
+        found[row], age_ms[row], exact[row] = seen_of(newest_of(shape, words, row * records.shape[1]), as_of[row])
 
 
 @compiled(OUT_DOUBLES, DOUBLE, DOUBLE, BOOL, OUT_BOOLS, returns=LONG)

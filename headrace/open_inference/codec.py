@@ -6,8 +6,9 @@ body are JSON. None means all of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -15,6 +16,8 @@ from headrace.open_inference import binary_data, json_data, json_numbers
 from headrace.open_inference.errors import InvalidRequest
 from headrace.open_inference.json_members import flag_of, id_of, parameters_of, requested_of, tensors_of
 from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
+
+Said = TypeVar("Said")
 
 
 def decode_request(body: bytes, header_length: int | None, model: str, version: str = "") -> InferRequest:
@@ -24,12 +27,7 @@ def decode_request(body: bytes, header_length: int | None, model: str, version: 
     >>> decode_request(body, None, "fraud").inputs["amount"].array
     array([12.5])
     """
-    length = _json_length(body, header_length)
-    if (head := json_numbers.loads(body, length, "inputs")) is not None:
-        with suppress(InvalidRequest):  # which is said of the lists as they were sent
-            return _request(head, memoryview(body)[length:], model, version)
-        del head  # and its arrays
-    return _request(_loads(body, length), memoryview(body)[length:], model, version)
+    return _read(body, header_length, "inputs", lambda head, raw: _request(head, raw, model, version))
 
 
 def _request(head: dict[str, Any], raw: memoryview, model: str, version: str) -> InferRequest:
@@ -80,12 +78,7 @@ def encode_request(request: InferRequest, binary: bool = True) -> tuple[bytes, i
 
 def decode_response(body: bytes, header_length: int | None) -> InferResponse:
     """Read an inference answer, or raise InvalidRequest saying what is wrong with it."""
-    length = _json_length(body, header_length)
-    if (head := json_numbers.loads(body, length, "outputs")) is not None:
-        with suppress(InvalidRequest):  # see decode_request
-            return _response(head, memoryview(body)[length:])
-        del head
-    return _response(_loads(body, length), memoryview(body)[length:])
+    return _read(body, header_length, "outputs", _response)
 
 
 def _response(head: dict[str, Any], raw: memoryview) -> InferResponse:
@@ -106,6 +99,18 @@ def selected(response: InferResponse, request: InferRequest) -> list[tuple[Tenso
         if wanted.name not in known:
             raise InvalidRequest(f"output {wanted.name!r} is unknown, needs one of {', '.join(known)}")
     return [(known[wanted.name], wanted.binary) for wanted in request.outputs]
+
+
+def _read(
+    body: bytes, header_length: int | None, member: str, said: Callable[[dict[str, Any], memoryview], Said]
+) -> Said:
+    length = _json_length(body, header_length)
+    raw = memoryview(body)[length:]
+    if (head := json_numbers.loads(body, length, member)) is not None:
+        with suppress(InvalidRequest):  # which is said of the lists as they were sent
+            return said(head, raw)
+        del head  # and its arrays
+    return said(_loads(body, length), raw)
 
 
 def _json_length(body: bytes, header_length: int | None) -> int:

@@ -27,7 +27,6 @@ class Places(NamedTuple):
     """Where the words of a group's records go."""
 
     fingerprint: int  # the first word of a record of the layout
-    mark: int  # the first word of a packed one
     most: int  # words that a packed record may have
     blank: np.ndarray  # int64 [words] a record in which nothing was counted
     head: np.ndarray  # int64 [m] the words outside the slots and after the fingerprint
@@ -63,7 +62,7 @@ class Packing:
 
         size, records = self.group.layout.size, np.ascontiguousarray(records)
         packed, sizes = np.empty(records.size * self.places.most, np.int64), np.empty(records.size, np.int64)
-        pack(self.places, words_of(self.group, records), packed, sizes)
+        pack(self.form, self.places, words_of(self.group, records), packed, sizes)
         whole, short = records.view(np.uint8).data, packed.view(np.uint8).data
         rows, end = [], 0
         for at, words in enumerate(sizes.tolist()):
@@ -161,10 +160,9 @@ def _packing_of(group: WindowedGroup) -> Packing:
     head = np.flatnonzero(outside)
     begin = 1 + (slots + 63) // 64
     shape, words = group.shape, dtype.itemsize // WORD
-    mark = int((group.layout.fingerprint ^ _CHANGE).view(np.int64))
     form = Form(
         width=words,
-        mark=mark,
+        mark=int((group.layout.fingerprint ^ _CHANGE).view(np.int64)),
         begin=begin,
         head=head.size,
         slots=slots,
@@ -175,7 +173,6 @@ def _packing_of(group: WindowedGroup) -> Packing:
     )
     places = Places(
         fingerprint=shape.fingerprint,
-        mark=mark,
         most=words // _MUCH,
         blank=group.empty(1).view(np.int64),
         head=head,

@@ -19,11 +19,11 @@ from headrace.compiled import (
     tuple_of,
 )
 from headrace.features.columns import NO_TIME
-from headrace.features.kernels import merge_one, merge_window, room_of, seen_of, seen_one
+from headrace.features.kernels import merge_one, merge_window, put_last, room_of, seen_of
 from headrace.features.tiles import NO_TILE, Shape
 from headrace.stores.packed import WORD, Form, Places
 
-_PLACES = tuple_of(Places, LONG, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_WORDS)
+_PLACES = tuple_of(Places, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_WORDS)
 _FORM = tuple_of(Form, LONG, LONG, LONG, LONG, LONG, LONG, LONG, LONG, OUT_LONGS)
 _EMPTY = np.int64(NO_TILE)
 _NEVER = np.int64(NO_TIME)
@@ -50,37 +50,35 @@ def _filled_below(rows: np.ndarray, bitmap: int, slot: int) -> int:
     return filled
 
 
-@compiled(_PLACES, WORDS, OUT_LONGS, OUT_LONGS)
-def pack(places: Places, records: np.ndarray, out: np.ndarray, sizes: np.ndarray) -> None:
+@compiled(_FORM, _PLACES, WORDS, OUT_LONGS, OUT_LONGS)
+def pack(form: Form, places: Places, records: np.ndarray, out: np.ndarray, sizes: np.ndarray) -> None:
     """Write the packed ones of records, int64 [n, words], one after another into `out`, int64 [n * most].
 
     `sizes`, int64 [n], becomes how many words each takes; 0 for a record that is to be kept whole.
     """
-    slots, per = places.place.shape
-    begin = 1 + (slots + 63) // 64
     at = 0
     for row in range(len(records)):
         words = records[row]
         filled = 0
-        for slot in range(slots):
+        for slot in range(form.slots):
             filled += words[places.place[slot, 0]] != _EMPTY
-        size = begin + places.head.size + filled * per
+        size = form.begin + form.head + filled * form.step
         sizes[row] = 0
         if words[0] != places.fingerprint or size > places.most:
             continue
         sizes[row] = size
-        out[at] = places.mark
-        for word in range(1, begin):
+        out[at] = form.mark
+        for word in range(1, form.begin):
             out[at + word] = 0
-        for word in range(places.head.size):
-            out[at + begin + word] = words[places.head[word]]
-        to = at + begin + places.head.size
-        for slot in range(slots):
+        for word in range(form.head):
+            out[at + form.begin + word] = words[places.head[word]]
+        to = at + form.begin + form.head
+        for slot in range(form.slots):
             if words[places.place[slot, 0]] != _EMPTY:
                 out[at + 1 + slot // 64] |= np.int64(1) << (slot % 64)
-                for word in range(per):
+                for word in range(form.step):
                     out[to + word] = words[places.place[slot, word]]
-                to += per
+                to += form.step
         at += size
 
 
@@ -92,17 +90,16 @@ def _is_packed(form: Form, rows: np.ndarray, at: int, size: int) -> bool:
 
 
 @compiled()
-def _filled(places: Places, rows: np.ndarray, at: int, words: np.ndarray) -> None:
-    slots, per = places.place.shape
-    source = at + 1 + (slots + 63) // 64
-    for word in range(places.head.size):
+def _filled(form: Form, places: Places, rows: np.ndarray, at: int, words: np.ndarray) -> None:
+    source = at + form.begin
+    for word in range(form.head):
         words[places.head[word]] = rows[source + word]
-    source += places.head.size
-    for slot in range(slots):
+    source += form.head
+    for slot in range(form.slots):
         if rows[at + 1 + slot // 64] >> (slot % 64) & 1:
-            for word in range(per):
+            for word in range(form.step):
                 words[places.place[slot, word]] = rows[source + word]
-            source += per
+            source += form.step
 
 
 @compiled()
@@ -130,7 +127,7 @@ def unpack(form: Form, places: Places, rows: np.ndarray, sizes: np.ndarray, out:
         else:
             words[:] = places.blank
             if _is_packed(form, rows, at, size):
-                _filled(places, rows, at, words)
+                _filled(form, places, rows, at, words)
         at += size
     return True
 
@@ -152,17 +149,15 @@ def _merge_packed(
     Returns the time of its newest event.
     """
     newest = rows[at + form.newest] if at >= 0 else _NEVER
-    windows, begin = len(shape.rings), 0
-    for ring in range(windows):
+    begin = 0
+    for ring in range(len(shape.rings)):
         end = begin
         if at >= 0:
             end = _filled_below(rows, at + 1, shape.rings[ring, 0] - shape.rings[0, 0] + shape.rings[ring, 1])
         first = at + form.begin + form.head + begin * form.step
         merge_window(shape, ring, rows, floats, form.gaps, first, end - begin, form.step, newest, as_of, out, row, room)
         begin = end
-    column = windows * shape.stats.size
-    for last in range(shape.lasts):
-        out[row, column + last] = floats[at + form.last + last] if at >= 0 else np.nan
+    put_last(shape, floats, at + form.last, at >= 0, out, row)
     return int(newest)
 
 
@@ -203,11 +198,10 @@ def read(
     for row in range(as_of.size):
         size, when = sizes[row] // WORD, as_of[row]
         if size == form.width:
-            merge_one(shape, rows, floats, at, when, values, row, room)
-            found[row], age_ms[row], exact[row] = seen_one(shape, rows, at, when)
+            newest = merge_one(shape, rows, floats, at, when, values, row, room)
         else:
             begin = at if _is_packed(form, rows, at, size) else -1
             newest = _merge_packed(shape, form, rows, floats, begin, when, values, row, room)
-            found[row], age_ms[row], exact[row] = seen_of(newest, when)
+        found[row], age_ms[row], exact[row] = seen_of(newest, when)
         at += size
     return True

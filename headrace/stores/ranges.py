@@ -44,7 +44,7 @@ class Sums:
         lengths = np.diff(np.append(starts, values.size))
         bits = min(52, 62 - int(longest).bit_length())
         unit = np.repeat(np.ldexp(1.0, exponent), lengths)
-        scaled = values * np.repeat(np.ldexp(1.0, -exponent), lengths)
+        scaled = values / unit
         first, exact = _prefix(scaled, None, bits)
         exact &= bool((scaled * unit == values).all())  # else the smallest beside very large ones became 0
         second = None
