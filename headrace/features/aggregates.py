@@ -127,7 +127,7 @@ def add(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> Summary:
 
 
 def total(tiles: Any, fields: tuple[str, ...], kept: np.ndarray, starts: np.ndarray, window: np.ndarray) -> Summary:
-    """Merge the counts and the sketches, `fields`, of the kept slots of each window; the rest is merged by `kernels`.
+    """Merge the counts and the sketches, `fields`, of the kept slots of each window; the rest is merged by `merging`.
 
     `tiles[field]` and `kept` are [n, slots]; window w owns the slots from `starts[w]` on,
     and `window[slot]` names it. Returns counts [n, windows] and sketches [n, windows, size].

@@ -3,8 +3,8 @@
 Groups with sketches are folded so, and a property test compares it with the compiled fold.
 Events are sorted once by record and time; a change of record or tile along [windows, events]
 bounds the runs; each run becomes one summary, is added to what its slot holds, and all slots
-are written together. A slot holds the newest tile that maps to it, so of the runs that
-compete for a slot only the newest tile's is written. Nothing here loops over events, keys or windows.
+are written together, but those of tiles that are over: no two others compete for a slot.
+Nothing here loops over events, keys or windows.
 """
 
 from __future__ import annotations
@@ -36,20 +36,17 @@ def fold(
     order = _order(row, times, records.size)
     rows, sorted_times, sorted_values = row[order], times[order], values[order]
     same_row = rows[1:] == rows[:-1]
-    in_order = bool((order[1:] > order[:-1])[same_row].all())
     _fold_newest(tiles, words, rows, sorted_times, same_row, order, last)
-    null = np.isnan(sorted_values)
-    nulls = bool(null.any())
-    if nulls:
+    behind = words[rows * tiles.width + tiles.newest] - sorted_times
+    front = tiles.front(words) if behind.max() > tiles.slots.lap_ms else None  # else no tile is over
+    too_late = np.zeros(times.size, dtype=bool)
+    if front is not None:
+        too_late = _too_late(tiles, front, row, times, ~np.isnan(values))
+    if (null := np.isnan(sorted_values)).any():
         rows, sorted_times, sorted_values = rows[~null], sorted_times[~null], sorted_values[~null]
         same_row = rows[1:] == rows[:-1]
-    span = int(times.max()) - int(times.min())
-    runs = _Runs.of(tiles, words, rows, same_row, sorted_times, sorted_values) if rows.size else None
-    too_late = np.zeros(times.size, dtype=bool)
-    if nulls or (runs is not None and runs.late.any()) or not (in_order or span <= tiles.slots.longest_lap_ms):
-        too_late = _too_late(tiles, words, row, times, None if in_order else ~np.isnan(values), span)
-    if runs is not None:
-        runs.write(tiles, words, span > tiles.slots.lap_ms)
+    if rows.size:
+        _Runs.of(tiles, words, rows, same_row, sorted_times, sorted_values).write(tiles, words, front)
     return too_late
 
 
@@ -84,10 +81,10 @@ def _fold_newest(
 class _Runs:
     """Summaries of consecutive events of one record and tile, in order of window, record and tile."""
 
+    window: np.ndarray
+    row: np.ndarray
     tile: np.ndarray
     place: np.ndarray  # the word its tile's index lies in
-    held: np.ndarray  # the tile its slot holds before the batch
-    late: np.ndarray  # bool: its slot had gone on to a newer tile
     fresh: aggregates.Summary
 
     @classmethod
@@ -104,8 +101,6 @@ class _Runs:
         new = np.ones(tile.shape, dtype=bool)
         new[:, 1:] = (tile[:, 1:] != tile[:, :-1]) | ~same_row
         starts = new.ravel().nonzero()[0]
-        tile, place = tile.ravel()[starts], place.ravel()[starts]
-        held = words[place]
         windows = len(new)
         fresh = aggregates.of(
             (*tiles.fields, *tiles.sketches),
@@ -113,23 +108,22 @@ class _Runs:
             np.concatenate((times,) * windows),
             starts,
         )
-        return cls(tile, place, held, tile < held, fresh)
+        window, event = np.divmod(starts, rows.size)
+        return cls(window, rows[event], tile.ravel()[starts], place.ravel()[starts], fresh)
 
-    def write(self, tiles: Tiles, words: np.ndarray, wide: bool) -> None:
-        """Add each run to its slot, but those late and those of a tile that a newer one of the batch replaces."""
-        kept = ~self.late
-        if wide:
-            words[self.place[kept]] = self.tile[kept]  # in ascending order: the newest is written last
-            kept &= words[self.place] == self.tile
-        if not kept.all():
-            self._keep(kept)
+    def write(self, tiles: Tiles, words: np.ndarray, front: np.ndarray | None) -> None:
+        """Add each run to its slot, but those whose tile is over: by the `front` before the batch, or because of it."""
+        if front is not None:
+            np.maximum.at(front, (self.window, self.row), self.tile)
+            self._keep(front[self.window, self.row] < self.tile + tiles.slots.sizes[self.window])
+        held = words[self.place]
         words[self.place] = self.tile
         at = self.place + tiles.gaps
-        bits = np.where(self.held == self.tile, words[at], tiles.empty)
+        bits = np.where(held == self.tile, words[at], tiles.empty)
         named = {name: bits[i].view(aggregates.FIELDS[name][0]) for i, name in enumerate(tiles.fields)}
         sketched = {name: tiles.sketch(name, self.place) for name in tiles.sketches}
         for name, where in sketched.items():
-            blank = np.where((self.held == self.tile)[:, None], words[where], 0)
+            blank = np.where((held == self.tile)[:, None], words[where], 0)
             named[name] = blank.view(self.fresh[name].dtype)
         for name, column in aggregates.add(named, self.fresh).items():
             named[name][:] = column
@@ -138,40 +132,24 @@ class _Runs:
             words[where] = named[name].view("<i8")
 
     def _keep(self, kept: np.ndarray) -> None:
-        self.tile, self.place, self.held = self.tile[kept], self.place[kept], self.held[kept]
+        self.window, self.row, self.tile, self.place = (
+            each[kept] for each in (self.window, self.row, self.tile, self.place)
+        )
         self.fresh = {name: column[kept] for name, column in self.fresh.items()}
 
 
-def _too_late(
-    tiles: Tiles, words: np.ndarray, row: np.ndarray, times: np.ndarray, counted: np.ndarray | None, span: int
-) -> np.ndarray:
-    """Tell which events came after their slot of every window went on to a newer tile.
+def _too_late(tiles: Tiles, front: np.ndarray, row: np.ndarray, times: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Tell which events, in order of arrival, came after their tile of every window was over.
 
-    That is so in the store, and, where `counted` (not null) is given, within the batch in its order of arrival.
+    It was over in the store, by its `front`, or became so within the batch; an event that is not `counted` (null)
+    fills no tile, so nothing is late because of it.
     """
-    if counted is None or span <= tiles.slots.longest_lap_ms:
-        # Hardly an event is late for the longest window; one that is not is not too late.
-        tile, place = tiles.places(row, times, tiles.slots.longest)
-        suspects = tile[0] < words[place[0]]
-        if not suspects.any():
-            return suspects
-    tile, place = tiles.places(row, times)
-    late = tile < words[place]
-    if counted is not None and span > tiles.slots.lap_ms:
-        late |= _replaced(tile, place, counted)
-    return late.all(axis=0)
-
-
-def _replaced(tile: np.ndarray, place: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Tell of which events, in order of arrival, an earlier one filled the place with a newer tile."""
+    tile, _ = tiles.places(row, times)
     ranks, rank = np.unique(tile, return_inverse=True)
-    # A null event fills no tile, so nothing is late because of it.
-    filled = np.where(counted, rank.reshape(tile.shape), 0).ravel()
-    flat = place.ravel()
-    by_place = flat.argsort(kind="stable")
-    place_of = flat[by_place]
-    lift = np.concatenate(([0], (place_of[1:] != place_of[:-1]).cumsum())) * ranks.size
-    newest = np.maximum.accumulate(filled[by_place] + lift) - lift
-    out = np.empty(flat.size, dtype=bool)
-    out[by_place] = rank.ravel()[by_place] < newest
-    return out.reshape(tile.shape)
+    filled = np.where(counted, rank.reshape(tile.shape), 0)
+    by_row = row.argsort(kind="stable")
+    lift = np.concatenate(([0], (np.diff(row[by_row]) != 0).cumsum())) * ranks.size
+    newest = np.empty_like(tile)
+    newest[:, by_row] = ranks[np.maximum.accumulate(filled[:, by_row] + lift, axis=1) - lift]
+    over = np.maximum(newest, front[:, row]) >= tile + tiles.slots.sizes[:, None]
+    return over.all(axis=0)

@@ -100,13 +100,13 @@ def _windows(
     group: WindowedGroup, record: np.ndarray, as_of: np.ndarray, values: list[float]
 ) -> tuple[WindowReading, ...]:
     first, past = (edge[0].tolist() for edge in group.plan.bounds(as_of))
+    covered = group.plan.covered(record["tile"], as_of)[0]
     summary = {name: record[name][0] for name in group.fields}
     alone = {name: aggregates.finish(name, summary) for name in dict.fromkeys(("count", *group.stats))}
     width, out = len(group.stats), []
     for at, window in enumerate(group.windows):
         slots = slice(int(group.plan.starts[at]), int(group.plan.starts[at]) + window.slots)
-        index = record["tile"][0, slots]
-        covered = (index >= first[at]) & (index < past[at])
+        index, ours = record["tile"][0, slots], {name: column[slots] for name, column in alone.items()}
         out.append(
             WindowReading(
                 window.label,
@@ -115,7 +115,7 @@ def _windows(
                 window.delay_ms,
                 from_ms=first[at] * window.tile_ms,
                 to_ms=past[at] * window.tile_ms if window.delay_ms else int(as_of[0]),
-                tiles=_tiles(window.tile_ms, index, covered, {name: column[slots] for name, column in alone.items()}),
+                tiles=_tiles(window.tile_ms, index, covered[slots], ours),
                 values=dict(zip(group.stats, values[at * width : (at + 1) * width], strict=True)),
             )
         )

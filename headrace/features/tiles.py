@@ -52,17 +52,13 @@ class Slots:
     edge_ms: np.ndarray  # [2 * windows] from an instant to each window's tail, then to each one's head
     edge_tile_ms: np.ndarray  # [2 * windows]
     edge: np.ndarray  # [2 * slots] the tail that a slot's window has, then its head
-    lap_ms: int  # events no further apart compete for a slot of no window
-    longest: slice  # the window of the longest lap
-    longest_lap_ms: int  # events no further apart compete for no slot of that window
+    lap_ms: int  # no tile of any window is over while no event came so long after its own
 
     @classmethod
     def of(cls, windows: Sequence[Ring]) -> Slots:
         """Lay the rings of these windows one after another."""
         sizes = np.array([w.slots for w in windows], dtype=np.int64)
         delay = np.array([w.delay_ms for w in windows], dtype=np.int64)
-        laps = [(w.slots - 1) * w.tile_ms for w in windows]
-        longest = laps.index(max(laps))
         tile = np.array([w.tile_ms for w in windows], dtype=np.int64)
         tail = np.array([w.length_ms for w in windows], dtype=np.int64) + delay
         window = np.repeat(np.arange(len(windows)), sizes)
@@ -79,9 +75,7 @@ class Slots:
             edge_ms=np.concatenate((-tail, np.where(delay > 0, -delay, tile - 1))),
             edge_tile_ms=np.tile(tile, 2),
             edge=np.concatenate((window, window + len(windows))),
-            lap_ms=min(laps),
-            longest=slice(longest, longest + 1),
-            longest_lap_ms=max(laps),
+            lap_ms=min((w.slots - 1) * w.tile_ms for w in windows),
         )
 
     def bounds(self, as_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +86,15 @@ class Slots:
     def covered(self, tile: np.ndarray, as_of: np.ndarray) -> np.ndarray:
         """Tell which tiles, by their indices [n, slots], each window covers at its row's instant, bool [n, slots]."""
         edges = self._edges(as_of).take(self.edge, axis=1)
-        return (tile >= edges[:, : self.total]) & (tile < edges[:, self.total :])
+        over = self.front(tile).take(self.window, axis=1) >= tile + self.sizes[self.window]
+        return (tile >= edges[:, : self.total]) & (tile < edges[:, self.total :]) & ~over
+
+    def front(self, tile: np.ndarray) -> np.ndarray:
+        """Return the newest tile of each window, [n, windows], by the indices of tiles [n, slots].
+
+        A tile is over when its window's newest is as many or more tiles on as there are slots.
+        """
+        return np.maximum.reduceat(tile, self.starts, axis=1)
 
     def _edges(self, as_of: np.ndarray) -> np.ndarray:
         return (as_of[:, None] + self.edge_ms) // self.edge_tile_ms
@@ -112,6 +114,7 @@ class Shape(NamedTuple):
 
 #: The fields of one word a slot, and the statistics made of them, in the order of their numbers.
 KEPT = ("count", "sum", "m2", "min", "max", "last", "last_ms")
+COUNT, SUM, M2, MIN, MAX, LAST, LAST_MS = range(len(KEPT))
 PLAIN = ("count", "sum", "mean", "std", "min", "max", "last")
 
 
@@ -160,11 +163,16 @@ class Tiles:
             gap=gap,
         )
 
-    def places(self, row: np.ndarray, times: np.ndarray, windows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    def front(self, words: np.ndarray) -> np.ndarray:
+        """Return the newest tile of each window of records, given as their words: int64 [windows, records]."""
+        tile = words.reshape(-1, self.width)[:, self.tile : self.tile + self.slots.total]
+        return np.ascontiguousarray(self.slots.front(tile).T)
+
+    def places(self, row: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the tile index of each event and the word that it lives in, int64 [windows, n] each."""
-        tile = times // self.tile_ms[windows]
-        place = tile % self.sizes[windows]
-        place += self.rings[windows]
+        tile = times // self.tile_ms
+        place = tile % self.sizes
+        place += self.rings
         place += row * self.width
         return tile, place
 

@@ -5,11 +5,12 @@ with tiles of length T, read at `as_of`, covers `floor(as_of - L to T) <= t < as
 tail is rounded down to a tile, the head is exact. A window delayed by D covers
 `floor(as_of - D - L to T) <= t < floor(as_of - D to T)`: both ends are rounded down.
 
-Each window has a ring of slots; the tile with index i lives in slot `i mod slots`, and
-a slot holds the newest tile that maps to it. An event whose tile has been replaced in
-every window is too late. The rings are long enough that no tile a window can still
-cover is replaced by an event of now or before; an event from the future, within its
-stream's tolerance, takes the places of the oldest tiles, as many as it is ahead.
+Each window has a ring of slots; the tile with index i lives in slot `i mod slots`. A tile is
+over when the key has one in the same ring that is as many tiles newer as there are slots, or
+more: whether or not its own slot was filled anew, it is no longer counted, and an event whose
+tile is over in every window is too late. The rings are long enough that no tile a window can still
+cover is over because of an event of now or before; because of one from the future, within its
+stream's tolerance, the oldest tiles are over, as many as it is ahead.
 """
 
 from __future__ import annotations
@@ -181,10 +182,10 @@ def merge(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> np.nd
     `newest_ms` says which windows are over. Returns float64 [n, columns] in the order of `group.column_names`; NaN is
     missing.
     """
-    from headrace.features import kernels  # half a second that most commands need not wait
+    from headrace.features import merging  # half a second that most commands need not wait
 
     out = np.empty((records.size, len(group.column_names)))
-    kernels.merge(group.shape, words_of(group, records), as_of, out)
+    merging.merge(group.shape, words_of(group, records), as_of, out)
     if group.tiles.sketches:
         _merge_sketches(group, records, as_of, out)
     return out
@@ -205,10 +206,10 @@ def seen(group: WindowedGroup, records: np.ndarray, as_of: np.ndarray) -> tuple[
     Returns bool [n], whether any event was found; float64 [n], how many ms before the read the newest one was (0
     where it was not, NaN where there is none); and bool [n], whether the head is exact: the newest one was before.
     """
-    from headrace.features import kernels  # see merge
+    from headrace.features import merging  # see merge
 
     found, exact, age_ms = np.empty(records.size, bool), np.empty(records.size, bool), np.empty(records.size)
-    kernels.seen(group.shape, words_of(group, records), as_of, found, age_ms, exact)
+    merging.seen(group.shape, words_of(group, records), as_of, found, age_ms, exact)
     return found, age_ms, exact
 
 

@@ -1,9 +1,10 @@
-"""Records as they are kept on disk: those of which few slots are filled hold these slots alone.
+"""Records as they are kept on disk: those of which few slots matter hold these slots alone.
 
-In memory a record is of fixed width, and most of it is blank for a key with few events. A packed
+In memory a record is of fixed width, and much of it is blank, or holds tiles that are over. A packed
 record is its layout's fingerprint (changed, so that it is not taken for a whole one), a bitmap
-of the filled slots, the columns outside the slots, and the filled slots, in words of eight
-bytes. A record is packed where that is at most a third of it. Reading gives back the very record.
+of the slots whose tiles count, the columns outside the slots, and these slots, in words of eight
+bytes. A record is packed where that is at most half of it. Reading gives back the record, without
+the tiles that were over: nobody counts them, and no event is treated otherwise because they are gone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from headrace.features.windows import WindowedGroup, merge, seen, words_of
 
 WORD = 8
 _CHANGE = np.uint64(0x9E3779B97F4A7C15)
-_MUCH = 3  # how many times smaller a record must get
+_MUCH = 2  # how many times smaller a record must get
 
 
 class Places(NamedTuple):
@@ -31,6 +32,7 @@ class Places(NamedTuple):
     blank: np.ndarray  # int64 [words] a record in which nothing was counted
     head: np.ndarray  # int64 [m] the words outside the slots and after the fingerprint
     place: np.ndarray  # int64 [slots, words of a slot] the words of each slot, that of its tile's index first
+    rings: np.ndarray  # int64 [windows, 5] those of Shape
 
 
 class Form(NamedTuple):
@@ -124,7 +126,7 @@ def prepare() -> None:
     """Load the compiled loops now, not within the first read or write; only a process's first call does anything."""
     from headrace.compiled import load  # see encode
 
-    load("headrace.features.kernels", "headrace.stores.packed_kernels")
+    load("headrace.features.kernels", "headrace.features.merging", "headrace.stores.packed_kernels")
 
 
 def _gaps_in(slot: np.ndarray, gaps: np.ndarray) -> np.ndarray:
@@ -177,5 +179,6 @@ def _packing_of(group: WindowedGroup) -> Packing:
         blank=group.empty(1).view(np.int64),
         head=head,
         place=np.ascontiguousarray(place),
+        rings=shape.rings,
     )
     return Packing(group, places, form, numbers_of(shape, form))

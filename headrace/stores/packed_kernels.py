@@ -16,14 +16,16 @@ from headrace.compiled import (
     ROWS,
     WORDS,
     compiled,
+    inlined,
     tuple_of,
 )
 from headrace.features.columns import NO_TIME
-from headrace.features.kernels import merge_one, merge_window, put_last, room_of, seen_of
+from headrace.features.kernels import newest_tile
+from headrace.features.merging import edges_of, merge_one, merge_window, put_last, room_of, seen_of
 from headrace.features.tiles import NO_TILE, Shape
 from headrace.stores.packed import WORD, Form, Places
 
-_PLACES = tuple_of(Places, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_WORDS)
+_PLACES = tuple_of(Places, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_WORDS, OUT_WORDS)
 _FORM = tuple_of(Form, LONG, LONG, LONG, LONG, LONG, LONG, LONG, LONG, OUT_LONGS)
 _EMPTY = np.int64(NO_TILE)
 _NEVER = np.int64(NO_TIME)
@@ -50,18 +52,29 @@ def _filled_below(rows: np.ndarray, bitmap: int, slot: int) -> int:
     return filled
 
 
+@compiled()
+def _keep(rings: np.ndarray, words: np.ndarray, kept: np.ndarray) -> int:
+    """Mark the slots of a record whose tile is neither blank nor over, and return how many they are."""
+    filled = slot = 0
+    for ring, slots, _, _, _ in rings:
+        front = newest_tile(words, ring, slots, 1)
+        for at in range(ring, ring + slots):
+            kept[slot] = words[at] != _EMPTY and words[at] + slots > front
+            filled += kept[slot]
+            slot += 1
+    return filled
+
+
 @compiled(_FORM, _PLACES, WORDS, OUT_LONGS, OUT_LONGS)
 def pack(form: Form, places: Places, records: np.ndarray, out: np.ndarray, sizes: np.ndarray) -> None:
     """Write the packed ones of records, int64 [n, words], one after another into `out`, int64 [n * most].
 
     `sizes`, int64 [n], becomes how many words each takes; 0 for a record that is to be kept whole.
     """
-    at = 0
+    at, kept = 0, np.empty(form.slots, np.bool_)
     for row in range(len(records)):
         words = records[row]
-        filled = 0
-        for slot in range(form.slots):
-            filled += words[places.place[slot, 0]] != _EMPTY
+        filled = _keep(places.rings, words, kept)
         size = form.begin + form.head + filled * form.step
         sizes[row] = 0
         if words[0] != places.fingerprint or size > places.most:
@@ -74,7 +87,7 @@ def pack(form: Form, places: Places, records: np.ndarray, out: np.ndarray, sizes
             out[at + form.begin + word] = words[places.head[word]]
         to = at + form.begin + form.head
         for slot in range(form.slots):
-            if words[places.place[slot, 0]] != _EMPTY:
+            if kept[slot]:
                 out[at + 1 + slot // 64] |= np.int64(1) << (slot % 64)
                 for word in range(form.step):
                     out[to + word] = words[places.place[slot, word]]
@@ -132,30 +145,33 @@ def unpack(form: Form, places: Places, rows: np.ndarray, sizes: np.ndarray, out:
     return True
 
 
-@compiled()
+@inlined
 def _merge_packed(
     shape: Shape,
     form: Form,
+    rings: np.ndarray,
+    stats: np.ndarray,
+    gaps: np.ndarray,
     rows: np.ndarray,
     floats: np.ndarray,
     at: int,
     as_of: int,
     out: np.ndarray,
     row: int,
-    room: tuple[np.ndarray, np.ndarray],
+    room: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> int:
     """Read every window of the packed record whose words begin at `at`, where it lies; -1 stands for no record.
 
     Returns the time of its newest event.
     """
     newest = rows[at + form.newest] if at >= 0 else _NEVER
-    begin = 0
-    for ring in range(len(shape.rings)):
+    begin, step = 0, form.step
+    for ring in range(len(rings)):
         end = begin
         if at >= 0:
-            end = _filled_below(rows, at + 1, shape.rings[ring, 0] - shape.rings[0, 0] + shape.rings[ring, 1])
-        first = at + form.begin + form.head + begin * form.step
-        merge_window(shape, ring, rows, floats, form.gaps, first, end - begin, form.step, newest, as_of, out, row, room)
+            end = _filled_below(rows, at + 1, rings[ring, 0] - rings[0, 0] + rings[ring, 1])
+        first, filled = at + form.begin + form.head + begin * step, end - begin
+        merge_window(rings, stats, gaps, ring, rows, floats, first, filled, step, newest, as_of, out, row, room)
         begin = end
     put_last(shape, floats, at + form.last, at >= 0, out, row)
     return int(newest)
@@ -193,15 +209,18 @@ def read(
     if not _are_words(sizes):
         return False
     shape, form = _opened(numbers)
-    floats, room = rows.view(np.float64), room_of(shape)
+    floats, room, rings, stats = rows.view(np.float64), room_of(shape), shape.rings, shape.stats
+    gaps, packed_gaps = shape.gaps, form.gaps
     at = 0
     for row in range(as_of.size):
         size, when = sizes[row] // WORD, as_of[row]
+        if not row or when != as_of[row - 1]:
+            edges_of(rings, when, room[0])
         if size == form.width:
-            newest = merge_one(shape, rows, floats, at, when, values, row, room)
+            newest = merge_one(shape, rings, stats, gaps, rows, floats, at, when, values, row, room)
         else:
             begin = at if _is_packed(form, rows, at, size) else -1
-            newest = _merge_packed(shape, form, rows, floats, begin, when, values, row, room)
+            newest = _merge_packed(shape, form, rings, stats, packed_gaps, rows, floats, begin, when, values, row, room)
         found[row], age_ms[row], exact[row] = seen_of(newest, when)
         at += size
     return True

@@ -59,7 +59,7 @@ class Rebuilt:
         for start in range(0, as_of.size, _CHUNK):
             part = slice(start, start + _CHUNK)
             out = group.empty(as_of[part].size)
-            out["newest_ms"] = as_of[part]  # about: no window that may cover something is to be taken for over
+            out["newest_ms"] = as_of[part] - 1  # at most: no window that may cover something is to be taken for over
             oldest, _ = group.plan.bounds(as_of[part])
             for at, (window, first, tiles) in enumerate(zip(group.windows, group.plan.starts, self.tiles, strict=True)):
                 slots = slice(first, first + window.slots)

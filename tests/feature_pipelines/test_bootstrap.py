@@ -24,6 +24,7 @@ from headrace.features.windows import Window, WindowedGroup, fold
 from headrace.stores import history
 from headrace.stores.memory import MemoryStore
 from tests.feature_pipelines.small import GROUP, MINUTE, NOW, STREAM, Event, events_of, file_of, jsonl_of, parquet_of
+from tests.features.streaming import settled
 
 STATS = ("count", "sum", "mean", "std", "min", "max", "last")
 WINDOWS = (Window("a", 120), Window("b", 100, tile_ms=30), Window("c", 60, delay_ms=45))
@@ -41,9 +42,9 @@ def piped(path: Path, store: MemoryStore, stream: Stream, letters: Path, order: 
 
 
 def held(store: MemoryStore, group: WindowedGroup = GROUP) -> np.ndarray:
-    """Return the records of all cards."""
+    """Return the records of all cards, without tiles that are over."""
     with store.transaction("", {}) as change:
-        return change.records(group, CARDS)
+        return settled(group, change.records(group, CARDS))
 
 
 def same(one: np.ndarray, other: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from headrace.features import Window, WindowedGroup, fold
 from headrace.features.columns import DAY, HOUR
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.online import Lookup
+from tests.features.streaming import settled
 
 WIDE = WindowedGroup(
     "wide",
@@ -42,5 +43,5 @@ def test_many_keys_at_once_are_what_one_fold_of_them_is(tmp_path: Path):
             assert tiles.add(change, [WIDE], events, EVENTS).tolist() == late.tolist()
     assert late.any()
     held = store.records(Lookup(WIDE, np.arange(KEYS) - KEYS // 2))
-    assert held.tobytes() == wanted.tobytes()
+    assert settled(WIDE, held).tobytes() == settled(WIDE, wanted).tobytes()
     store.close()

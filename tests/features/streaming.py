@@ -40,6 +40,18 @@ def fold_all(
     return records, np.concatenate(late)
 
 
+def settled(of: WindowedGroup, records: np.ndarray) -> np.ndarray:
+    """Return a copy of records without the tiles that are over, which may be held or not."""
+    records, blank = records.copy(), of.empty(1)
+    for start, window in zip(of.plan.starts.tolist(), of.windows, strict=True):
+        slots = slice(start, start + window.slots)
+        tiles = records["tile"][:, slots].copy()
+        over = tiles.max(axis=1, keepdims=True) >= tiles + window.slots
+        for name in ("tile", *of.fields):
+            records[name][:, slots][over] = blank[name][0, start]
+    return records
+
+
 def read(of: WindowedGroup, events: list[Event], as_of: int, key: int = 0) -> dict[str, float]:
     """Fold events in one batch and read one key, by column name."""
     records, _ = fold_all(of, events, keys=1 + max((event.key for event in events), default=key))

@@ -94,7 +94,7 @@ def read(events: list[Event], key: int, spans: list[Span], stats: tuple[str, ...
 
 
 class Ring(NamedTuple):
-    """The tiles of one window of one key: the values of each slot's newest tile, in order of arrival."""
+    """The tiles of one window of one key: of each slot, the values of the tile that was filled last."""
 
     slots: int
     tile: dict[int, int]
@@ -118,12 +118,17 @@ def slots(span: Span) -> int:
 
 
 def put(ring: Ring, tile: int, value: float | None) -> bool:
-    """Add a value to its tile's slot unless that holds a newer tile; tell whether it was in time."""
+    """Add a value to its tile's slot unless the tile is over; tell whether it was in time."""
     slot = tile % ring.slots
-    if slot in ring.tile and tile < ring.tile[slot]:
+    if over(ring, tile):
         return False
     if value is not None:
         if ring.tile.get(slot) != tile:
             ring.tile[slot], ring.values[slot] = tile, []
         ring.values[slot].append(value)
     return True
+
+
+def over(ring: Ring, tile: int) -> bool:
+    """Tell whether a tile is over: the ring has one that is as many tiles newer as it has slots, or more."""
+    return any(held >= tile + ring.slots for held in ring.tile.values())

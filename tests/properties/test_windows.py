@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headrace.features import Window, batches, fold, merge
 from headrace.features.tiles import NO_TILE
-from tests.features.streaming import STATS, columns, fold_all, group, span
+from tests.features.streaming import STATS, columns, fold_all, group, settled, span
 from tests.oracles import naive_windows
 from tests.oracles.naive_windows import Event
 
@@ -101,7 +101,7 @@ def test_events_of_distinct_times_may_arrive_in_any_order(data):
     )
     shuffled = data.draw(st.permutations(events))
     of = group(*PLAIN, *[Window("e", 90, delay_ms=30)])
-    assert_same_records(fold_all(of, events)[0], fold_all(of, shuffled)[0])
+    assert_same_records(*(settled(of, fold_all(of, arrived)[0]) for arrived in (events, shuffled)))
 
 
 @given(batched())
@@ -151,7 +151,22 @@ def test_machine_code_and_arrays_give_the_same_slots_and_late_events(stream, epo
             late = fold(of, compiled, row, given_as)
             times, values, last = given_as["at_ms"], given_as["amount"], [given_as["place"]]
             assert late.tolist() == batches.fold(of.tiles, vectorised, row, times, values, last).tolist()
-    assert_same_records(compiled, vectorised)
+    assert_same_records(settled(of, compiled), settled(of, vectorised))
+
+
+@given(batched(), st.sampled_from([STATS, ("count", "distinct")]), st.integers(-600, 600))
+def test_tiles_that_are_over_may_be_dropped_between_any_batches(stream, stats, as_of):
+    events, cuts = stream
+    of = group(*PLAIN, Window("e", 90, delay_ms=30), stats=stats)
+    kept, dropped = of.empty(KEYS), of.empty(KEYS)
+    for start, end in pairwise([0, *sorted(cuts), len(events)]):
+        batch = events[start:end]
+        row, given_as = np.array([event.key for event in batch], dtype=np.int64), columns(batch)
+        dropped = settled(of, dropped)
+        assert fold(of, kept, row, given_as).tolist() == fold(of, dropped, row, given_as).tolist()
+    assert_same_records(settled(of, kept), settled(of, dropped))
+    read_at = np.full(KEYS, as_of)  # before the newest event, too
+    np.testing.assert_allclose(merge(of, kept, read_at), merge(of, settled(of, dropped), read_at), rtol=1e-9)
 
 
 @given(arrivals)

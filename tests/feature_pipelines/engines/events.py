@@ -19,6 +19,7 @@ from headrace.features import DAY, HOUR, MINUTE, Column, FeatureView, Window, Wi
 from headrace.features.streams import Stream
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.online import Lookup
+from tests.features.streaming import settled
 
 EVENTS, CARDS, TERMINALS = 200_000, 2_000, 300
 START_MS = 1_767_225_600_000
@@ -108,13 +109,16 @@ def written(path: Path, events: pa.Table) -> Path:
 
 
 def records(path: Path, groups: Sequence[WindowedGroup]) -> dict[str, np.ndarray]:
-    """Return every record of the groups that a store holds for the keys there may be, absent ones empty."""
+    """Return every record of the groups that a store holds for the keys there may be, absent ones empty.
+
+    Tiles that are over, which a store may hold or not, are left out.
+    """
     keys = {"cc_num": FIRST_CARD + np.arange(CARDS), "terminal_id": np.arange(TERMINALS)}
     store = EmbeddedStore(path, readonly=True)
     try:
         found = [store.records(Lookup(group, keys[group.key])) for group in groups]
         assert sum(store.size(group) for group in groups) == sum(int((of["newest_ms"] > 0).sum()) for of in found)
-        return {group.name: of.copy() for group, of in zip(groups, found, strict=True)}
+        return {group.name: settled(group, of) for group, of in zip(groups, found, strict=True)}
     finally:
         store.close()
 

@@ -21,6 +21,7 @@ from headrace.stores.memory import MemoryStore
 from headrace.stores.online import Lookup, OffsetMismatch, StoreGrew, StoreUnavailable
 from tests.feature_pipelines.hopsworks.topics import HEADERS, PARTITIONS, ingested, mirrored, target_of, writer_of
 from tests.feature_pipelines.kafka.cluster import Cluster
+from tests.features.streaming import settled
 from tests.headrace.hopsworks.test_rows import folded
 
 CARDS, TERMINALS = Declared.of(APP).groups
@@ -149,7 +150,8 @@ def test_a_broker_that_goes_away_leaves_the_store_where_it_stood(tmp_path: Path)
         put(store, KEYS, folded(GROUP, 30, 90, 2), start=1)
     assert heard == [f"the broker at {servers} is lost: going on when it is back"]
     assert store.offsets("payments") == {"p": 1}
-    assert inner.records(Lookup(GROUP, KEYS)).tobytes() == folded(GROUP, 30, 9, 1).tobytes()
+    held = settled(GROUP, inner.records(Lookup(GROUP, KEYS)))
+    assert held.tobytes() == settled(GROUP, folded(GROUP, 30, 9, 1)).tobytes()
     store.close()
 
 
@@ -187,7 +189,7 @@ def test_credentials_that_are_refused_are_told_without_the_password(address):
 
 
 def test_a_row_that_is_too_large_is_refused_and_nothing_is_committed(cluster, address):
-    target = target_of(address, CARDS, kafka={"message.max.bytes": "2000"})
+    target = target_of(address, CARDS, kafka={"message.max.bytes": "1000"})
     store = MirroredStore(MemoryStore(), FeatureGroupWriter.of([target], wait_s=9.0))
     store.declare([GROUP])
     with pytest.raises(StoreUnavailable, match=r"did not take a row: .*[Ss]ize.*; nothing is committed"):
