@@ -37,9 +37,7 @@ def records_of(group, tiles):
 
 @given(of=GROUPS, keys=st.integers(1, 40), events=st.integers(0, 400), seed=st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
-def test_a_row_gives_back_what_counts_of_its_record_and_its_statistics_are_those_of_merge(
-    of, keys, events, seed
-):
+def test_a_row_gives_back_what_counts_of_its_record_and_its_statistics_are_those_of_merge(of, keys, events, seed):
     group = of.of
     records = folded(group, keys, events, seed)
     rows = rows_of(of, np.arange(keys), records)
