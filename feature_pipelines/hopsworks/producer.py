@@ -41,7 +41,7 @@ class RowProducer:
         self._failed: list[str] = []
         told = {
             "linger.ms": 5,
-            "compression.type": "lz4",  # a record is mostly blank slots
+            "compression.type": "lz4",  # much of a record is alike
             **settings,
             "enable.idempotence": True,
             "acks": "all",

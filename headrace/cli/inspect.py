@@ -93,7 +93,8 @@ def _print(group: WindowedGroup, key: str, reading: Reading) -> None:
         side = "before" if reading.newest_ms <= reading.as_of_ms else "after"
         console.print(f"newest event {iso(reading.newest_ms)}, {ago} {side}", soft_wrap=True)
     if not reading.exact:
-        console.print("approximate: not after the newest event, so the head is off by up to a tile", soft_wrap=True)
+        off = "the head is off by up to a tile, and the tail by as much as that event is later"
+        console.print(f"approximate: not after the newest event, so {off}", soft_wrap=True)
     for window in reading.windows:
         console.print()
         _print_window(window)

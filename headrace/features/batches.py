@@ -3,7 +3,7 @@
 Groups with sketches are folded so, and a property test compares it with the compiled fold.
 Events are sorted once by record and time; a change of record or tile along [windows, events]
 bounds the runs; each run becomes one summary, is added to what its slot holds, and all slots
-are written together, but those of tiles that are over: no two others compete for a slot.
+are written together. Runs of tiles that are over are left out; no two of the rest share a slot.
 Nothing here loops over events, keys or windows.
 """
 
@@ -37,10 +37,10 @@ def fold(
     rows, sorted_times, sorted_values = row[order], times[order], values[order]
     same_row = rows[1:] == rows[:-1]
     _fold_newest(tiles, words, rows, sorted_times, same_row, order, last)
-    behind = words[rows * tiles.width + tiles.newest] - sorted_times
-    front = tiles.front(words) if behind.max() > tiles.slots.lap_ms else None  # else no tile is over
+    behind = int((words[rows * tiles.width + tiles.newest] - sorted_times).max())
+    front = tiles.front(words) if behind > tiles.slots.lap_ms else None  # else no tile is over
     too_late = np.zeros(times.size, dtype=bool)
-    if front is not None:
+    if front is not None and behind > tiles.slots.longest_lap_ms:
         too_late = _too_late(tiles, front, row, times, ~np.isnan(values))
     if (null := np.isnan(sorted_values)).any():
         rows, sorted_times, sorted_values = rows[~null], sorted_times[~null], sorted_values[~null]
@@ -144,7 +144,7 @@ def _too_late(tiles: Tiles, front: np.ndarray, row: np.ndarray, times: np.ndarra
     It was over in the store, by its `front`, or became so within the batch; an event that is not `counted` (null)
     fills no tile, so nothing is late because of it.
     """
-    tile, _ = tiles.places(row, times)
+    tile = times // tiles.tile_ms
     ranks, rank = np.unique(tile, return_inverse=True)
     filled = np.where(counted, rank.reshape(tile.shape), 0)
     by_row = row.argsort(kind="stable")

@@ -20,7 +20,7 @@ Values = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A tumbling stretch of event time `[start_ms, end_ms)` that is kept, and what the events in it come to.
+    """A tumbling stretch of event time `[start_ms, end_ms)` that is not over, and what the events in it come to.
 
     `values` are the count and the group's statistics of this tile alone. A tile that is not covered is older
     than the window, or not in it yet.
@@ -42,7 +42,7 @@ class WindowReading:
     delay_ms: int
     from_ms: int
     to_ms: int
-    tiles: tuple[Tile, ...]  # those kept, in order of time; a tile without events is not kept
+    tiles: tuple[Tile, ...]  # those not over, in order of time; there is none without events
     values: Values
 
 
@@ -50,7 +50,8 @@ class WindowReading:
 class Reading:
     """All windows of one key at an instant. Without a record of the group's layout nothing is found.
 
-    The head is exact where `as_of_ms` is after the key's newest event, else off by up to a tile.
+    It is exact where `as_of_ms` is after the key's newest event; else off by up to a tile at the head, and at the
+    tail by as much as that event is later.
     """
 
     group: str
@@ -100,13 +101,14 @@ def _windows(
     group: WindowedGroup, record: np.ndarray, as_of: np.ndarray, values: list[float]
 ) -> tuple[WindowReading, ...]:
     first, past = (edge[0].tolist() for edge in group.plan.bounds(as_of))
-    covered = group.plan.covered(record["tile"], as_of)[0]
+    covered, over = (marks[0] for marks in (group.plan.covered(record["tile"], as_of), group.plan.over(record["tile"])))
     summary = {name: record[name][0] for name in group.fields}
     alone = {name: aggregates.finish(name, summary) for name in dict.fromkeys(("count", *group.stats))}
     width, out = len(group.stats), []
     for at, window in enumerate(group.windows):
         slots = slice(int(group.plan.starts[at]), int(group.plan.starts[at]) + window.slots)
-        index, ours = record["tile"][0, slots], {name: column[slots] for name, column in alone.items()}
+        index, ours = record["tile"][0, slots].copy(), {name: column[slots] for name, column in alone.items()}
+        index[over[slots]] = NO_TILE
         out.append(
             WindowReading(
                 window.label,

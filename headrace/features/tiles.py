@@ -48,16 +48,17 @@ class Slots:
     tile_ms: np.ndarray  # [windows]
     tail_ms: np.ndarray  # [windows] delay + length
     delay_ms: np.ndarray  # [windows]
-    delayed: np.ndarray  # [windows]
     edge_ms: np.ndarray  # [2 * windows] from an instant to each window's tail, then to each one's head
     edge_tile_ms: np.ndarray  # [2 * windows]
     edge: np.ndarray  # [2 * slots] the tail that a slot's window has, then its head
-    lap_ms: int  # no tile of any window is over while no event came so long after its own
+    lap_ms: int  # no tile of any window is over while no event is later than its own by more
+    longest_lap_ms: int  # nor in every window while none is later by more than this
 
     @classmethod
     def of(cls, windows: Sequence[Ring]) -> Slots:
         """Lay the rings of these windows one after another."""
         sizes = np.array([w.slots for w in windows], dtype=np.int64)
+        laps = [(w.slots - 1) * w.tile_ms for w in windows]
         delay = np.array([w.delay_ms for w in windows], dtype=np.int64)
         tile = np.array([w.tile_ms for w in windows], dtype=np.int64)
         tail = np.array([w.length_ms for w in windows], dtype=np.int64) + delay
@@ -70,12 +71,12 @@ class Slots:
             tile_ms=tile,
             tail_ms=tail,
             delay_ms=delay,
-            delayed=delay > 0,
             # An undelayed head is exact: the tile holding as_of - 1 ms is the last one covered.
             edge_ms=np.concatenate((-tail, np.where(delay > 0, -delay, tile - 1))),
             edge_tile_ms=np.tile(tile, 2),
             edge=np.concatenate((window, window + len(windows))),
-            lap_ms=min((w.slots - 1) * w.tile_ms for w in windows),
+            lap_ms=min(laps),
+            longest_lap_ms=max(laps),
         )
 
     def bounds(self, as_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,14 +87,17 @@ class Slots:
     def covered(self, tile: np.ndarray, as_of: np.ndarray) -> np.ndarray:
         """Tell which tiles, by their indices [n, slots], each window covers at its row's instant, bool [n, slots]."""
         edges = self._edges(as_of).take(self.edge, axis=1)
-        over = self.front(tile).take(self.window, axis=1) >= tile + self.sizes[self.window]
-        return (tile >= edges[:, : self.total]) & (tile < edges[:, self.total :]) & ~over
+        return (tile >= edges[:, : self.total]) & (tile < edges[:, self.total :]) & ~self.over(tile)
 
-    def front(self, tile: np.ndarray) -> np.ndarray:
-        """Return the newest tile of each window, [n, windows], by the indices of tiles [n, slots].
+    def over(self, tile: np.ndarray) -> np.ndarray:
+        """Tell which tiles are over, by the indices of all that are held; bool [n, slots].
 
         A tile is over when its window's newest is as many or more tiles on as there are slots.
         """
+        return self.front(tile).take(self.window, axis=1) >= tile + self.sizes[self.window]
+
+    def front(self, tile: np.ndarray) -> np.ndarray:
+        """Return the newest tile of each window, [n, windows], by the indices of tiles [n, slots]."""
         return np.maximum.reduceat(tile, self.starts, axis=1)
 
     def _edges(self, as_of: np.ndarray) -> np.ndarray:

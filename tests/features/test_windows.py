@@ -84,13 +84,21 @@ def test_a_slot_that_went_once_around_holds_only_the_newer_tile():
         assert records["sum"].sum() == 2.0
 
 
-def test_an_event_whose_tile_was_replaced_in_every_window_is_too_late():
+def test_an_event_whose_tile_is_over_in_every_window_is_too_late_though_its_slot_is_free():
     of = group(Window("w", LENGTH), Window("v", 2 * LENGTH, tile_ms=T))
-    lap = of.windows[0].slots * of.windows[1].slots * T  # the next tile in the same slot of both
-    events = [Event(0, 500 + lap, 1.0), Event(0, 500, 1.0), Event(1, 500, 1.0)]
-    for cuts in ((), (1,)):
-        _, late = fold_all(of, events, keys=2, cuts=cuts)
-        assert late.tolist() == [False, True, False]
+    lap = of.windows[1].slots * T  # the next tile in the same slot of the longer one
+    for ahead, too_late in ((lap - T, False), (lap, True), (lap + 3 * T, True)):
+        events = [Event(0, 500 + ahead, 1.0), Event(0, 500, 1.0), Event(1, 500, 1.0)]
+        for cuts in ((), (1,)):
+            _, late = fold_all(of, events, keys=2, cuts=cuts)
+            assert late.tolist() == [False, too_late, False]
+
+
+def test_a_window_read_before_the_newest_event_is_without_the_tiles_that_one_ended():
+    window = Window("w", LENGTH)
+    events = [Event(0, at, 1.0) for at in range(5, LENGTH, T)]
+    assert counts([*events, Event(0, LENGTH + 30, 1.0)], LENGTH, window) == 9
+    assert counts([*events, Event(0, 2 * LENGTH, 1.0)], LENGTH, window) == 0
 
 
 def test_an_event_too_late_for_one_window_still_counts_in_a_longer_one():

@@ -112,6 +112,26 @@ def fold(events: list[Event], spans: list[Span]) -> tuple[dict[int, list[Ring]],
     return rings, too_late
 
 
+def read_folded(events: list[Event], key: int, spans: list[Span], stats: tuple[str, ...], as_of: int) -> list[float]:
+    """Return every statistic of every window after all events were folded, at any instant.
+
+    That is what `read` returns, but for events that came too late and those whose tile is over by now.
+    """
+    row = []
+    for span in spans:
+        ring, kept = Ring(slots(span), {}, {}), []
+        tail = (as_of - span.delay - span.length) // span.tile
+        head = (as_of - span.delay) // span.tile if span.delay else -(-as_of // span.tile)
+        for event in events:
+            tile = event.at_ms // span.tile
+            if event.key == key and put(ring, tile, event.value) and tail <= tile < head:
+                kept.append(event)
+        left = [event for event in kept if not over(ring, event.at_ms // span.tile)]
+        values = [event.value for event in sorted(left, key=lambda event: event.at_ms) if event.value is not None]
+        row += [statistic(name, values) for name in stats]
+    return row
+
+
 def slots(span: Span) -> int:
     """Return how many tiles a ring keeps: all that a read can cover, and the one being filled."""
     return -(-(span.length + span.delay) // span.tile) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -167,6 +168,18 @@ def test_tiles_that_are_over_may_be_dropped_between_any_batches(stream, stats, a
     assert_same_records(settled(of, kept), settled(of, dropped))
     read_at = np.full(KEYS, as_of)  # before the newest event, too
     np.testing.assert_allclose(merge(of, kept, read_at), merge(of, settled(of, dropped), read_at), rtol=1e-9)
+
+
+@given(batched(), st.integers(-600, 600), st.sampled_from([STATS, ("std", "last")]))
+def test_a_read_at_any_instant_counts_what_is_held_and_not_over(stream, as_of, stats):
+    events, cuts = stream
+    windows = (*PLAIN, *(replace(window, label=f"{window.label} later") for window in DELAYED))
+    of, sketched = group(*windows, stats=stats, last=()), group(*windows, stats=(*stats, "distinct"), last=())
+    spans, read_at = [span(window) for window in windows], np.full(KEYS, as_of)
+    wanted = [naive_windows.read_folded(events, key, spans, stats, as_of) for key in range(KEYS)]
+    np.testing.assert_allclose(merge(of, fold_all(of, events, KEYS, cuts)[0], read_at), wanted, rtol=1e-9, atol=1e-9)
+    beside = merge(sketched, fold_all(sketched, events, KEYS, cuts)[0], read_at).reshape(KEYS, len(windows), -1)
+    np.testing.assert_allclose(beside[:, :, :-1].reshape(KEYS, -1), wanted, rtol=1e-9, atol=1e-9)
 
 
 @given(arrivals)
