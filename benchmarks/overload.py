@@ -38,7 +38,7 @@ def overload(ground: Ground) -> Result:
         patient = requests(ground, ROWS)
 
         def most() -> float:
-            return put_load(server.http, patient, 64, max(1.0, seconds / 10)).per_second
+            return put_load(server.http, patient, 64, max(0.2, seconds / 10)).per_second
 
         found = [most(), most()]
         hurried = [

@@ -151,5 +151,5 @@ def _too_late(tiles: Tiles, front: np.ndarray, row: np.ndarray, times: np.ndarra
     lift = np.concatenate(([0], (np.diff(row[by_row]) != 0).cumsum())) * ranks.size
     newest = np.empty_like(tile)
     newest[:, by_row] = ranks[np.maximum.accumulate(filled[:, by_row] + lift, axis=1) - lift]
-    over = np.maximum(newest, front[:, row]) >= tile + tiles.slots.sizes[:, None]
+    over = np.maximum(newest, front[:, row]) >= tile + tiles.sizes
     return over.all(axis=0)

@@ -101,14 +101,14 @@ def _windows(
     group: WindowedGroup, record: np.ndarray, as_of: np.ndarray, values: list[float]
 ) -> tuple[WindowReading, ...]:
     first, past = (edge[0].tolist() for edge in group.plan.bounds(as_of))
-    covered, over = (marks[0] for marks in (group.plan.covered(record["tile"], as_of), group.plan.over(record["tile"])))
+    covered = group.plan.covered(record["tile"], as_of)[0]
+    held = np.where(group.plan.over(record["tile"]), NO_TILE, record["tile"])[0]
     summary = {name: record[name][0] for name in group.fields}
     alone = {name: aggregates.finish(name, summary) for name in dict.fromkeys(("count", *group.stats))}
     width, out = len(group.stats), []
     for at, window in enumerate(group.windows):
         slots = slice(int(group.plan.starts[at]), int(group.plan.starts[at]) + window.slots)
-        index, ours = record["tile"][0, slots].copy(), {name: column[slots] for name, column in alone.items()}
-        index[over[slots]] = NO_TILE
+        ours = {name: column[slots] for name, column in alone.items()}
         out.append(
             WindowReading(
                 window.label,
@@ -117,7 +117,7 @@ def _windows(
                 window.delay_ms,
                 from_ms=first[at] * window.tile_ms,
                 to_ms=past[at] * window.tile_ms if window.delay_ms else int(as_of[0]),
-                tiles=_tiles(window.tile_ms, index, covered[slots], ours),
+                tiles=_tiles(window.tile_ms, held[slots], covered[slots], ours),
                 values=dict(zip(group.stats, values[at * width : (at + 1) * width], strict=True)),
             )
         )
