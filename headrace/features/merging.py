@@ -33,14 +33,13 @@ def edges_of(rings: np.ndarray, as_of: int, edges: np.ndarray) -> None:
 
 
 @inlined
-def _covered(words: np.ndarray, begin: int, filled: int, step: int, first: int, past: int, chosen: np.ndarray) -> int:
-    """Write at which places the indices of the tiles from `first` to `past` lie, and return how many they are."""
-    covered, place = 0, begin
-    for _ in range(filled):  # without a branch: nobody could guess which it is
+def _choose(words: np.ndarray, begin: int, slots: int, first: int, past: int, chosen: np.ndarray) -> int:
+    """Write at which of the places from `begin` on tiles from `first` to `past` lie, and return how many they are."""
+    covered = 0
+    for place in range(begin, begin + slots):  # without a branch: nobody could guess which it is
         tile = words[place]
         chosen[covered] = place
         covered += (first <= tile) & (tile < past)
-        place += step
     return covered
 
 
@@ -48,60 +47,53 @@ def _covered(words: np.ndarray, begin: int, filled: int, step: int, first: int, 
 def _sum(
     words: np.ndarray, floats: np.ndarray, gaps: np.ndarray, chosen: np.ndarray, tiles: int, summary: np.ndarray
 ) -> None:
-    """Make the statistics of tiles out of the first so many places of their indices."""
+    """Make the statistics of tiles out of the first so many places of put_window."""
     count, total, m2, least, most, last, newest = 0.0, 0.0, 0.0, np.inf, -np.inf, np.nan, _NEVER
-    for at in range(tiles):
+    for at in range(tiles):  # what a lone event has not is read all the same, and not used: a branch would be guessed
         place = chosen[at]
-        own = floats[place + gaps[COUNT]]
+        lone, first = place < 0, ~place
+        own = floats[first if lone else place + gaps[COUNT]]
+        own = 1.0 if lone else own
         if gaps[SUM]:
-            value = floats[place + gaps[SUM]]
+            value = floats[first if lone else place + gaps[SUM]]
             if gaps[M2]:
                 apart = value / own - total / count if count else 0.0
-                m2 += floats[place + gaps[M2]] + apart * apart * own * count / (own + count)
+                within = floats[first if lone else place + gaps[M2]]
+                m2 += (0.0 if lone else within) + apart * apart * own * count / (own + count)
             total += value
         count += own
         if gaps[MIN]:
-            least = min(least, floats[place + gaps[MIN]])
+            least = min(least, floats[first if lone else place + gaps[MIN]])
         if gaps[MAX]:
-            most = max(most, floats[place + gaps[MAX]])
-        if gaps[LAST] and words[place + gaps[LAST_MS]] > newest:
-            last, newest = floats[place + gaps[LAST]], words[place + gaps[LAST_MS]]
+            most = max(most, floats[first if lone else place + gaps[MAX]])
+        if gaps[LAST] and words[first + 1 if lone else place + gaps[LAST_MS]] > newest:
+            last = floats[first if lone else place + gaps[LAST]]
+            newest = words[first + 1 if lone else place + gaps[LAST_MS]]
     summary[0], summary[1], summary[2] = count, total, total / count
     summary[3] = np.sqrt(m2 / (count - 1.0)) if count > 1.0 else np.nan
     summary[4], summary[5], summary[6] = least, most, last
 
 
 @inlined
-def merge_window(
-    rings: np.ndarray,
+def put_window(
     stats: np.ndarray,
     gaps: np.ndarray,
     ring: int,
     words: np.ndarray,
     floats: np.ndarray,
-    begin: int,
-    filled: int,
-    step: int,
-    newest: int,
-    as_of: int,
+    tiles: int,
     out: np.ndarray,
     row: int,
     room: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    """Write the statistics of one window of one record, whose newest event was at `newest`, to its row of `out`.
+    """Write the statistics of one window of one record to its row of `out`, of the tiles that were chosen for it.
 
-    The index of the first of its `filled` tiles is at `begin` of `words`, which `floats` are too, and the next is
-    `step` words on; `gaps` lie between an index and the fields of its tile. `rings` and `stats` are the Shape's, `room`
-    is room_of it, with the edges of windows at `as_of`.
+    `room` is room_of the group's Shape; of it the first so many `tiles` of `chosen` say where in `words`, which
+    `floats` are too: from there `gaps` lie to the fields of a tile. Where one is below 0, its complement is the place
+    of the value, and behind it the time, of a lone event. `stats` are the Shape's.
     """
-    edges, chosen, summary = room
-    tiles, column = 0, ring * stats.size
-    if newest >= edges[ring, 2]:
-        first = edges[ring, 0]
-        if newest >= as_of:  # else no tile that is covered is over
-            front = newest_tile(words, begin, filled, step)
-            first = max(first, front - rings[ring, 1] + 1) if front != _NO_TILE else first
-        tiles = _covered(words, begin, filled, step, first, edges[ring, 1], chosen)
+    _, chosen, summary = room
+    column = ring * stats.size
     if tiles:
         _sum(words, floats, gaps, chosen, tiles, summary)
         for at in range(stats.size):
@@ -117,7 +109,7 @@ def merge_window(
 
 @inlined
 def room_of(shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what merge_window needs: edges_of windows, and what it writes over.
+    """Return what put_window needs: edges_of windows, and what it writes over.
 
     That is the places of tiles, int64 [slots], and the statistics of PLAIN.
     """
@@ -142,11 +134,18 @@ def merge_one(
 
     Returns the time of its newest event.
     """
+    edges, chosen, _ = room
     known = words[at] == shape.fingerprint
     newest = newest_of(shape, words, at)
     for ring in range(len(rings)):
-        begin, filled = at + rings[ring, 0], rings[ring, 1] if known else 0
-        merge_window(rings, stats, gaps, ring, words, floats, begin, filled, 1, newest, as_of, out, row, room)
+        tiles, begin, slots = 0, at + rings[ring, 0], rings[ring, 1]
+        if newest >= edges[ring, 2]:
+            first = edges[ring, 0]
+            if newest >= as_of:  # else no tile that is covered is over
+                front = newest_tile(words, begin, slots, 1)
+                first = max(first, front - slots + 1) if front != _NO_TILE else first
+            tiles = _choose(words, begin, slots, first, edges[ring, 1], chosen)
+        put_window(stats, gaps, ring, words, floats, tiles, out, row, room)
     put_last(shape, floats, at + shape.last, known, out, row)
     return newest
 

@@ -1,10 +1,14 @@
 """Records as they are kept on disk: those of which few slots matter hold these slots alone.
 
-In memory a record is of fixed width, and much of it is blank, or holds tiles that are over. A packed
-record is its layout's fingerprint (changed, so that it is not taken for a whole one), a bitmap
-of the slots whose tiles count, the columns outside the slots, and these slots, in words of eight
-bytes. A record is packed where that is at most half of it. Reading gives back the record, without
-the tiles that were over: nobody counts them, and no event is treated otherwise because they are gone.
+In memory a record is of fixed width, and much of it is blank, or holds tiles that are over. A packed record is, in
+words of eight bytes: its layout's fingerprint (changed, so that it is not taken for a whole one), a bitmap of the slots
+whose tiles count, one of those whose tile is of a lone event, each window's newest tile, the columns outside the slots,
+and the tiles. Which tile a slot holds follows from the window's newest, and of a lone event its value (and when it was,
+where the last is kept) says all that its tile does. A record is packed where that is at most half of it. Reading gives
+back the record, without the tiles that were over: nobody counts them, and no event is treated otherwise because they
+are gone.
+
+Rows of before held the index of every tile, and every field of each; they are read as well.
 """
 
 from __future__ import annotations
@@ -16,37 +20,45 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.features.tiles import Shape
+from headrace.features.tiles import LAST, MAX, MIN, SUM, Shape
 from headrace.features.windows import WindowedGroup, merge, seen, words_of
 
 WORD = 8
-_CHANGE = np.uint64(0x9E3779B97F4A7C15)
+_CHANGE, _CHANGE_BEFORE = np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x9E3779B97F4A7C15)
+#: A row that stands for none, as an empty one does.
+ABSENT = bytes(WORD)
 _MUCH = 2  # how many times smaller a record must get
 
 
 class Places(NamedTuple):
     """Where the words of a group's records go."""
 
-    fingerprint: int  # the first word of a record of the layout
     most: int  # words that a packed record may have
+    widest: int  # and those of one that holds all its tiles
     blank: np.ndarray  # int64 [words] a record in which nothing was counted
     head: np.ndarray  # int64 [m] the words outside the slots and after the fingerprint
     place: np.ndarray  # int64 [slots, words of a slot] the words of each slot, that of its tile's index first
     rings: np.ndarray  # int64 [windows, 5] those of Shape
+    gaps: np.ndarray  # int64 [7] those of Shape
+    alike: np.ndarray  # int64 [k] the gaps to what of a lone event is its value
 
 
 class Form(NamedTuple):
     """What a packed record looks like, counted in words."""
 
+    fingerprint: int  # the first word of a whole record
     width: int  # of a whole record
     mark: int  # the first word
-    begin: int  # how many there are before the head: that one, and the bitmap
+    before: int  # the first word of a row of before
+    bits: int  # of a bitmap
+    begin: int  # how many there are before the head: that one, the bitmaps, and each window's newest tile
     head: int  # how many there are of the columns outside the slots
     slots: int  # how many a whole record has
-    step: int  # words of a slot
+    step: int  # of a tile
+    lone: int  # of a lone event; as many where none is told from other tiles
     newest: int  # from the beginning to the time of the newest event
     last: int  # and to the last columns
-    gaps: np.ndarray  # int64 [7] those of Shape, in a packed slot
+    gaps: np.ndarray  # int64 [7] those of Shape, from the word before a packed tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,8 @@ class Packing:
         from headrace.stores.packed_kernels import pack  # compiled: nobody waits for it who packs nothing
 
         size, records = self.group.layout.size, np.ascontiguousarray(records)
-        packed, sizes = np.empty(records.size * self.places.most, np.int64), np.empty(records.size, np.int64)
+        room = records.size * self.places.most + self.places.widest
+        packed, sizes = np.empty(room, np.int64), np.empty(records.size, np.int64)
         pack(self.form, self.places, words_of(self.group, records), packed, sizes)
         whole, short = records.view(np.uint8).data, packed.view(np.uint8).data
         rows, end = [], 0
@@ -89,25 +102,33 @@ class Packing:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return what `merge` and `seen` of headrace.features.windows tell of the records of stored rows.
 
-        That is values, float64 [n, columns]; found, bool [n]; age_ms, float64 [n]; and exact, bool [n].
+        That is values, float64 [n, columns]; found, bool [n]; age_ms, float64 [n]; and exact, bool [n]. Where a row is
+        of another layout, or of the form of before, all are unpacked first, which takes longer.
         """
         group, count = self.group, len(rows)
         if group.tiles.sketches:
-            records = self.decode(rows)
-            return merge(group, records, as_of), *seen(group, records, as_of)
-        from headrace.stores.packed_kernels import read  # see encode
+            return self._read_whole(rows, as_of)
+        from headrace.stores.packed_reading import read  # see encode
 
         found, exact, age_ms = np.empty(count, bool), np.empty(count, bool), np.empty(count)
         values = np.empty((count, len(group.column_names)))
-        if not read(self.numbers, *_joined(rows), as_of, values, found, age_ms, exact):
-            read(self.numbers, *_joined(_whole(rows)), as_of, values, found, age_ms, exact)
-        return values, found, age_ms, exact
+        joined = b"".join(rows if all(rows) else [row or ABSENT for row in rows])
+        words = np.frombuffer(joined, np.int64, len(joined) // WORD)
+        if len(joined) % WORD == 0 and read(self.numbers, words, as_of, values, found, age_ms, exact):
+            return values, found, age_ms, exact
+        return self._read_whole(rows, as_of)
+
+    def _read_whole(
+        self, rows: Sequence[bytes | memoryview], as_of: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        records = self.decode(rows)
+        return merge(self.group, records, as_of), *seen(self.group, records, as_of)
 
 
 def numbers_of(shape: Shape, form: Form) -> np.ndarray:
     """Return both as one array, int64: how many windows, statistics and gaps there are, and then what they hold."""
     counts = len(shape.rings), len(shape.stats), len(shape.gaps)
-    return np.concatenate((counts, shape[:4], form[:8], shape.gaps, form.gaps, shape.stats, shape.rings.ravel()))
+    return np.concatenate((counts, shape[:4], form[:12], shape.gaps, form.gaps, shape.stats, shape.rings.ravel()))
 
 
 def _joined(rows: Sequence[bytes | memoryview]) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +147,7 @@ def prepare() -> None:
     """Load the compiled loops now, not within the first read or write; only a process's first call does anything."""
     from headrace.compiled import load  # see encode
 
-    load("headrace.features.kernels", "headrace.features.merging", "headrace.stores.packed_kernels")
+    load("headrace.features.kernels", "headrace.stores.packed_kernels", "headrace.stores.packed_reading")
 
 
 def _gaps_in(slot: np.ndarray, gaps: np.ndarray) -> np.ndarray:
@@ -160,25 +181,34 @@ def _packing_of(group: WindowedGroup) -> Packing:
     outside = np.ones(dtype.itemsize // WORD, dtype=bool)
     outside[0], outside[place] = False, False
     head = np.flatnonzero(outside)
-    begin = 1 + (slots + 63) // 64
-    shape, words = group.shape, dtype.itemsize // WORD
+    shape, words, bits, step = group.shape, dtype.itemsize // WORD, (slots + 63) // 64, place.shape[1] - 1
+    begin = 1 + 2 * bits + len(shape.rings)
+    alike = shape.gaps[[SUM, MIN, MAX, LAST]]
+    alike = alike[alike != 0]
+    lone = 1 + int(shape.gaps[LAST] != 0)
     form = Form(
+        fingerprint=shape.fingerprint,
         width=words,
         mark=int((group.layout.fingerprint ^ _CHANGE).view(np.int64)),
+        before=int((group.layout.fingerprint ^ _CHANGE_BEFORE).view(np.int64)),
+        bits=bits,
         begin=begin,
         head=head.size,
         slots=slots,
-        step=place.shape[1],
+        step=step,
+        lone=lone if alike.size and not group.tiles.sketches else step,
         newest=begin + int(np.searchsorted(head, shape.newest)),
         last=begin + int(np.searchsorted(head, shape.last)) if shape.lasts else 0,
         gaps=_gaps_in(place[0], shape.gaps),
     )
     places = Places(
-        fingerprint=shape.fingerprint,
         most=words // _MUCH,
+        widest=begin + head.size + slots * step,
         blank=group.empty(1).view(np.int64),
         head=head,
         place=np.ascontiguousarray(place),
         rings=shape.rings,
+        gaps=shape.gaps,
+        alike=alike,
     )
     return Packing(group, places, form, numbers_of(shape, form))

@@ -1,38 +1,21 @@
-"""The loops that pack records, unpack them and read them, as machine code; what a packed record is, `packed` says."""
+"""The loops that pack records and unpack them, as machine code; what a packed record is, `packed` says."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from headrace.compiled import (
-    BOOL,
-    LONG,
-    LONGS,
-    OUT_BOOLS,
-    OUT_DOUBLES,
-    OUT_LONGS,
-    OUT_TABLE,
-    OUT_WORDS,
-    ROWS,
-    WORDS,
-    compiled,
-    inlined,
-    tuple_of,
-)
-from headrace.features.columns import NO_TIME
+from headrace.compiled import BOOL, LONG, LONGS, OUT_LONGS, OUT_WORDS, WORDS, compiled, inlined, tuple_of
 from headrace.features.kernels import newest_tile
-from headrace.features.merging import edges_of, merge_one, merge_window, put_last, room_of, seen_of
-from headrace.features.tiles import NO_TILE, Shape
+from headrace.features.tiles import COUNT, LAST_MS, M2, NO_TILE
 from headrace.stores.packed import WORD, Form, Places
 
-_PLACES = tuple_of(Places, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_WORDS, OUT_WORDS)
-_FORM = tuple_of(Form, LONG, LONG, LONG, LONG, LONG, LONG, LONG, LONG, OUT_LONGS)
+_PLACES = tuple_of(Places, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_WORDS, OUT_WORDS, OUT_LONGS, OUT_LONGS)
+_FORM = tuple_of(Form, *[LONG] * 12, OUT_LONGS)
 _EMPTY = np.int64(NO_TILE)
-_NEVER = np.int64(NO_TIME)
 
 
 @compiled()
-def _ones(word: int) -> int:
+def ones(word: int) -> int:
     """Return how many bits of a word are set, by adding up neighbours."""
     bits = np.uint64(word)
     bits -= bits >> np.uint64(1) & np.uint64(0x5555555555555555)
@@ -41,78 +24,153 @@ def _ones(word: int) -> int:
     return int(bits * np.uint64(0x0101010101010101) >> np.uint64(56))
 
 
-@compiled()
-def _filled_below(rows: np.ndarray, bitmap: int, slot: int) -> int:
-    """Return how many slots before this one are filled, by the bitmap that begins at a word of the rows."""
-    filled = 0
-    for word in range(slot // 64):
-        filled += _ones(rows[bitmap + word])
-    if slot % 64:
-        filled += _ones(rows[bitmap + slot // 64] & (np.int64(1) << slot % 64) - 1)
-    return filled
+@inlined
+def first(bits: int) -> int:
+    """Return a word of which the first so many bits are set, fewer than 64."""
+    return int((np.int64(1) << bits) - 1)
 
 
-@compiled()
-def _keep(rings: np.ndarray, words: np.ndarray, kept: np.ndarray) -> int:
-    """Mark the slots of a record whose tile is neither blank nor over, and return how many they are."""
-    filled = slot = 0
-    for ring, slots, _, _, _ in rings:
-        front = newest_tile(words, ring, slots, 1)
-        for at in range(ring, ring + slots):
-            kept[slot] = words[at] != _EMPTY and words[at] + slots > front
-            filled += kept[slot]
+@inlined
+def taken_below(form: Form, rows: np.ndarray, at: int, slot: int) -> int:
+    """Return how many words the tiles of slots before this one take in the packed record that begins at `at`."""
+    kept = lone = 0
+    for word in range((slot + 63) // 64):
+        bits = rows[at + 1 + word]
+        if word == slot // 64:
+            bits &= first(slot % 64)
+        kept += ones(bits)
+        lone += ones(bits & rows[at + 1 + form.bits + word])
+    return kept * form.step + lone * (form.lone - form.step)
+
+
+@inlined
+def tile_of(place: int, newest: int, lap: int, slots: int) -> int:
+    """Return the tile at a place of a ring whose newest tile lies at the place `lap`."""
+    return newest - lap + place - (slots if place > lap else 0)
+
+
+@inlined
+def _is_lone(places: Places, words: np.ndarray, floats: np.ndarray, at: int) -> bool:
+    """Tell whether the tile whose index lies at `at` is what one event, and no other, makes of a blank one."""
+    if floats[at + places.gaps[COUNT]] != 1.0 or (places.gaps[M2] and words[at + places.gaps[M2]]):
+        return False
+    unlike = 0
+    for gap in places.alike:
+        unlike |= words[at + gap] ^ words[at + places.alike[0]]
+    return unlike == 0
+
+
+@inlined
+def _put(form: Form, places: Places, words: np.ndarray, floats: np.ndarray, out: np.ndarray, at: int) -> int:
+    """Write a record packed to where `at` says in `out`; return how many words it takes, `widest` at most."""
+    to, slot = at + form.begin + form.head, 0
+    out[at] = form.mark
+    out[at + 1 : at + 1 + 2 * form.bits] = 0
+    for word in range(form.head):
+        out[at + form.begin + word] = words[places.head[word]]
+    for ring in range(len(places.rings)):
+        begin, slots = places.rings[ring, 0], places.rings[ring, 1]
+        newest = newest_tile(words, begin, slots, 1)
+        lap = newest % slots
+        out[at + 1 + 2 * form.bits + ring] = newest
+        for place in range(slots):
+            index, field = begin + place, at + 1 + slot // 64
+            # No tile but this one is held and not over.
+            if newest != _EMPTY and words[index] == tile_of(place, newest, lap, slots):
+                out[field] |= np.int64(1) << slot % 64
+                if form.lone < form.step and _is_lone(places, words, floats, index):
+                    out[field + form.bits] |= np.int64(1) << slot % 64
+                    out[to] = words[index + places.alike[0]]
+                    if form.lone == 2:
+                        out[to + 1] = words[index + places.gaps[LAST_MS]]
+                    to += form.lone
+                else:
+                    for word in range(form.step):
+                        out[to + word] = words[places.place[slot, 1 + word]]
+                    to += form.step
             slot += 1
-    return filled
+    return to - at
 
 
 @compiled(_FORM, _PLACES, WORDS, OUT_LONGS, OUT_LONGS)
 def pack(form: Form, places: Places, records: np.ndarray, out: np.ndarray, sizes: np.ndarray) -> None:
-    """Write the packed ones of records, int64 [n, words], one after another into `out`, int64 [n * most].
+    """Write the packed ones of records, int64 [n, words], one after another into `out`, int64 [n * most + widest].
 
     `sizes`, int64 [n], becomes how many words each takes; 0 for a record that is to be kept whole.
     """
-    at, kept = 0, np.empty(form.slots, np.bool_)
+    at = 0
     for row in range(len(records)):
         words = records[row]
-        filled = _keep(places.rings, words, kept)
-        size = form.begin + form.head + filled * form.step
         sizes[row] = 0
-        if words[0] != places.fingerprint or size > places.most:
-            continue
-        sizes[row] = size
-        out[at] = form.mark
-        for word in range(1, form.begin):
-            out[at + word] = 0
-        for word in range(form.head):
-            out[at + form.begin + word] = words[places.head[word]]
-        to = at + form.begin + form.head
-        for slot in range(form.slots):
-            if kept[slot]:
-                out[at + 1 + slot // 64] |= np.int64(1) << (slot % 64)
-                for word in range(form.step):
-                    out[to + word] = words[places.place[slot, word]]
-                to += form.step
-        at += size
+        if words[0] == form.fingerprint:
+            size = _put(form, places, words, words.view(np.float64), out, at)
+            if size <= places.most:
+                sizes[row] = size
+                at += size
 
 
-@compiled()
-def _is_packed(form: Form, rows: np.ndarray, at: int, size: int) -> bool:
-    if size < form.begin or rows[at] != form.mark:
-        return False
-    return size == form.begin + form.head + _filled_below(rows, at + 1, form.slots) * form.step
+@inlined
+def size_at(form: Form, rows: np.ndarray, at: int) -> int:
+    """Return how many words the row has that begins at `at`, 0 where none does that can be told."""
+    if at >= rows.size:
+        return 0
+    size, mark = 0, rows[at]
+    if mark == form.mark and at + form.begin <= rows.size:
+        size = form.begin + form.head + taken_below(form, rows, at, form.slots)
+    elif mark == form.fingerprint:
+        size = form.width
+    elif mark == 0:
+        size = 1  # ABSENT
+    return size if at + size <= rows.size else 0
 
 
-@compiled()
-def _filled(form: Form, places: Places, rows: np.ndarray, at: int, words: np.ndarray) -> None:
-    source = at + form.begin
+@inlined
+def _unpacked(form: Form, places: Places, rows: np.ndarray, at: int, words: np.ndarray) -> None:
+    floats = words.view(np.float64)
+    for word in range(form.head):
+        words[places.head[word]] = rows[at + form.begin + word]
+    source, slot = at + form.begin + form.head, 0
+    for ring in range(len(places.rings)):
+        slots, newest = places.rings[ring, 1], rows[at + 1 + 2 * form.bits + ring]
+        lap = newest % slots
+        for place in range(slots):
+            if rows[at + 1 + slot // 64] >> (slot % 64) & 1:
+                index = places.place[slot, 0]
+                words[index] = tile_of(place, newest, lap, slots)
+                if form.lone < form.step and rows[at + 1 + form.bits + slot // 64] >> (slot % 64) & 1:
+                    floats[index + places.gaps[COUNT]] = 1.0
+                    if places.gaps[M2]:
+                        floats[index + places.gaps[M2]] = 0.0
+                    for gap in places.alike:
+                        words[index + gap] = rows[source]
+                    if form.lone == 2:
+                        words[index + places.gaps[LAST_MS]] = rows[source + 1]
+                    source += form.lone
+                else:
+                    for word in range(form.step):
+                        words[places.place[slot, 1 + word]] = rows[source + word]
+                    source += form.step
+            slot += 1
+
+
+@inlined
+def _unpacked_before(form: Form, places: Places, rows: np.ndarray, at: int, size: int, words: np.ndarray) -> None:
+    """Write a record of the form of before, whose first word is known; nothing where it has not its size."""
+    source, filled = at + 1 + form.bits, 0
+    if size < 1 + form.bits:
+        return
+    for slot in range(form.slots):
+        filled += rows[at + 1 + slot // 64] >> (slot % 64) & 1
+    if size != 1 + form.bits + form.head + filled * (1 + form.step):
+        return
     for word in range(form.head):
         words[places.head[word]] = rows[source + word]
     source += form.head
     for slot in range(form.slots):
         if rows[at + 1 + slot // 64] >> (slot % 64) & 1:
-            for word in range(form.step):
+            for word in range(1 + form.step):
                 words[places.place[slot, word]] = rows[source + word]
-            source += form.step
+            source += 1 + form.step
 
 
 @compiled()
@@ -139,88 +197,9 @@ def unpack(form: Form, places: Places, rows: np.ndarray, sizes: np.ndarray, out:
             words[:] = rows[at : at + size]
         else:
             words[:] = places.blank
-            if _is_packed(form, rows, at, size):
-                _filled(form, places, rows, at, words)
-        at += size
-    return True
-
-
-@inlined
-def _merge_packed(
-    shape: Shape,
-    form: Form,
-    rings: np.ndarray,
-    stats: np.ndarray,
-    gaps: np.ndarray,
-    rows: np.ndarray,
-    floats: np.ndarray,
-    at: int,
-    as_of: int,
-    out: np.ndarray,
-    row: int,
-    room: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> int:
-    """Read every window of the packed record whose words begin at `at`, where it lies; -1 stands for no record.
-
-    Returns the time of its newest event.
-    """
-    newest = rows[at + form.newest] if at >= 0 else _NEVER
-    begin, step = 0, form.step
-    for ring in range(len(rings)):
-        end = begin
-        if at >= 0:
-            end = _filled_below(rows, at + 1, rings[ring, 0] - rings[0, 0] + rings[ring, 1])
-        first, filled = at + form.begin + form.head + begin * step, end - begin
-        merge_window(rings, stats, gaps, ring, rows, floats, first, filled, step, newest, as_of, out, row, room)
-        begin = end
-    put_last(shape, floats, at + form.last, at >= 0, out, row)
-    return int(newest)
-
-
-@compiled()
-def _opened(numbers: np.ndarray) -> tuple[Shape, Form]:
-    """Return the two that packed.numbers_of made these of; to hand over both as they are takes longer than a read."""
-    windows, stats, gaps = numbers[0], numbers[1], numbers[2]
-    at = 3
-    fixed = numbers[at : at + 12]
-    at += 12
-    own, packed, at = numbers[at : at + gaps], numbers[at + gaps : at + 2 * gaps], at + 2 * gaps
-    of, rings = numbers[at : at + stats], numbers[at + stats :].reshape(windows, -1)
-    shape = Shape(fixed[0], fixed[1], fixed[2], fixed[3], rings, own, of)
-    return shape, Form(fixed[4], fixed[5], fixed[6], fixed[7], fixed[8], fixed[9], fixed[10], fixed[11], packed)
-
-
-@compiled(OUT_LONGS, ROWS, LONGS, LONGS, OUT_TABLE, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS, returns=BOOL)
-def read(
-    numbers: np.ndarray,
-    rows: np.ndarray,
-    sizes: np.ndarray,
-    as_of: np.ndarray,
-    values: np.ndarray,
-    found: np.ndarray,
-    age_ms: np.ndarray,
-    exact: np.ndarray,
-) -> bool:
-    """Read every window of stored rows, each at its own instant: what unpack, merge and seen make of them.
-
-    `numbers` are numbers_of the group, `rows` and `sizes` as for unpack, the others as for merge and seen. Records are
-    read where they lie. Returns False, and reads nothing, where a row is no whole words.
-    """
-    if not _are_words(sizes):
-        return False
-    shape, form = _opened(numbers)
-    floats, room, rings, stats = rows.view(np.float64), room_of(shape), shape.rings, shape.stats
-    gaps, packed_gaps = shape.gaps, form.gaps
-    at = 0
-    for row in range(as_of.size):
-        size, when = sizes[row] // WORD, as_of[row]
-        if not row or when != as_of[row - 1]:
-            edges_of(rings, when, room[0])
-        if size == form.width:
-            newest = merge_one(shape, rings, stats, gaps, rows, floats, at, when, values, row, room)
-        else:
-            begin = at if _is_packed(form, rows, at, size) else -1
-            newest = _merge_packed(shape, form, rings, stats, packed_gaps, rows, floats, begin, when, values, row, room)
-        found[row], age_ms[row], exact[row] = seen_of(newest, when)
+            if size and rows[at] == form.before:
+                _unpacked_before(form, places, rows, at, size, words)
+            elif size and rows[at] == form.mark and size_at(form, rows[: at + size], at) == size:
+                _unpacked(form, places, rows, at, words)
         at += size
     return True

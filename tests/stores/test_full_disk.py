@@ -52,7 +52,7 @@ def test_a_full_disk_leaves_the_store_at_its_last_commit_and_a_later_run_goes_on
     assert store.size(CARDS) == stands
     assert read(store, range(stands), 5_000).values[:, COUNT].tolist() == [1] * stands
     with pytest.raises(StoreFull):
-        put(store, [(key, 1_000, 1.0) for key in range(stands, stands + 20_000)])
+        put(store, [(key, 1_000, 1.0) for key in range(stands, stands + 60_000)])
     store.close()
     grown = subprocess.run(["mount", "-o", "remount,size=30m", str(small_disk)], capture_output=True)
     assert grown.returncode == 0

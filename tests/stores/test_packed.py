@@ -7,48 +7,116 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.features import Window, WindowedGroup
+from headrace.features import Window, WindowedGroup, fold
 from headrace.features.windows import NO_TILE, merge, seen
-from headrace.stores.packed import WORD, packing_of
+from headrace.stores.packed import ABSENT, WORD, packing_of
+from tests.features.streaming import group as activity
 from tests.features.streaming import settled
 from tests.stores.small import CARDS, declared
 
 WIDE = WindowedGroup("wide", 1, "s", "k", "t", "v", ("count", "mean"), (Window("1h", 3_600_000, tile_ms=30_000),))
-GROUPS = [CARDS, WIDE, declared("bare", tiles=3)]
-
-
+EVERY = activity(Window("1m", 60_000, tile_ms=5_000), Window("1h", 3_600_000, delay_ms=3_600_000))
+COUNTS = activity(Window("1h", 3_600_000, tile_ms=60_000), stats=("count",), last=())
+SKETCHED = activity(Window("1h", 3_600_000), stats=("sum", "distinct", "p50"))
+PLAIN = [CARDS, WIDE, declared("bare", tiles=3), EVERY, COUNTS]
 NOW = 10**12
 
 
-def filled(group: WindowedGroup, shares: list[float], seed: int, laps: float = 0) -> np.ndarray:
-    """Return records with about these shares of their slots filled, from tiles of up to so many laps before NOW."""
+def filled(group: WindowedGroup, shares: list[float], seed: int, laps: float = 0, lone: float = 0) -> np.ndarray:
+    """Return records with about these shares of their slots filled, from tiles of up to so many laps before NOW.
+
+    A share of the tiles, `lone`, are of one event.
+    """
     chance = np.random.default_rng(seed)
     records = group.empty(len(shares))
     records["newest_ms"] = NOW + chance.integers(0, 60_000, len(shares))
     mask = chance.random((len(shares), group.plan.total)) < np.array(shares)[:, None]
-    sizes, tile_ms = (each[group.plan.window] for each in (group.plan.sizes, group.plan.tile_ms))
+    starts, sizes, tile_ms = (
+        each[group.plan.window] for each in (group.plan.starts, group.plan.sizes, group.plan.tile_ms)
+    )
     back = (chance.random(mask.shape) * laps * sizes).astype(np.int64)
-    records["tile"][mask] = (NOW // tile_ms - back)[mask]
+    tile = NOW // tile_ms - back
+    tile -= (tile - np.arange(group.plan.total) + starts) % sizes  # a tile has its slot
+    records["tile"][mask] = tile[mask]
     for name in group.fields:
-        records[name][mask] = chance.normal(size=mask.sum())
+        records[name][mask] = chance.integers(2, 9_000, mask.sum()) / 8
+    alone = mask & (chance.random(mask.shape) < lone)
+    value = chance.normal(size=mask.shape)
+    told = {"count": 1.0, "m2": 0.0, "last_ms": NOW} | dict.fromkeys(("sum", "min", "max", "last"), value[alone])
+    for name in group.fields:
+        records[name][alone] = told[name]
     return records
 
 
+def folded(group: WindowedGroup, keys: int, events: int, seed: int) -> np.ndarray:
+    """Return records of events at any time in the two hours before NOW."""
+    chance = np.random.default_rng(seed)
+    records = group.empty(keys)
+    columns = {
+        group.time: np.sort(NOW - chance.integers(0, 7_200_000, events)),
+        group.value: chance.choice([-0.0, 0.0, 1.5, np.nan, 1e9, 3.25], events),
+        "place": chance.random(events),
+    }
+    fold(group, records, chance.integers(0, keys, events), columns)
+    return records
+
+
+def row_of_before(group: WindowedGroup, record: np.ndarray) -> bytes:
+    """Return how one record was packed before: the index and every field of each slot that is filled."""
+    at = np.flatnonzero(record["tile"][0] != NO_TILE)
+    bits = np.zeros(-(-group.plan.total // 64) * 64, np.uint8)
+    bits[at] = 1
+    row = (record["layout"] ^ np.uint64(0x9E3779B97F4A7C15)).tobytes() + np.packbits(bits, bitorder="little").tobytes()
+    outside = [name for name in record.dtype.names if name not in ("layout", "tile", *group.fields)]
+    row += b"".join(record[name].tobytes() for name in outside)
+    return row + b"".join(record[name][0, slot].tobytes() for slot in at for name in ("tile", *group.fields))
+
+
 @given(
-    group=st.sampled_from(GROUPS),
+    group=st.sampled_from(PLAIN),
     shares=st.lists(st.sampled_from([0, 0.02, 0.2, 0.5, 1]), max_size=40),
     seed=st.integers(0, 99),
     laps=st.sampled_from([0, 0.9, 3]),
+    lone=st.sampled_from([0, 0.5, 1]),
 )
-@settings(max_examples=60, deadline=None)
-def test_what_is_read_is_what_was_written_but_for_tiles_that_are_over(group, shares, seed, laps):
+@settings(max_examples=100, deadline=None)
+def test_what_is_read_is_what_was_written_but_for_tiles_that_are_over(group, shares, seed, laps, lone):
     packing = packing_of(group)
-    records = filled(group, shares, seed, laps)
+    records = filled(group, shares, seed, laps, lone)
     rows = packing.encode(records)
     whole = np.array([len(row) == group.layout.size for row in rows], bool)
     assert packing.decode(rows).tobytes() == np.where(whole, records, settled(group, records)).tobytes()
     one_by_one = [packing.encode(records[at : at + 1])[0] for at in range(len(records))]
     assert list(map(bytes, one_by_one)) == list(map(bytes, rows))  # the same bytes, however many at once
+
+
+@given(
+    group=st.sampled_from([*PLAIN, SKETCHED]),
+    keys=st.sampled_from([1, 5, 40]),
+    events=st.integers(0, 200),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=100, deadline=None)
+def test_what_events_made_is_read_as_it_was_written_whole_packed_or_packed_as_before(group, keys, events, seed):
+    packing, records = packing_of(group), folded(group, keys, events, seed)
+    held, as_of = settled(group, records), np.random.default_rng(seed).integers(NOW - 3_600_000, NOW + 3_600_000, keys)
+    wanted = merge(group, held, as_of), *seen(group, held, as_of)
+    rows, before = packing.encode(records), [row_of_before(group, records[at : at + 1]) for at in range(keys)]
+    mixed = [row if at % 2 else old for at, (row, old) in enumerate(zip(rows, before, strict=True))]
+    assert settled(group, packing.decode(rows)).tobytes() == held.tobytes()
+    assert settled(group, packing.decode(before)).tobytes() == held.tobytes()
+    for written in (rows, before, mixed):
+        for found, each in zip(packing.read(written, as_of), wanted, strict=True):
+            np.testing.assert_array_equal(found, each)
+
+
+def test_a_lone_event_takes_a_word_and_where_the_last_is_kept_two():
+    for group, words in ((WIDE, 1), (EVERY, 2), (COUNTS, 0)):
+        one, many = (filled(group, [0.2], 3, laps=0.9, lone=lone) for lone in (1, 0))
+        step = len(group.fields)
+        tiles = np.count_nonzero(settled(group, one)["tile"] != NO_TILE)
+        alone, apart = (len(packing_of(group).encode(records)[0]) for records in (one, many))
+        assert apart - alone == WORD * tiles * (step - (words or step))
 
 
 def test_a_record_with_few_slots_filled_takes_little_room_and_a_full_one_its_width():
@@ -63,7 +131,8 @@ def test_a_full_record_most_of_whose_tiles_are_over_takes_little_room():
     (row,) = packing_of(WIDE).encode(record)
     left = np.count_nonzero(settled(WIDE, record)["tile"] != NO_TILE)
     assert left < WIDE.plan.total // 5
-    assert len(row) == WORD * (1 + 2 + 1 + left * 3)  # which, the bitmap, newest_ms; of a slot tile, count and sum
+    # Which, two bitmaps, the newest tile, newest_ms; of a slot count and sum.
+    assert len(row) == WORD * (1 + 2 * 2 + 1 + 1 + left * 2)
 
 
 @pytest.mark.parametrize("many", [1, 40])
@@ -88,18 +157,31 @@ def test_a_record_of_another_layout_is_stored_as_it_is():
 
 
 @given(
-    group=st.sampled_from(GROUPS),
+    group=st.sampled_from(PLAIN),
     shares=st.lists(st.sampled_from([0, 0.02, 0.2, 0.5, 1]), min_size=1, max_size=30),
-    spoiled=st.lists(st.sampled_from(["", "empty", "torn", "odd", "zeros", "other"]), min_size=30, max_size=30),
+    spoiled=st.lists(
+        st.sampled_from(["", "", "empty", "absent", "torn", "odd", "zeros", "other", "bits", "twice"]),
+        min_size=30,
+        max_size=30,
+    ),
     seed=st.integers(0, 99),
     laps=st.sampled_from([0, 0.9, 3]),
+    lone=st.sampled_from([0, 0.5]),
 )
-@settings(max_examples=80, deadline=None)
-def test_rows_that_are_read_at_once_give_what_their_records_give(group, shares, spoiled, seed, laps):
+@settings(max_examples=150, deadline=None)
+def test_rows_that_are_read_at_once_give_what_their_records_give(group, shares, spoiled, seed, laps, lone):
     packing, chance = packing_of(group), np.random.default_rng(seed)
-    records = filled(group, shares, seed, laps)
+    records = filled(group, shares, seed, laps, lone)
     records["layout"][[how == "other" for how in spoiled[: len(shares)]]] = 7
-    spoils = {"empty": b"", "torn": lambda row: row[:-WORD], "odd": lambda row: row + b"x", "zeros": bytes}
+    spoils = {
+        "empty": b"",
+        "absent": ABSENT,
+        "torn": lambda row: row[:-WORD],
+        "odd": lambda row: row + b"x",
+        "zeros": bytes,
+        "bits": lambda row: row[:WORD] + chance.bytes(2 * WORD) + row[3 * WORD :],  # any slots, any of them alone
+        "twice": lambda row: row + row,
+    }
     rows = []
     for row, how in zip(map(bytes, packing.encode(records)), spoiled, strict=False):
         spoil = spoils.get(how, row)
