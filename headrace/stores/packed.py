@@ -8,7 +8,7 @@ where the last is kept) says all that its tile does. A record is packed where th
 back the record, without the tiles that were over: nobody counts them, and no event is treated otherwise because they
 are gone.
 
-Rows of before held the index of every tile, and every field of each; they are read as well.
+Rows of the first form held the index of every tile, and every field of each; they are read as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from headrace.features.tiles import LAST, MAX, MIN, SUM, Shape
 from headrace.features.windows import WindowedGroup, merge, seen, words_of
 
 WORD = 8
-_CHANGE, _CHANGE_BEFORE = np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x9E3779B97F4A7C15)
+_CHANGE, _FIRST_CHANGE = np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x9E3779B97F4A7C15)
 #: A row that stands for none, as an empty one does.
 ABSENT = bytes(WORD)
 _MUCH = 2  # how many times smaller a record must get
@@ -49,7 +49,7 @@ class Form(NamedTuple):
     fingerprint: int  # the first word of a whole record
     width: int  # of a whole record
     mark: int  # the first word
-    before: int  # the first word of a row of before
+    first_mark: int  # the first word of a row of the first form
     bits: int  # of a bitmap
     begin: int  # how many there are before the head: that one, the bitmaps, and each window's newest tile
     head: int  # how many there are of the columns outside the slots
@@ -103,7 +103,7 @@ class Packing:
         """Return what `merge` and `seen` of headrace.features.windows tell of the records of stored rows.
 
         That is values, float64 [n, columns]; found, bool [n]; age_ms, float64 [n]; and exact, bool [n]. Where a row is
-        of another layout, or of the form of before, all are unpacked first, which takes longer.
+        of another layout, or of the first form, all are unpacked first, which takes longer.
         """
         group, count = self.group, len(rows)
         if group.tiles.sketches:
@@ -190,7 +190,7 @@ def _packing_of(group: WindowedGroup) -> Packing:
         fingerprint=shape.fingerprint,
         width=words,
         mark=int((group.layout.fingerprint ^ _CHANGE).view(np.int64)),
-        before=int((group.layout.fingerprint ^ _CHANGE_BEFORE).view(np.int64)),
+        first_mark=int((group.layout.fingerprint ^ _FIRST_CHANGE).view(np.int64)),
         bits=bits,
         begin=begin,
         head=head.size,

@@ -154,8 +154,8 @@ def _unpacked(form: Form, places: Places, rows: np.ndarray, at: int, words: np.n
 
 
 @inlined
-def _unpacked_before(form: Form, places: Places, rows: np.ndarray, at: int, size: int, words: np.ndarray) -> None:
-    """Write a record of the form of before, whose first word is known; nothing where it has not its size."""
+def _unpacked_first(form: Form, places: Places, rows: np.ndarray, at: int, size: int, words: np.ndarray) -> None:
+    """Write a record of the first form, whose mark is known; nothing where it has not its size."""
     source, filled = at + 1 + form.bits, 0
     if size < 1 + form.bits:
         return
@@ -197,8 +197,8 @@ def unpack(form: Form, places: Places, rows: np.ndarray, sizes: np.ndarray, out:
             words[:] = rows[at : at + size]
         else:
             words[:] = places.blank
-            if size and rows[at] == form.before:
-                _unpacked_before(form, places, rows, at, size, words)
+            if size and rows[at] == form.first_mark:
+                _unpacked_first(form, places, rows, at, size, words)
             elif size and rows[at] == form.mark and size_at(form, rows[: at + size], at) == size:
                 _unpacked(form, places, rows, at, words)
         at += size

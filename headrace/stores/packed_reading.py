@@ -103,7 +103,7 @@ def read(
 
     `numbers` are numbers_of the group, `rows` int64, the rows one after another; the others as for merge and seen.
     Records are read where they lie, and say themselves how long they are. Returns False where one cannot be told, as
-    of another layout or of the form of before, or where there are more or fewer rows: nothing that was written counts.
+    of another layout or of the first form, or where there are more or fewer rows: nothing that was written counts.
     """
     shape, form = _opened(numbers)
     floats, room, rings, stats = rows.view(np.float64), room_of(shape), shape.rings, shape.stats

@@ -61,8 +61,8 @@ def folded(group: WindowedGroup, keys: int, events: int, seed: int) -> np.ndarra
     return records
 
 
-def row_of_before(group: WindowedGroup, record: np.ndarray) -> bytes:
-    """Return how one record was packed before: the index and every field of each slot that is filled."""
+def first_form(group: WindowedGroup, record: np.ndarray) -> bytes:
+    """Return how one record was packed at first: the index and every field of each slot that is filled."""
     at = np.flatnonzero(record["tile"][0] != NO_TILE)
     bits = np.zeros(-(-group.plan.total // 64) * 64, np.uint8)
     bits[at] = 1
@@ -97,11 +97,11 @@ def test_what_is_read_is_what_was_written_but_for_tiles_that_are_over(group, sha
     seed=st.integers(0, 99),
 )
 @settings(max_examples=100, deadline=None)
-def test_what_events_made_is_read_as_it_was_written_whole_packed_or_packed_as_before(group, keys, events, seed):
+def test_what_events_made_is_read_as_it_was_written_whole_packed_or_in_the_first_form(group, keys, events, seed):
     packing, records = packing_of(group), folded(group, keys, events, seed)
     held, as_of = settled(group, records), np.random.default_rng(seed).integers(NOW - 3_600_000, NOW + 3_600_000, keys)
     wanted = merge(group, held, as_of), *seen(group, held, as_of)
-    rows, before = packing.encode(records), [row_of_before(group, records[at : at + 1]) for at in range(keys)]
+    rows, before = packing.encode(records), [first_form(group, records[at : at + 1]) for at in range(keys)]
     mixed = [row if at % 2 else old for at, (row, old) in enumerate(zip(rows, before, strict=True))]
     assert settled(group, packing.decode(rows)).tobytes() == held.tobytes()
     assert settled(group, packing.decode(before)).tobytes() == held.tobytes()
