@@ -139,7 +139,7 @@ def merge_one(
     newest = newest_of(shape, words, at)
     for ring in range(len(rings)):
         tiles, begin, slots = 0, at + rings[ring, 0], rings[ring, 1]
-        if newest >= edges[ring, 2]:
+        if known and newest >= edges[ring, 2]:
             first = edges[ring, 0]
             if newest >= as_of:  # else no tile that is covered is over
                 front = newest_tile(words, begin, slots, 1)

@@ -33,7 +33,7 @@ from headrace.stores.online import (
     mismatch,
     not_ready,
 )
-from headrace.stores.packed import ABSENT, packing_of
+from headrace.stores.packed import packing_of
 from headrace.stores.records import fetch, rows
 
 Read = TypeVar("Read")
@@ -70,7 +70,7 @@ class EmbeddedStore:
         """
         return self._within(
             lookups,
-            lambda txn, db, wanted: Block(*packing_of(wanted.group).read(rows(txn, db, wanted.keys, ABSENT), as_of)),
+            lambda txn, db, wanted: Block(*packing_of(wanted.group).read(rows(txn, db, wanted.keys), as_of)),
         )
 
     async def read_packed(self, lookups: Sequence[Lookup], deadline: float | None = None) -> list[list[bytes]]:

@@ -4,9 +4,9 @@ In memory a record is of fixed width, and much of it is blank, or holds tiles th
 words of eight bytes: its layout's fingerprint (changed, so that it is not taken for a whole one), a bitmap of the slots
 whose tiles count, one of those whose tile is of a lone event, each window's newest tile, the columns outside the slots,
 and the tiles. Which tile a slot holds follows from the window's newest, and of a lone event its value (and when it was,
-where the last is kept) says all that its tile does. A record is packed where that is at most half of it. Reading gives
-back the record, without the tiles that were over: nobody counts them, and no event is treated otherwise because they
-are gone.
+where the last is kept) says all that its tile does; groups that keep sketches, or counts alone, tell no lone ones. A
+record is packed where that is at most half of it. Reading gives back the record, without the tiles that were over:
+nobody counts them, and no event is treated otherwise because they are gone.
 
 Rows of the first form held the index of every tile, and every field of each; they are read as well.
 """
@@ -25,8 +25,6 @@ from headrace.features.windows import WindowedGroup, merge, seen, words_of
 
 WORD = 8
 _CHANGE, _FIRST_CHANGE = np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x9E3779B97F4A7C15)
-#: A row that stands for none, as an empty one does.
-ABSENT = bytes(WORD)
 _MUCH = 2  # how many times smaller a record must get
 
 
@@ -86,7 +84,7 @@ class Packing:
         return rows
 
     def decode(self, rows: Sequence[bytes | memoryview]) -> np.ndarray:
-        """Return the records [n] of stored rows; blank where a row is empty, or not of this layout's width.
+        """Return the records [n] of stored rows; blank where a row is empty, or none of this layout.
 
         They are a copy, and writable.
         """
@@ -103,7 +101,7 @@ class Packing:
         """Return what `merge` and `seen` of headrace.features.windows tell of the records of stored rows.
 
         That is values, float64 [n, columns]; found, bool [n]; age_ms, float64 [n]; and exact, bool [n]. Where a row is
-        of another layout, or of the first form, all are unpacked first, which takes longer.
+        of the first form, or no whole words, all are unpacked first, which takes three times as long.
         """
         group, count = self.group, len(rows)
         if group.tiles.sketches:
@@ -112,9 +110,7 @@ class Packing:
 
         found, exact, age_ms = np.empty(count, bool), np.empty(count, bool), np.empty(count)
         values = np.empty((count, len(group.column_names)))
-        joined = b"".join(rows if all(rows) else [row or ABSENT for row in rows])
-        words = np.frombuffer(joined, np.int64, len(joined) // WORD)
-        if len(joined) % WORD == 0 and read(self.numbers, words, as_of, values, found, age_ms, exact):
+        if read(self.numbers, *_joined(rows), as_of, values, found, age_ms, exact):
             return values, found, age_ms, exact
         return self._read_whole(rows, as_of)
 

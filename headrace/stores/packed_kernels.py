@@ -25,7 +25,7 @@ def ones(word: int) -> int:
 
 
 @inlined
-def first(bits: int) -> int:
+def low(bits: int) -> int:
     """Return a word of which the first so many bits are set, fewer than 64."""
     return int((np.int64(1) << bits) - 1)
 
@@ -37,7 +37,7 @@ def taken_below(form: Form, rows: np.ndarray, at: int, slot: int) -> int:
     for word in range((slot + 63) // 64):
         bits = rows[at + 1 + word]
         if word == slot // 64:
-            bits &= first(slot % 64)
+            bits &= low(slot % 64)
         kept += ones(bits)
         lone += ones(bits & rows[at + 1 + form.bits + word])
     return kept * form.step + lone * (form.lone - form.step)
@@ -110,22 +110,16 @@ def pack(form: Form, places: Places, records: np.ndarray, out: np.ndarray, sizes
 
 
 @inlined
-def size_at(form: Form, rows: np.ndarray, at: int) -> int:
-    """Return how many words the row has that begins at `at`, 0 where none does that can be told."""
-    if at >= rows.size:
-        return 0
-    size, mark = 0, rows[at]
-    if mark == form.mark and at + form.begin <= rows.size:
-        size = form.begin + form.head + taken_below(form, rows, at, form.slots)
-    elif mark == form.fingerprint:
-        size = form.width
-    elif mark == 0:
-        size = 1  # ABSENT
-    return size if at + size <= rows.size else 0
+def is_packed(form: Form, rows: np.ndarray, at: int, size: int) -> bool:
+    """Tell whether the so many words from `at` on are a packed record."""
+    if size < form.begin or rows[at] != form.mark:
+        return False
+    return size == form.begin + form.head + taken_below(form, rows, at, form.slots)
 
 
 @inlined
 def _unpacked(form: Form, places: Places, rows: np.ndarray, at: int, words: np.ndarray) -> None:
+    # What a lone event has not is blank already.
     floats = words.view(np.float64)
     for word in range(form.head):
         words[places.head[word]] = rows[at + form.begin + word]
@@ -139,8 +133,6 @@ def _unpacked(form: Form, places: Places, rows: np.ndarray, at: int, words: np.n
                 words[index] = tile_of(place, newest, lap, slots)
                 if form.lone < form.step and rows[at + 1 + form.bits + slot // 64] >> (slot % 64) & 1:
                     floats[index + places.gaps[COUNT]] = 1.0
-                    if places.gaps[M2]:
-                        floats[index + places.gaps[M2]] = 0.0
                     for gap in places.alike:
                         words[index + gap] = rows[source]
                     if form.lone == 2:
@@ -174,7 +166,7 @@ def _unpacked_first(form: Form, places: Places, rows: np.ndarray, at: int, size:
 
 
 @compiled()
-def _are_words(sizes: np.ndarray) -> bool:
+def are_words(sizes: np.ndarray) -> bool:
     odd = 0
     for row in range(sizes.size):
         odd |= sizes[row] % WORD
@@ -188,7 +180,7 @@ def unpack(form: Form, places: Places, rows: np.ndarray, sizes: np.ndarray, out:
     `rows` is int64, the rows one after another, and `sizes` int64 [n] how many bytes each has. Returns False, and
     writes nothing, where a row is no whole words.
     """
-    if not _are_words(sizes):
+    if not are_words(sizes):
         return False
     at = 0
     for row in range(len(out)):
@@ -199,7 +191,7 @@ def unpack(form: Form, places: Places, rows: np.ndarray, sizes: np.ndarray, out:
             words[:] = places.blank
             if size and rows[at] == form.first_mark:
                 _unpacked_first(form, places, rows, at, size, words)
-            elif size and rows[at] == form.mark and size_at(form, rows[: at + size], at) == size:
+            elif is_packed(form, rows, at, size):
                 _unpacked(form, places, rows, at, words)
         at += size
     return True

@@ -11,8 +11,8 @@ from headrace.compiled import BOOL, LONGS, OUT_BOOLS, OUT_DOUBLES, OUT_LONGS, OU
 from headrace.features.columns import NO_TIME
 from headrace.features.merging import edges_of, merge_one, put_last, put_window, room_of, seen_of
 from headrace.features.tiles import Shape
-from headrace.stores.packed import Form
-from headrace.stores.packed_kernels import first, ones, size_at, taken_below, tile_of
+from headrace.stores.packed import WORD, Form
+from headrace.stores.packed_kernels import are_words, is_packed, low, ones, taken_below, tile_of
 
 _NEVER = np.int64(NO_TIME)
 
@@ -28,11 +28,11 @@ def _choose(
     lap, covered, end = newest % slots, 0, slot + slots
     place = at + form.begin + form.head + taken_below(form, rows, at, slot)
     for word in range(slot // 64, (end + 63) // 64):
-        kept, lone = rows[at + 1 + word], rows[at + 1 + form.bits + word]
+        kept, lone = rows[at + 1 + word], rows[at + 1 + form.bits + word] if form.lone < form.step else 0
         if word == slot // 64:
-            kept &= ~first(slot % 64)
+            kept &= ~low(slot % 64)
         if word == end // 64:
-            kept &= first(end % 64)
+            kept &= low(end % 64)
         while kept:
             bit = ones((kept & -kept) - 1)
             kept &= kept - 1
@@ -66,7 +66,7 @@ def _merge_packed(
     newest, slot = rows[at + form.newest] if at >= 0 else _NEVER, 0
     for ring in range(len(rings)):
         tiles, slots = 0, rings[ring, 1]
-        if newest >= edges[ring, 2]:
+        if at >= 0 and newest >= edges[ring, 2]:
             front = rows[at + 1 + 2 * form.bits + ring]
             tiles = _choose(form, rows, at, slot, slots, front, edges[ring], chosen)
         put_window(stats, gaps, ring, rows, floats, tiles, out, row, room)
@@ -89,10 +89,11 @@ def _opened(numbers: np.ndarray) -> tuple[Shape, Form]:
     return shape, form
 
 
-@compiled(OUT_LONGS, ROWS, LONGS, OUT_TABLE, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS, returns=BOOL)
+@compiled(OUT_LONGS, ROWS, LONGS, LONGS, OUT_TABLE, OUT_BOOLS, OUT_DOUBLES, OUT_BOOLS, returns=BOOL)
 def read(
     numbers: np.ndarray,
     rows: np.ndarray,
+    sizes: np.ndarray,
     as_of: np.ndarray,
     values: np.ndarray,
     found: np.ndarray,
@@ -101,25 +102,27 @@ def read(
 ) -> bool:
     """Read every window of stored rows, each at its own instant: what unpack, merge and seen make of them.
 
-    `numbers` are numbers_of the group, `rows` int64, the rows one after another; the others as for merge and seen.
-    Records are read where they lie, and say themselves how long they are. Returns False where one cannot be told, as
-    of another layout or of the first form, or where there are more or fewer rows: nothing that was written counts.
+    `numbers` are numbers_of the group, `rows` and `sizes` as for unpack, the others as for merge and seen. Records are
+    read where they lie. Returns False where a row is no whole words or of the first form: what was written till then
+    does not count.
     """
+    if not are_words(sizes):
+        return False
     shape, form = _opened(numbers)
     floats, room, rings, stats = rows.view(np.float64), room_of(shape), shape.rings, shape.stats
     gaps, packed_gaps = shape.gaps, form.gaps
     at = 0
     for row in range(as_of.size):
-        size, when = size_at(form, rows, at), as_of[row]
-        if not size:
-            return False
+        size, when = sizes[row] // WORD, as_of[row]
         if not row or when != as_of[row - 1]:
             edges_of(rings, when, room[0])
         if size == form.width:
             newest = merge_one(shape, rings, stats, gaps, rows, floats, at, when, values, row, room)
         else:
-            begin = at if size > 1 else -1
+            if size and rows[at] == form.first_mark:
+                return False
+            begin = at if is_packed(form, rows, at, size) else -1
             newest = _merge_packed(shape, form, rings, stats, packed_gaps, rows, floats, begin, values, row, room)
         found[row], age_ms[row], exact[row] = seen_of(newest, when)
         at += size
-    return at == rows.size
+    return True

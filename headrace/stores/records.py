@@ -23,11 +23,11 @@ def fetch(txn: lmdb.Transaction, db: Any, group: WindowedGroup, keys: np.ndarray
     return packing_of(group).decode(rows(txn, db, keys))
 
 
-def rows(txn: lmdb.Transaction, db: Any, keys: np.ndarray, absent: bytes = b"") -> list[bytes | memoryview]:
-    """Return what is stored of keys, [n], valid inside the transaction; `absent` where there is nothing."""
+def rows(txn: lmdb.Transaction, db: Any, keys: np.ndarray) -> list[bytes | memoryview]:
+    """Return what is stored of keys, [n], valid inside the transaction; empty where there is nothing."""
     if db is None:
-        return [absent] * len(keys)
-    return list(map(txn.get, encode_keys(keys), repeat(absent), repeat(db)))
+        return [b""] * len(keys)
+    return list(map(txn.get, encode_keys(keys), repeat(b""), repeat(db)))
 
 
 def put(txn: lmdb.Transaction, db: Any, group: WindowedGroup, keys: np.ndarray, records: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headrace.features import Window, WindowedGroup, fold
 from headrace.features.windows import NO_TILE, merge, seen
-from headrace.stores.packed import ABSENT, WORD, packing_of
+from headrace.stores.packed import WORD, packing_of
 from tests.features.streaming import group as activity
 from tests.features.streaming import settled
 from tests.stores.small import CARDS, declared
@@ -160,7 +160,7 @@ def test_a_record_of_another_layout_is_stored_as_it_is():
     group=st.sampled_from(PLAIN),
     shares=st.lists(st.sampled_from([0, 0.02, 0.2, 0.5, 1]), min_size=1, max_size=30),
     spoiled=st.lists(
-        st.sampled_from(["", "", "empty", "absent", "torn", "odd", "zeros", "other", "bits", "twice"]),
+        st.sampled_from(["", "", "empty", "first", "torn", "odd", "zeros", "other", "bits", "twice"]),
         min_size=30,
         max_size=30,
     ),
@@ -175,7 +175,7 @@ def test_rows_that_are_read_at_once_give_what_their_records_give(group, shares, 
     records["layout"][[how == "other" for how in spoiled[: len(shares)]]] = 7
     spoils = {
         "empty": b"",
-        "absent": ABSENT,
+        "first": lambda row: first_form(group, records[:1]),
         "torn": lambda row: row[:-WORD],
         "odd": lambda row: row + b"x",
         "zeros": bytes,
@@ -194,3 +194,36 @@ def test_rows_that_are_read_at_once_give_what_their_records_give(group, shares, 
         np.testing.assert_array_equal(found, wanted)
     sound = [at for at, how in enumerate(spoiled[: len(rows)]) if not how]
     np.testing.assert_array_equal(values[sound], merge(group, records, as_of)[sound])  # whatever was left out
+
+
+def test_rows_that_make_up_for_each_other_are_taken_for_nobodys():
+    packing, as_of = packing_of(EVERY), np.full(4, NOW + 3_600_000)
+    one, sound, other = map(bytes, packing.encode(filled(EVERY, [0.2, 0.2, 0.2], 3, laps=0.9)))
+    _, found, _, _ = packing.read([one + one, sound, other[:WORD], other[WORD:]], as_of)
+    assert found.tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("spoil", [lambda row: row[:-WORD], lambda row: row + bytes(WORD), lambda row: row[:WORD]])
+def test_a_torn_row_of_the_first_form_is_blank(spoil):
+    packing, records = packing_of(EVERY), filled(EVERY, [0.2], 3, laps=0.9)
+    assert packing.read([first_form(EVERY, records)], np.array([NOW]))[1].tolist() == [True]
+    assert packing.read([spoil(first_form(EVERY, records))], np.array([NOW]))[1].tolist() == [False]
+
+
+def test_a_ring_without_a_tile_takes_no_room():
+    packing, records = packing_of(EVERY), folded(EVERY, 1, 0, 0)
+    (row,) = packing.encode(records)
+    outside = 1 + len(EVERY.last)
+    assert len(row) == WORD * (1 + 2 + len(EVERY.windows) + outside)  # the mark, two bitmaps, the newest tiles
+
+
+def test_a_lone_mark_means_nothing_where_none_is_told():
+    packing, as_of = packing_of(COUNTS), np.array([NOW + 60_000])
+    (row,) = packing.encode(filled(COUNTS, [0.2], 3, laps=0.9))
+    marked = bytes(row[: 2 * WORD]) + bytes(row[WORD : 2 * WORD]) + bytes(row[3 * WORD :])
+    np.testing.assert_array_equal(packing.read([marked], as_of)[0], packing.read([row], as_of)[0])
+
+
+def test_an_absent_row_is_absent_at_any_instant():
+    edge = np.iinfo(np.int64).min + CARDS.windows[0].length_ms + CARDS.windows[0].tile_ms
+    assert packing_of(CARDS).read([b""], np.array([edge]))[1].tolist() == [False]
