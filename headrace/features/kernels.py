@@ -54,11 +54,11 @@ def _add(
 
 
 @compiled()
-def newest_tile(words: np.ndarray, begin: int, filled: int, step: int) -> int:
-    """Return the newest of tiles whose indices lie `step` words apart from `begin` on; NO_TILE if there is none."""
+def newest_tile(words: np.ndarray, begin: int, slots: int) -> int:
+    """Return the newest of the tiles whose indices lie from `begin` on; NO_TILE if there is none."""
     newest = _NO_TILE
-    for at in range(filled):
-        newest = max(newest, words[begin + at * step])
+    for at in range(begin, begin + slots):
+        newest = max(newest, words[at])
     return int(newest)
 
 
@@ -91,7 +91,7 @@ def fold(
             place = ring + tile % slots
             held = words[place]
             # Of no event that is behind by less can a tile be over.
-            if behind <= (slots - 1) * tile_ms or newest_tile(words, ring, slots, 1) < tile + slots:
+            if behind <= (slots - 1) * tile_ms or newest_tile(words, ring, slots) < tile + slots:
                 too_late[event] = False
                 if not np.isnan(values[event]):
                     words[place] = tile

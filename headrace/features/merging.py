@@ -51,24 +51,24 @@ def _sum(
     count, total, m2, least, most, last, newest = 0.0, 0.0, 0.0, np.inf, -np.inf, np.nan, _NEVER
     for at in range(tiles):  # what a lone event has not is read all the same, and not used: a branch would be guessed
         place = chosen[at]
-        lone, first = place < 0, ~place
-        own = floats[first if lone else place + gaps[COUNT]]
+        lone, value_at = place < 0, ~place
+        own = floats[value_at if lone else place + gaps[COUNT]]
         own = 1.0 if lone else own
         if gaps[SUM]:
-            value = floats[first if lone else place + gaps[SUM]]
+            value = floats[value_at if lone else place + gaps[SUM]]
             if gaps[M2]:
                 apart = value / own - total / count if count else 0.0
-                within = floats[first if lone else place + gaps[M2]]
+                within = floats[value_at if lone else place + gaps[M2]]
                 m2 += (0.0 if lone else within) + apart * apart * own * count / (own + count)
             total += value
         count += own
         if gaps[MIN]:
-            least = min(least, floats[first if lone else place + gaps[MIN]])
+            least = min(least, floats[value_at if lone else place + gaps[MIN]])
         if gaps[MAX]:
-            most = max(most, floats[first if lone else place + gaps[MAX]])
-        if gaps[LAST] and words[first + 1 if lone else place + gaps[LAST_MS]] > newest:
-            last = floats[first if lone else place + gaps[LAST]]
-            newest = words[first + 1 if lone else place + gaps[LAST_MS]]
+            most = max(most, floats[value_at if lone else place + gaps[MAX]])
+        if gaps[LAST] and words[value_at + 1 if lone else place + gaps[LAST_MS]] > newest:
+            last = floats[value_at if lone else place + gaps[LAST]]
+            newest = words[value_at + 1 if lone else place + gaps[LAST_MS]]
     summary[0], summary[1], summary[2] = count, total, total / count
     summary[3] = np.sqrt(m2 / (count - 1.0)) if count > 1.0 else np.nan
     summary[4], summary[5], summary[6] = least, most, last
@@ -142,7 +142,7 @@ def merge_one(
         if known and newest >= edges[ring, 2]:
             first = edges[ring, 0]
             if newest >= as_of:  # else no tile that is covered is over
-                front = newest_tile(words, begin, slots, 1)
+                front = newest_tile(words, begin, slots)
                 first = max(first, front - slots + 1) if front != _NO_TILE else first
             tiles = _choose(words, begin, slots, first, edges[ring, 1], chosen)
         put_window(stats, gaps, ring, words, floats, tiles, out, row, room)

@@ -70,7 +70,7 @@ def _put(form: Form, places: Places, words: np.ndarray, floats: np.ndarray, out:
         out[at + form.begin + word] = words[places.head[word]]
     for ring in range(len(places.rings)):
         begin, slots = places.rings[ring, 0], places.rings[ring, 1]
-        newest = newest_tile(words, begin, slots, 1)
+        newest = newest_tile(words, begin, slots)
         lap = newest % slots
         out[at + 1 + 2 * form.bits + ring] = newest
         for place in range(slots):
