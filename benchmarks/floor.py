@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lmdb
@@ -22,17 +24,26 @@ from headrace.open_inference.tensors import InferRequest, Tensor
 from headrace.runtime import Runtime
 from headrace.stores.online import encode_keys
 
-FLOOR = "floor"
-NOTES = """
+FLOOR, BARE = "floor", "bare server"
+_MEANING = """
+A ratio of 1.0x would mean that features cost nothing; the aim, 1.5 times the floor, is a ratio of 0.67x. The bare
+server does the three in one request, over HTTP, and nothing else: it answers later than their sum, because each is
+measured by itself over and over, with its code and data in the caches, and there the others come between.
+"""
+NOTES = (
+    """
 p50 at one connection. The floor is the sum of an ASGI server that echoes (uvicorn on uvloop), the LMDB gets of the
 request's records without decoding them, and the predictor asked directly with the matrix ready, in binary.
-A ratio of 1.0x would mean that features cost nothing; the aim, 1.5 times the floor, is a ratio of 0.67x.
 """
-NOTES_IN_PROCESS = """
+    + _MEANING
+)
+NOTES_IN_PROCESS = (
+    """
 p50 at one connection. The floor is the sum of an ASGI server that echoes (uvicorn on uvloop), the LMDB gets of the
 request's records without decoding them, and a run of the model's session on the matrix, in the same process.
-A ratio of 1.0x would mean that features cost nothing; the aim, 1.5 times the floor, is a ratio of 0.67x.
 """
+    + _MEANING
+)
 
 
 @benchmark("floor", "Latency over the floor: a bare server, bare reads, a direct call of the predictor")
@@ -41,28 +52,34 @@ def floor(ground: Ground) -> Result:
     result = Result(NOTES)
     with transformers(ground, (OURS,)) as (started, predictor), _echo(ground) as echo, _records(ground) as env:
         for rows in ground.scale.sizes:
-            asked = {
-                OURS: (started[OURS].http, requests(ground, rows)),
-                "echo": (echo.http, requests(ground, rows)),
-                "predictor": (predictor.http, [_matrix_request(ground, rows)]),
-            }
-            result.figures.append(_over(ground, rows, asked, {"store get": _gets(ground, env, rows)}))
+            asking = {"predictor": predictor.http, "request": _file(ground, "request", _matrix_request(ground, rows))}
+            with _bare(ground, rows, asking) as bare:
+                asked = {
+                    OURS: (started[OURS].http, requests(ground, rows)),
+                    BARE: (bare.http, requests(ground, rows)),
+                    "echo": (echo.http, requests(ground, rows)),
+                    "predictor": (predictor.http, [_matrix_request(ground, rows)]),
+                }
+                result.figures.append(_over(ground, rows, asked, {"store get": _gets(ground, env, rows)}))
     return result
 
 
 @benchmark("floor-in-process", "The same with the predictor in the transformer's process")
 def floor_in_process(ground: Ground) -> Result:
     """Measure the median latency of whole requests without a hop, and of each part of the floor."""
-    result, model = Result(NOTES_IN_PROCESS), _model(ground)
+    result, model = Result(NOTES_IN_PROCESS), Runtime.open(_model_file(ground))
     with transformers(ground, (IN_PROCESS,)) as (started, _), _echo(ground) as echo, _records(ground) as env:
         for rows in ground.scale.sizes:
-            asked = {
-                OURS: (started[IN_PROCESS].http, requests(ground, rows)),
-                "echo": (echo.http, requests(ground, rows)),
-            }
+            np.save(matrix := ground.home / "matrix.npy", _matrix(ground, rows), allow_pickle=False)
             here: dict[str, Callable[[], object]] = {"store get": _gets(ground, env, rows)}
             here["session run"] = partial(model.run, _matrix(ground, rows))
-            result.figures.append(_over(ground, rows, asked, here))
+            with _bare(ground, rows, {"model": str(_model_file(ground)), "matrix": str(matrix)}) as bare:
+                asked = {
+                    OURS: (started[IN_PROCESS].http, requests(ground, rows)),
+                    BARE: (bare.http, requests(ground, rows)),
+                    "echo": (echo.http, requests(ground, rows)),
+                }
+                result.figures.append(_over(ground, rows, asked, here))
     return result
 
 
@@ -70,8 +87,8 @@ def _over(
     ground: Ground, rows: int, asked: dict[str, tuple[str, list[bytes]]], here: dict[str, Callable[[], object]]
 ) -> Figure:
     """Measure what is asked over HTTP and what is done in this process, and set them beside each other."""
-    parts = [side for side in (*asked, *here) if side != OURS]
-    taken = {side: Samples() for side in (OURS, FLOOR, *parts)}
+    parts = [side for side in (*asked, *here) if side not in (OURS, BARE)]
+    taken = {side: Samples() for side in (OURS, FLOOR, BARE, *parts)}
     for _ in range(ground.scale.rounds):
         with pinned(OTHERS):
             for side, (address, bodies) in asked.items():
@@ -90,8 +107,23 @@ def _echo(ground: Ground) -> AbstractContextManager[Server]:
     return running("benchmarks.peers.echo", [], ground.home / "logs", MEASURED)
 
 
-def _model(ground: Ground) -> Runtime:
-    return Runtime.open(next(ground.models.glob(f"{ground.app.name}/*/model.onnx")))
+@contextmanager
+def _bare(ground: Ground, rows: int, predictor: dict[str, str]) -> Iterator[Server]:
+    asked = ground.asked(rows, 0)
+    keys = {group.name: asked[group.key].tolist() for group in ground.app.groups}
+    told = _file(ground, "bare.json", json.dumps({"store": str(ground.store), "keys": keys, **predictor}).encode())
+    with running("benchmarks.peers.bare", [told], ground.home / "logs", MEASURED) as server:
+        yield server
+
+
+def _file(ground: Ground, name: str, content: bytes) -> str:
+    path = ground.home / name
+    path.write_bytes(content)
+    return str(path)
+
+
+def _model_file(ground: Ground) -> Path:
+    return next(ground.models.glob(f"{ground.app.name}/*/model.onnx"))
 
 
 def _matrix(ground: Ground, rows: int) -> np.ndarray:

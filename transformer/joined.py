@@ -31,16 +31,12 @@ class Joined:
 
 def kind_of(request: InferRequest) -> Hashable | None:
     """Return what requests that can be made one share; None for one that must be answered by itself."""
-    rows = -1
-    kind: list[str] = []
-    for name, tensor in request.inputs.items():
-        shape = tensor.array.shape
-        if rows < 0 and shape:
-            rows = shape[0]
-        if not shape or shape[0] != rows or not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
-            return None
-        kind += (name, tensor.datatype)
-    return tuple(kind) if 0 < rows <= MOST_ROWS else None
+    tensors = request.inputs.values()
+    shapes = {tensor.array.shape for tensor in tensors}
+    shape = shapes.pop() if len(shapes) == 1 else ()
+    if len(shape) not in (1, 2) or shape[1:] not in ((), (1,)) or not 0 < shape[0] <= MOST_ROWS:
+        return None
+    return *request.inputs, *[tensor.datatype for tensor in tensors]
 
 
 def runs_of(asked: Sequence[tuple[Hashable, InferRequest]], most: int) -> list[list[int]]:

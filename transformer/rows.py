@@ -110,21 +110,22 @@ def _column(view: FeatureView, tensor: Tensor, most: int) -> np.ndarray:
         column = view.request_column(tensor.name)
     except KeyError:
         return tensor.array.reshape(-1)  # refused by name with its neighbours
-    array = tensor.array
-    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
-        raise InvalidRequest(f"input {tensor.name!r} has shape {list(array.shape)}, needs [n] or [n, 1]")
-    if array.shape[0] > most:
-        raise TooLarge(f"input {tensor.name!r} has {array.shape[0]} rows, needs at most {most}")
-    if tensor.datatype not in ACCEPTED[column.dtype]:
+    array, datatype = tensor.array, tensor.datatype
+    if array.ndim != 1:
+        if array.ndim != 2 or array.shape[1] != 1:
+            raise InvalidRequest(f"input {tensor.name!r} has shape {list(array.shape)}, needs [n] or [n, 1]")
+        array = array.reshape(-1)
+    if len(array) > most:
+        raise TooLarge(f"input {tensor.name!r} has {len(array)} rows, needs at most {most}")
+    if datatype not in ACCEPTED[column.dtype]:
         raise InvalidRequest(
-            f"input {tensor.name!r} has datatype {tensor.datatype}, needs one of {', '.join(ACCEPTED[column.dtype])}"
+            f"input {tensor.name!r} has datatype {datatype}, needs one of {', '.join(ACCEPTED[column.dtype])}"
         )
-    flat = array.reshape(-1)
-    if column.dtype == "string" or (tensor.datatype == "BYTES" and column.dtype != "timestamp"):
-        return np.array([text.decode("utf-8", "replace") for text in flat], dtype=object)
-    if tensor.datatype == "UINT64" and flat.size and int(flat.max()) > np.iinfo(np.int64).max:
+    if datatype == "BYTES" and column.dtype != "timestamp":
+        return np.array([text.decode("utf-8", "replace") for text in array], dtype=object)
+    if datatype == "UINT64" and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise InvalidRequest(f"input {tensor.name!r} has values beyond INT64, needs at most 2^63 - 1")
-    return flat
+    return array
 
 
 def _all_null(column: Column, values: Sequence[Any]) -> bool:

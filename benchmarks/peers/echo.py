@@ -22,14 +22,14 @@ async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": _BODY})
 
 
-def main() -> None:
-    """Serve on a free port until a signal."""
+def serve(app: Any) -> None:
+    """Serve an ASGI application on a free port until a signal."""
     port = free_port()
     print(f"listening http=127.0.0.1:{port} grpc=off", flush=True)
-    config = uvicorn.Config(echo, port=port, loop="none", lifespan="off", log_level="error", access_log=False)
+    config = uvicorn.Config(app, port=port, loop="none", lifespan="off", log_level="error", access_log=False)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(uvicorn.Server(config).serve())
 
 
 if __name__ == "__main__":
-    main()
+    serve(echo)

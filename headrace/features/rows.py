@@ -8,8 +8,9 @@ a missing required one) becomes missing and its row is marked; nobody else's row
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -59,12 +60,11 @@ def conform(view: FeatureView, given: Mapping[str, np.ndarray], now_ms: int, *, 
     _check_names(view, given, partial)
     count = len(next(iter(given.values())))
     rows = Rows(count, {}, np.full(count, now_ms, dtype=np.int64))
-    keys = {group.key for group in view.groups}
     for column in view.request:
         values = given.get(column.name)
         if values is not None and len(values) != count:
             raise RowsError(f"column {column.name!r} has {len(values)} rows, needs {count} like the columns before it")
-        if column.name in keys:
+        if column.name in view.keys:
             if values is not None:
                 _put_key(rows, column, values)
         elif column.dtype == "timestamp":
@@ -78,11 +78,11 @@ def conform(view: FeatureView, given: Mapping[str, np.ndarray], now_ms: int, *, 
 
 def _check_names(view: FeatureView, given: Mapping[str, np.ndarray], partial: bool) -> None:
     known = view.request_names
-    for name in given:
-        if name not in known:
-            raise RowsError(f"column {name!r} is unknown, needs one of {', '.join(known)}{nearest(name, known)}")
-    absent = [column.name for column in view.request if column.required and column.name not in given]
-    if absent and not (partial and given):
+    if unknown := given.keys() - known:
+        name = next(name for name in given if name in unknown)
+        raise RowsError(f"column {name!r} is unknown, needs one of {', '.join(known)}{nearest(name, known)}")
+    if not view.required <= given.keys() and not (partial and given):
+        absent = [name for name in known if name in view.required and name not in given]
         raise RowsError(f"column {', '.join(map(repr, absent))} is missing, got {', '.join(given) or 'no column'}")
     if not given:
         raise RowsError(f"no column was given, needs at least one of {', '.join(known)}")
@@ -92,12 +92,17 @@ def _put_number(rows: Rows, column: Column, values: np.ndarray | None) -> None:
     if values is None:
         rows.columns[column.name] = np.full(rows.count, np.nan)
         return
-    from headrace.features.kernels import unfit  # half a second that most commands need not wait
-
     numbers, bad = _floats(column, values), np.empty(rows.count, dtype=bool)
-    if unfit(numbers, column.low, column.high, column.required, bad):
+    if _unfit()(numbers, column.low, column.high, column.required, bad):
         rows.invalid[column.name] = bad
     rows.columns[column.name] = numbers
+
+
+@cache
+def _unfit() -> Callable[[np.ndarray, float, float, bool, np.ndarray], bool]:
+    from headrace.features.kernels import unfit  # half a second that most commands need not wait
+
+    return unfit
 
 
 def _put_key(rows: Rows, column: Column, values: np.ndarray) -> None:

@@ -32,6 +32,7 @@ _SHIFT, _NEGATIVES, _TOP, _LOW, _ZEROS, _HEAD = range(6)
 HISTOGRAM = 128
 _BUCKETS = HISTOGRAM - _HEAD
 _WIDEST = 1 << 31  # above every bucket number
+_WORD = 32  # bits of a bucket number
 _INFINITE = 0x7FF00000  # the bucket number, unshifted, of infinity
 _LARGEST = np.finfo(np.float64).max
 
@@ -73,7 +74,11 @@ def histogram_of(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def merged(histograms: np.ndarray, owner: np.ndarray, owners: int) -> np.ndarray:
-    """Merge histograms [m, HISTOGRAM] that have the same `owner`, ascending in 0 to owners - 1, [m]."""
+    """Merge histograms [m, HISTOGRAM] that have the same `owner`, ascending in 0 to owners - 1, [m].
+
+    One that no values make, as damage leaves, counts for nothing.
+    """
+    histograms = _sound(histograms)
     flat = histograms.reshape(-1)
     place = (flat != 0).nonzero()[
         0
@@ -111,6 +116,17 @@ def quantile(percent: int, histograms: np.ndarray) -> np.ndarray:
     bucket = np.where(beyond < 0, head[..., _TOP] - cell, head[..., _LOW] + beyond)
     value = np.where(beyond < 0, -1.0, 1.0) * _middle(bucket, head[..., _SHIFT])
     return np.where(count > 0, np.where(is_zero, 0.0, value), np.nan)
+
+
+def _sound(histograms: np.ndarray) -> np.ndarray:
+    """Return histograms [m, HISTOGRAM] with nothing in those whose buckets have numbers that none has.
+
+    Such a one would count into the histograms beside it, or beyond all of them.
+    """
+    shift, negatives, top, low, zeros = (histograms[:, at] for at in range(_HEAD))
+    kept = (shift >= 0) & (shift < _WORD) & (zeros >= 0) & (low >= 0)
+    kept &= (negatives >= 0) & (negatives <= _BUCKETS) & (top >= negatives - 1)
+    return histograms if kept.all() else np.where(kept[:, None], histograms, 0)
 
 
 def _owners(starts: np.ndarray, size: int) -> np.ndarray:
@@ -183,5 +199,5 @@ def _sigma(share: float) -> float:
     return total
 
 
-_WEIGHT = np.concatenate(((0.0,), 0.5 ** np.arange(1, 54)))  # of a register that is used
+_WEIGHT = np.concatenate(((0.0,), 0.5 ** np.arange(1, 256)))  # of a register that is used; values leave up to 53 there
 _SIGMA = np.array([_sigma(unused / REGISTERS) for unused in range(REGISTERS + 1)])  # of how many are not

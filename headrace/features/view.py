@@ -37,11 +37,15 @@ class FeatureView:
     features: tuple[Feature, ...] = field(init=False, repr=False, compare=False)
     fingerprint: str = field(init=False, compare=False)
     request_names: tuple[str, ...] = field(init=False, repr=False, compare=False)  # what a request may carry
+    required: frozenset[str] = field(init=False, repr=False, compare=False)  # and what it must
+    keys: frozenset[str] = field(init=False, repr=False, compare=False)  # what the groups are keyed by
     _request: dict[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_request", {column.name: column for column in self.request})
         object.__setattr__(self, "request_names", tuple(column.name for column in self.request))
+        object.__setattr__(self, "required", frozenset(column.name for column in self.request if column.required))
+        object.__setattr__(self, "keys", frozenset(group.key for group in self.groups))
         self._check_request()
         features = tuple(self._feature(column) for column in self.columns)
         names = [feature.name for feature in features]

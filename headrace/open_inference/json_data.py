@@ -29,7 +29,10 @@ _KINDS: dict[str, tuple[frozenset[type], str]] = {
 _JSON_NAMES = {type(None): "null", bool: "boolean", int: "integer", float: "number", str: "string", dict: "object"}
 
 
-_USUAL = {"FP64": frozenset({float, int}), "INT64": frozenset({int})}
+_USUAL = {
+    "FP64": (frozenset({float, int}), DATATYPES["FP64"]),
+    "INT64": (frozenset({int}), DATATYPES["INT64"]),
+}
 
 
 def usual_array(item: dict[str, Any]) -> np.ndarray | None:
@@ -37,15 +40,16 @@ def usual_array(item: dict[str, Any]) -> np.ndarray | None:
 
     It gives what `array_of` gives, in a third of the time: that is felt where a request has many small tensors.
     """
-    if type(data := item.get("data")) is Numbers:
+    data, datatype = item.get("data"), item.get("datatype")
+    if type(data) is Numbers:
         return data.usual_array(item)
-    kinds = _USUAL.get(item.get("datatype", "")) if type(item.get("datatype")) is str else None
-    if kinds is None or type(data) is not list or item.get("shape") != [len(data)] or "parameters" in item:
+    if type(data) is not list or type(datatype) is not str or datatype not in _USUAL:
         return None
-    if not kinds.issuperset(map(type, data)):
+    kinds, dtype = _USUAL[datatype]
+    if item.get("shape") != [len(data)] or "parameters" in item or not kinds.issuperset(map(type, data)):
         return None
     try:
-        return np.array(data, DATATYPES[item["datatype"]])
+        return np.array(data, dtype)
     except OverflowError:
         return None
 
@@ -77,7 +81,7 @@ def lists_of(name: str, datatype: str, array: np.ndarray) -> Any:
         return _texts(name, flat)
     if datatype in BINARY_ONLY:
         raise InvalidRequest(f"output {name!r} is {datatype}, which has no JSON form: ask for it with binary_data true")
-    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+    if flat.dtype.kind == "f" and np.count_nonzero(np.isfinite(flat)) != flat.size:
         raise InvalidRequest(
             f"output {name!r} holds NaN or infinity, which JSON cannot say: ask for it with binary_data true"
         )

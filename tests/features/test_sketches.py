@@ -134,3 +134,43 @@ def test_sketches_are_read_side_by_side_in_any_shape():
 def test_both_zeros_are_one_value():
     assert sketches.distinct(registers([0.0, -0.0]))[0] == 1
     np.testing.assert_array_equal(histogram([0.0, -0.0]), histogram([0.0, 0.0]))
+
+
+@given(
+    st.lists(anything.filter(bool), min_size=2, max_size=4),
+    st.lists(
+        st.tuples(
+            st.integers(0, 4) | st.integers(0, sketches.HISTOGRAM - 1),
+            st.integers(-200, 200) | st.integers(-(2**31), 2**31 - 1),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.data(),
+)
+def test_a_damaged_histogram_is_nobody_elses_loss(parts, damage, data):
+    histograms = np.concatenate([histogram(values) for values in parts])
+    owner = np.arange(len(parts))
+    wanted = sketches.merged(histograms, owner, len(parts))
+    hurt = data.draw(st.integers(0, len(parts) - 1))
+    for at, number in damage:
+        histograms[hurt, at] = number
+    got = sketches.merged(histograms, owner, len(parts))
+    sketches.quantile(50, got)
+    others = owner != hurt
+    np.testing.assert_array_equal(got[others], wanted[others])
+
+
+@pytest.mark.parametrize(
+    ("at", "number"), [(0, 32), (0, -1), (1, -1), (1, 124), (2, -2), (3, -1), (4, -1)], ids=lambda value: str(value)
+)
+def test_a_histogram_that_no_values_make_counts_for_nothing(at, number):
+    of = histogram([-4.0, 0.0, 2.0, 10.0])
+    of[0, at] = number
+    np.testing.assert_array_equal(merged(of, histogram([3.0])), histogram([3.0]))
+
+
+def test_a_damaged_register_is_a_wrong_number_and_no_error():
+    of = registers([3.0, 5.0])
+    of[0, :3] = 255, 54, 100
+    assert np.isfinite(sketches.distinct(of)).all()
