@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -19,11 +19,14 @@ from functools import partial
 import numpy as np
 
 from headrace.open_inference import Overloaded
+from headrace.open_inference.servable import Withdrawable, settle
 
 _LONELY, _AT_ONCE = 4, 8
 Answers = dict[str, np.ndarray]
 #: A model's run: float32 [rows, width] and the outputs wanted (none: all of them) to each output, [rows].
 Run = Callable[[np.ndarray, tuple[str, ...]], Answers]
+#: Hears the answers, or what the run failed with.
+Told = Callable[[Answers | BaseException], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,8 @@ class Batches:
     ) -> None:
         self._run, self._threads, self.limits = run, threads, limits
         self.inline_rows, self._observe = inline_rows, observe
-        self._here = _Lane(self._run_here, min(inline_rows, limits.batch_rows), 1, led=True)
-        self._aside = _Lane(self._run_aside, limits.batch_rows, threads.runs, led=False)
+        self._here = _Lane(self._begin_here, min(inline_rows, limits.batch_rows), 1)
+        self._aside = _Lane(self._begin_aside, limits.batch_rows, threads.runs)
 
     @property
     def runs_at_once(self) -> int:
@@ -77,133 +80,152 @@ class Batches:
 
         A request larger than the queue is taken where nothing waits: else it could never be answered.
         """
+        self._admit(features)
+        if self._at_once(features):
+            return self._run_here(features, wanted, 1)
+        answer: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
+        waiting = self._lane(features).join(features, wanted, partial(settle, answer))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            waiting.cancel()
+            raise
+
+    def ask(self, features: np.ndarray, wanted: tuple[str, ...], told: Told) -> Withdrawable:
+        """Have `told` called with what `score` returns or what the run fails with, after this has returned.
+
+        Raises Overloaded as `score` does. `told` must not raise, and is not called after `cancel` of what is returned.
+        """
+        self._admit(features)
+        if not self._at_once(features):
+            return self._lane(features).join(features, wanted, told)
+        found = _outcome(self._run_here, features, wanted, 1)
+        return asyncio.get_running_loop().call_soon(told, found)
+
+    def _admit(self, features: np.ndarray) -> None:
         rows, waiting = len(features), self.waiting_rows
         if waiting and waiting + rows > self.limits.queue_rows:
             raise Overloaded(
                 f"{waiting} rows wait for a run and {rows} more were asked for, "
                 f"needs at most {self.limits.queue_rows}: try later"
             )
-        if rows > self.inline_rows:
-            return await self._aside.join(features, wanted)
-        if self.limits.batch_rows <= 1:
-            return await self._run_here(features, wanted, 1)
-        return await self._here.join(features, wanted)
 
-    async def _run_here(self, features: np.ndarray, wanted: tuple[str, ...], requests: int) -> Answers:
+    def _at_once(self, features: np.ndarray) -> bool:
+        return len(features) <= self.inline_rows and (self.limits.batch_rows <= 1 or self._here.is_lonely())
+
+    def _lane(self, features: np.ndarray) -> _Lane:
+        return self._here if len(features) <= self.inline_rows else self._aside
+
+    def _run_here(self, features: np.ndarray, wanted: tuple[str, ...], requests: int) -> Answers:
         self._tell(requests, len(features))
         return self._run(features, wanted)
 
-    async def _run_aside(self, features: np.ndarray, wanted: tuple[str, ...], requests: int) -> Answers:
+    def _begin_here(self, features: np.ndarray, wanted: tuple[str, ...], requests: int, told: Told) -> None:
+        told(_outcome(self._run_here, features, wanted, requests))
+
+    def _begin_aside(self, features: np.ndarray, wanted: tuple[str, ...], requests: int, told: Told) -> None:
         self._tell(requests, len(features))
-        return await asyncio.get_running_loop().run_in_executor(self._threads.pool, self._run, features, wanted)
+        run = asyncio.get_running_loop().run_in_executor(self._threads.pool, self._run, features, wanted)
+        run.add_done_callback(lambda ended: told(_ended(ended)))
 
     def _tell(self, requests: int, rows: int) -> None:
         if self._observe is not None:
             self._observe(requests, rows)
 
 
-@dataclass(slots=True)
 class _Waiting:
-    features: np.ndarray
-    wanted: tuple[str, ...]
-    answer: asyncio.Future[Answers]
+    """Who waits for a run: `told` hears of it, unless it was given up."""
+
+    __slots__ = ("features", "told", "wanted")
+
+    def __init__(self, features: np.ndarray, wanted: tuple[str, ...], told: Told) -> None:
+        self.features, self.wanted = features, wanted
+        self.told: Told | None = told
+
+    def cancel(self) -> None:
+        self.told = None
 
 
 class _Lane:
     """First come, first run: at most `runs` at once, of at most `most` rows unless one request alone has more.
 
-    Where runs are made on the event loop, a request that finds the lane idle leads: it runs in the loop's next
-    turn, for all that have come by then, which costs it less than a task of its own would. Where leaders found
-    nobody time and again, requests run at once, which saves them a tenth of their time, and only now and then
-    one leads to see whether there is company.
+    A run begins in the event loop's next turn, for all that have come by then. Where turn after turn had one
+    request, it need not wait for the next, and only now and then one looks whether there is company.
     """
 
-    def __init__(
-        self, run: Callable[[np.ndarray, tuple[str, ...], int], Awaitable[Answers]], most: int, runs: int, *, led: bool
-    ) -> None:
-        self._run, self._most, self._runs, self._led = run, most, runs, led
+    def __init__(self, begin: Callable[[np.ndarray, tuple[str, ...], int, Told], None], most: int, runs: int) -> None:
+        self._begin, self._most, self._runs = begin, most, runs
         self._queue: deque[_Waiting] = deque()
-        self._under_way: set[asyncio.Task[list[Answers]]] = set()
-        self._leader = False
-        self._alone = 0  # leaders in a row who found nobody, and requests since that did not look
+        self._under_way = 0
+        self._due = False  # whether a look at the queue is
+        self._alone = 0  # runs in a row that joined nobody, and requests since that did not look
         self.rows = 0
 
-    async def join(self, features: np.ndarray, wanted: tuple[str, ...]) -> Answers:
-        if self._led and not (self._leader or self._queue or self._under_way):
-            if _LONELY <= self._alone < _LONELY + _AT_ONCE:
-                self._alone += 1
-                return await self._run(features, wanted, 1)
-            return await self._lead(features, wanted)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answers] = loop.create_future()
-        self._queue.append(_Waiting(features, wanted, answer))
+    def is_lonely(self) -> bool:
+        """Tell whether a request need not look for company, and count it."""
+        if self._queue or self._under_way or not _LONELY <= self._alone < _LONELY + _AT_ONCE:
+            return False
+        self._alone += 1
+        return True
+
+    def join(self, features: np.ndarray, wanted: tuple[str, ...], told: Told) -> _Waiting:
+        waiting = _Waiting(features, wanted, told)
+        self._queue.append(waiting)
         self.rows += len(features)
-        self._begin(loop)
-        return await answer
+        self._look_soon()
+        return waiting
 
-    async def _lead(self, features: np.ndarray, wanted: tuple[str, ...]) -> Answers:
-        followers: list[_Waiting] = []
-        self._leader = True
-        try:
-            await asyncio.sleep(0)
-            self._take(followers, len(features))
-            own, *others = await self._answers(
-                [features, *(one.features for one in followers)], [wanted, *(one.wanted for one in followers)]
-            )
-        except BaseException as failed:
-            for one in followers:
-                one.answer.set_exception(failed)
-            raise
-        finally:
-            self._leader = False
-            self._begin(asyncio.get_running_loop())  # for whom there was no room, or whose leader has gone
-        # Two look, one after the other: the last of a turn finds nobody, the first of the next does.
-        self._alone = 0 if followers else self._alone + 1 if self._alone < _LONELY else _LONELY - 1
-        for one, answer in zip(followers, others, strict=True):
-            one.answer.set_result(answer)
-        return own
+    def _look_soon(self) -> None:
+        if self._queue and not self._due and self._under_way < self._runs:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._look)
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._queue and not self._leader and len(self._under_way) < self._runs:
-            batch: list[_Waiting] = []
-            task = loop.create_task(self._turn(batch))
-            self._under_way.add(task)
-            task.add_done_callback(partial(self._end, batch))
+    def _look(self) -> None:
+        self._due = False
+        batch = self._taken()
+        if batch:
+            # Two look, one after the other: the last of a turn finds nobody, the first of the next does.
+            joined = len(batch) > 1
+            self._alone = 0 if joined else self._alone + 1 if self._alone < _LONELY else _LONELY - 1
+            self._under_way += 1
+            features, wanted = batch[0].features, batch[0].wanted
+            if joined:
+                features = np.concatenate([one.features for one in batch])
+                wanted = wanted if all(one.wanted == wanted for one in batch) else ()
+            self._begin(features, wanted, len(batch), partial(self._end, batch))
+        self._look_soon()
 
-    async def _turn(self, batch: list[_Waiting]) -> list[Answers]:
-        self._take(batch, 0)
-        if not batch:
-            return []
-        return await self._answers([one.features for one in batch], [one.wanted for one in batch])
-
-    async def _answers(self, features: list[np.ndarray], wanted: list[tuple[str, ...]]) -> list[Answers]:
-        if len(features) == 1:
-            return [await self._run(features[0], wanted[0], 1)]
-        same = all(one == wanted[0] for one in wanted)
-        given = await self._run(np.concatenate(features), wanted[0] if same else (), len(features))
-        return _split(given, [len(one) for one in features])
-
-    def _take(self, batch: list[_Waiting], rows: int) -> None:
+    def _taken(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        rows = 0
         while self._queue and (not rows or rows + len(self._queue[0].features) <= self._most):
             one = self._queue.popleft()
             self.rows -= len(one.features)
-            if not one.answer.done():  # else its deadline has passed, or its caller hung up
+            if one.told is not None:  # else its deadline has passed, or its caller hung up
                 rows += len(one.features)
                 batch.append(one)
+        return batch
 
-    def _end(self, batch: list[_Waiting], task: asyncio.Task[list[Answers]]) -> None:
-        self._under_way.discard(task)
-        failed = asyncio.CancelledError() if task.cancelled() else task.exception()
-        for at, one in enumerate(batch):
-            if one.answer.done():
-                continue
-            if failed is None:
-                one.answer.set_result(task.result()[at])
-            elif task.cancelled():
-                one.answer.cancel()
-            else:
-                one.answer.set_exception(failed)
-        self._begin(task.get_loop())
+    def _end(self, batch: list[_Waiting], found: Answers | BaseException) -> None:
+        self._under_way -= 1
+        parts: Sequence[Answers | BaseException] = [found] * len(batch)
+        if len(batch) > 1 and not isinstance(found, BaseException):
+            parts = _split(found, [len(one.features) for one in batch])
+        for one, part in zip(batch, parts, strict=True):
+            if one.told is not None:
+                one.told(part)
+        self._look_soon()
+
+
+def _outcome(run: Callable[..., Answers], *given: object) -> Answers | BaseException:
+    try:
+        return run(*given)
+    except Exception as failed:  # noqa: BLE001  whoever is told judges it
+        return failed
+
+
+def _ended(run: asyncio.Future[Answers]) -> Answers | BaseException:
+    return asyncio.CancelledError() if run.cancelled() else run.exception() or run.result()
 
 
 def _split(given: Answers, rows: Sequence[int]) -> list[Answers]:

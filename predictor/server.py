@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 
 from headrace.open_inference import InferRequest, InferResponse, InvalidRequest, PredictorFailed, Tensor
+from headrace.open_inference.servable import Answered, Withdrawable
+from headrace.open_inference.shield import outcome
 from headrace.runtime import INPUT, RunFailed, Runtime, RuntimeRefused
-from predictor.batching import Batches, Limits, Threads
+from predictor.batching import Answers, Batches, Limits, Threads
 from predictor.repository import Manifest, ModelRefused, read_model
 from predictor.triton import COLUMNS, FINGERPRINT, model_metadata, told
 
@@ -60,12 +62,22 @@ class OnnxServable:
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Score the rows of `features`; refuses NaN and infinity, another datatype and another width."""
-        features = _features(request.inputs, self._width)
-        wanted = tuple(name for name in self._outputs if not request.outputs or request.wants(name))
-        given = await self._score(features, wanted or self._outputs)
-        # As Triton answers for a model that batches: [rows, 1].
-        outputs = [Tensor(name, "FP32", array.reshape(-1, 1)) for name, array in given.items()]
-        return InferResponse(self.name, self.version, request.id, outputs)
+        features, wanted = self._asked(request)
+        return self._answer(request, wanted, await self._score(features, wanted))
+
+    def ask(self, request: InferRequest, deadline: float, answered: Answered) -> Withdrawable:
+        """Have `answered` called with what `infer` returns or raises; see `Askable`."""
+        features, wanted = self._asked(request)
+
+        def told(found: Answers | BaseException) -> None:
+            if isinstance(found, RunFailed):
+                answered(self._failed(found))
+            elif isinstance(found, BaseException):
+                answered(found)
+            else:
+                answered(outcome(self._answer, request, wanted, found))
+
+        return self.batches.ask(features, wanted, told)
 
     async def predict_v1(self, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Score `{"instances": [[...], ...]}`: one list of features per row."""
@@ -74,19 +86,35 @@ class OnnxServable:
         except (TypeError, ValueError):
             raise InvalidRequest("instances are not lists of numbers of equal length, needs one per row") from None
         features = _checked(features, self._width)
-        given = await self._score(features, self._outputs[:1])
-        return {"predictions": next(iter(given.values())).tolist()}
+        wanted = self._outputs[:1]
+        given = self._checked(await self._score(features, wanted), wanted)
+        return {"predictions": given[wanted[0]].tolist()}
 
-    async def _score(self, features: np.ndarray, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def _asked(self, request: InferRequest) -> tuple[np.ndarray, tuple[str, ...]]:
+        features = _features(request.inputs, self._width)
+        wanted = tuple(name for name in self._outputs if not request.outputs or request.wants(name))
+        return features, wanted or self._outputs
+
+    async def _score(self, features: np.ndarray, wanted: tuple[str, ...]) -> Answers:
         try:
-            given = await self.batches.score(features, wanted)
+            return await self.batches.score(features, wanted)
         except RunFailed as failed:
-            raise PredictorFailed(f"model {self.name!r} could not be run: {failed}") from failed
+            raise self._failed(failed) from failed
+
+    def _failed(self, failed: RunFailed) -> PredictorFailed:
+        return PredictorFailed(f"model {self.name!r} could not be run: {failed}")
+
+    def _checked(self, given: Answers, wanted: tuple[str, ...]) -> Answers:
         answer = {name: given[name] for name in wanted}
         for name, array in answer.items():
             if np.count_nonzero(np.isfinite(array)) != array.size:
                 raise PredictorFailed(f"model {self.name!r} answered NaN or infinity in {name!r}: the score is unknown")
         return answer
+
+    def _answer(self, request: InferRequest, wanted: tuple[str, ...], given: Answers) -> InferResponse:
+        # As Triton answers for a model that batches: [rows, 1].
+        outputs = [Tensor(name, "FP32", array.reshape(-1, 1)) for name, array in self._checked(given, wanted).items()]
+        return InferResponse(self.name, self.version, request.id, outputs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
+from headrace.open_inference.servable import settle
+
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 _LONELY, _AT_ONCE = 4, 8
@@ -153,15 +155,3 @@ class _Company(Generic[Asked, Answer]):
         for answered, own in zip(self._answered, found, strict=True):
             if answered is not None:
                 answered(own)
-
-
-def settle(answer: asyncio.Future[Answer], found: Answer | BaseException) -> None:
-    """Give a future what `answered` heard, unless nobody waits for it any more."""
-    if answer.done():  # whoever waited was cancelled, and has not been told yet
-        return
-    if isinstance(found, asyncio.CancelledError):
-        answer.cancel()
-    elif isinstance(found, BaseException):
-        answer.set_exception(found)
-    else:
-        answer.set_result(found)

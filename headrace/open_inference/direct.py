@@ -8,14 +8,15 @@ what is said is what the application says.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+import re
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from urllib.parse import quote
 
 from headrace.open_inference.answers import Answer, refusal
 from headrace.open_inference.app import Headers, allowed_s, answer_of, packed_for, read_request
 from headrace.open_inference.codec import encode_response
 from headrace.open_inference.coding import PACK_FROM
-from headrace.open_inference.errors import InternalError, OpenInferenceError
+from headrace.open_inference.errors import InternalError, OpenInferenceError, UnknownModel
 from headrace.open_inference.gate import Gate, late
 from headrace.open_inference.servable import Askable, Servable, Withdrawable
 from headrace.open_inference.shield import outcome, shielded
@@ -29,31 +30,53 @@ if TYPE_CHECKING:
 _LEFT = 499  # whoever asked has gone
 
 
+_VERSION = re.compile(rb"(.*)/versions/([\w.-]+)/infer")
+
+
 class _Model(Servable, Askable, Protocol):
     pass
 
 
+class _Asked(NamedTuple):
+    """What a path asks: a model as it serves now, and the name and the version that the path has for it."""
+
+    servable: _Model
+    name: str
+    version: str
+
+
 class Direct:
-    """The models of a gate that are answered so, by the bytes of their usual path."""
+    """The models of a gate that are answered so, by the bytes of their usual paths."""
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
-        self._models: dict[bytes, _Model] = {
-            f"/v2/models/{name}/infer".encode(): cast(_Model, servable)
-            for name, servable in gate.servables.items()
-            if isinstance(servable, Askable) and not hasattr(servable, "at") and quote(name, safe=":") == name
-        }
+        names = [name for name in gate.servables if quote(name, safe=":") == name]
+        self._names = {f"/v2/models/{name}".encode(): name for name in names}
+        self._paths = {path + b"/infer": name for path, name in self._names.items()}
 
     def of(self, exchange: Exchange, connection: Connection) -> Inference | None:
         """Return a request's inference, to be started; None for any other request, which the application answers."""
         scope = exchange.scope
-        servable = self._models.get(scope["raw_path"])
-        if servable is None or scope["method"] != "POST":
+        if scope["method"] != "POST" or (asked := self._asked(scope["raw_path"])) is None:
             return None
         headers = dict(scope["headers"])
         if b"content-encoding" in headers:
             return None
-        return Inference(self.gate, servable, headers, exchange, connection)
+        return Inference(self.gate, asked, headers, exchange, connection)
+
+    def _asked(self, path: bytes) -> _Asked | None:
+        name, version = self._paths.get(path), ""
+        if name is None:
+            found = _VERSION.fullmatch(path)
+            name = self._names.get(found[1]) if found is not None else None
+            if found is None or name is None:
+                return None
+            version = found[2].decode()
+        try:
+            servable = self.gate.model(name, version)
+        except UnknownModel:
+            return None
+        return _Asked(cast(_Model, servable), name, version) if hasattr(servable, "ask") else None
 
 
 class Inference:
@@ -68,16 +91,17 @@ class Inference:
         "_exchange",
         "_gate",
         "_headers",
+        "_name",
         "_packing",
         "_request",
         "_servable",
+        "_version",
         "instant",
     )
 
-    def __init__(
-        self, gate: Gate, servable: _Model, headers: Headers, exchange: Exchange, connection: Connection
-    ) -> None:
-        self._gate, self._servable, self._headers = gate, servable, headers
+    def __init__(self, gate: Gate, asked: _Asked, headers: Headers, exchange: Exchange, connection: Connection) -> None:
+        self._gate, self._headers = gate, headers
+        self._servable, self._name, self._version = asked
         self._exchange, self._connection = exchange, connection
         self._began = self._decoded = 0
         self._asked: Withdrawable | None = None
@@ -113,8 +137,8 @@ class Inference:
     def _ask(self) -> None:
         gate, servable, headers = self._gate, self._servable, self._headers
         deadline = gate.deadline(allowed_s(headers))
-        self._counts = gate.statistics.of(servable, "")
-        request = read_request(servable.name, "", servable, headers, self._exchange.body, gate.forwards)
+        self._counts = gate.statistics.of(servable, self._version)
+        request = read_request(self._name, self._version, servable, headers, self._exchange.body, gate.forwards)
         self._request, self._decoded = request, now_ns()
         self.instant = gate.admitted(servable, request, deadline)
         self._asked = servable.ask(request, self.instant, self._answered)
@@ -166,7 +190,7 @@ class Inference:
             refused.request_id = self._request.id
         self._count_refused()
         if not isinstance(refused, InternalError):  # which the shield has logged
-            self._gate.tell_refused(self._servable.name, refused, (now_ns() - self._began) / 1e9)
+            self._gate.tell_refused(self._name, refused, (now_ns() - self._began) / 1e9)
         self._tell(refused.http_status)
         self._exchange.answer(self._connection, refusal(refused))
 
@@ -176,7 +200,7 @@ class Inference:
 
     def _tell(self, status: int) -> None:
         if self._gate.observe is not None:
-            self._gate.observe(self._servable.name, status, (now_ns() - self._began) / 1e9)
+            self._gate.observe(self._name, status, (now_ns() - self._began) / 1e9)
 
 
 def _answer(found: InferResponse | BaseException, request: InferRequest) -> Answer:

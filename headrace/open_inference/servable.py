@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -58,3 +59,15 @@ class Askable(Protocol):
 
         What can be told at once is raised. `answered` must not raise. Who asked ends what is late.
         """
+
+
+def settle(answer: asyncio.Future[Any], found: object) -> None:
+    """Give a future what `answered` heard, unless nobody waits for it any more."""
+    if answer.done():  # whoever waited was cancelled, and has not been told yet
+        return
+    if isinstance(found, asyncio.CancelledError):
+        answer.cancel()
+    elif isinstance(found, BaseException):
+        answer.set_exception(found)
+    else:
+        answer.set_result(found)

@@ -17,10 +17,9 @@ from headrace.open_inference.admission import Admission
 from headrace.open_inference.connections import Bounds, Connections
 from headrace.open_inference.direct import Direct
 from headrace.open_inference.listening import listener
-from headrace.open_inference.servable import Answered
+from headrace.open_inference.servable import Answered, settle
 from tests.open_inference.echo_server import Echo
 from tests.open_inference.sockets import INFER
-from transformer.turns import settle
 
 _ID = re.compile(rb"internal error, id [0-9a-f]{12}")
 

@@ -374,10 +374,20 @@ class AskedOnly(Answering):
         raise NotReady("it was asked the other way")
 
 
+class Exchanged(AskedOnly):
+    def at(self, version: str) -> AskedOnly:
+        """Return who serves now."""
+        return AskedOnly()
+
+
+@pytest.mark.parametrize("path", [INFER, "/v2/models/echo/versions/1/infer"])
+@pytest.mark.parametrize("model", [AskedOnly, Exchanged])
 @pytest.mark.parametrize("watched", [False, True])
-def test_a_server_asks_directly_where_nobody_watches(watched: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_asks_directly_where_nobody_watches(
+    watched: bool, model: type[AskedOnly], path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def scene() -> bytes:
-        models = {"echo": AskedOnly()}
+        models = {"echo": model()}
         app = make_app(models)
         server = Server(models["echo"], direct=True)
         over: Any = WatchedApp(app, Silent) if watched else app
@@ -387,7 +397,7 @@ def test_a_server_asks_directly_where_nobody_watches(watched: bool, capsys: pyte
             await asyncio.sleep(0)
             said += capsys.readouterr().out
         server.port = int(said.split()[1].rpartition(":")[2])
-        answer = await server.said(sent(ONE))
+        answer = await server.said(sent(ONE, path=path))
         running.cancel()
         await asyncio.wait([running])
         return answer
