@@ -18,12 +18,14 @@ from functools import partial
 
 import numpy as np
 
-from headrace.open_inference import Overloaded
+from headrace.open_inference import OpenInferenceError, Overloaded
 from headrace.open_inference.servable import Withdrawable, settle
+from headrace.open_inference.shield import outcome
 
 _LONELY, _AT_ONCE = 4, 8
 Answers = dict[str, np.ndarray]
-#: A model's run: float32 [rows, width] and the outputs wanted (none: all of them) to each output, [rows].
+#: A model's run: float32 [rows, width] and the outputs wanted (none: all of them) to each output, [rows]. What it
+#: raises but for an OpenInferenceError is a fault, which is logged, and an InternalError to whoever asked.
 Run = Callable[[np.ndarray, tuple[str, ...]], Answers]
 #: Hears the answers, or what the run failed with.
 Told = Callable[[Answers | BaseException], None]
@@ -99,7 +101,7 @@ class Batches:
         self._admit(features)
         if not self._at_once(features):
             return self._lane(features).join(features, wanted, told)
-        found = _outcome(self._run_here, features, wanted, 1)
+        found = outcome(self._run_here, features, wanted, 1)
         return asyncio.get_running_loop().call_soon(told, found)
 
     def _admit(self, features: np.ndarray) -> None:
@@ -121,12 +123,16 @@ class Batches:
         return self._run(features, wanted)
 
     def _begin_here(self, features: np.ndarray, wanted: tuple[str, ...], requests: int, told: Told) -> None:
-        told(_outcome(self._run_here, features, wanted, requests))
+        told(outcome(self._run_here, features, wanted, requests))
 
     def _begin_aside(self, features: np.ndarray, wanted: tuple[str, ...], requests: int, told: Told) -> None:
         self._tell(requests, len(features))
-        run = asyncio.get_running_loop().run_in_executor(self._threads.pool, self._run, features, wanted)
-        run.add_done_callback(lambda ended: told(_ended(ended)))
+        begin = asyncio.get_running_loop().run_in_executor
+        run = outcome(begin, self._threads.pool, outcome, self._run, features, wanted)
+        if isinstance(run, OpenInferenceError):  # the pool was shut down
+            told(run)
+        else:
+            run.add_done_callback(lambda ended: told(_ended(ended)))
 
     def _tell(self, requests: int, rows: int) -> None:
         if self._observe is not None:
@@ -217,14 +223,7 @@ class _Lane:
         self._look_soon()
 
 
-def _outcome(run: Callable[..., Answers], *given: object) -> Answers | BaseException:
-    try:
-        return run(*given)
-    except Exception as failed:  # noqa: BLE001  whoever is told judges it
-        return failed
-
-
-def _ended(run: asyncio.Future[Answers]) -> Answers | BaseException:
+def _ended(run: asyncio.Future[Answers | OpenInferenceError]) -> Answers | BaseException:
     return asyncio.CancelledError() if run.cancelled() else run.exception() or run.result()
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,14 @@ class OnnxServable:
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Score the rows of `features`; refuses NaN and infinity, another datatype and another width."""
         features, wanted = self._asked(request)
-        return self._answer(request, wanted, await self._score(features, wanted))
+        return self._answer(request, wanted, await self.batches.score(features, wanted))
 
     def ask(self, request: InferRequest, deadline: float, answered: Answered) -> Withdrawable:
         """Have `answered` called with what `infer` returns or raises; see `Askable`."""
         features, wanted = self._asked(request)
 
         def told(found: Answers | BaseException) -> None:
-            if isinstance(found, RunFailed):
-                answered(self._failed(found))
-            elif isinstance(found, BaseException):
+            if isinstance(found, BaseException):
                 answered(found)
             else:
                 answered(outcome(self._answer, request, wanted, found))
@@ -87,22 +86,13 @@ class OnnxServable:
             raise InvalidRequest("instances are not lists of numbers of equal length, needs one per row") from None
         features = _checked(features, self._width)
         wanted = self._outputs[:1]
-        given = self._checked(await self._score(features, wanted), wanted)
+        given = self._checked(await self.batches.score(features, wanted), wanted)
         return {"predictions": given[wanted[0]].tolist()}
 
     def _asked(self, request: InferRequest) -> tuple[np.ndarray, tuple[str, ...]]:
         features = _features(request.inputs, self._width)
         wanted = tuple(name for name in self._outputs if not request.outputs or request.wants(name))
         return features, wanted or self._outputs
-
-    async def _score(self, features: np.ndarray, wanted: tuple[str, ...]) -> Answers:
-        try:
-            return await self.batches.score(features, wanted)
-        except RunFailed as failed:
-            raise self._failed(failed) from failed
-
-    def _failed(self, failed: RunFailed) -> PredictorFailed:
-        return PredictorFailed(f"model {self.name!r} could not be run: {failed}")
 
     def _checked(self, given: Answers, wanted: tuple[str, ...]) -> Answers:
         answer = {name: given[name] for name in wanted}
@@ -148,8 +138,10 @@ class Runs:
         except (RuntimeRefused, RunFailed) as wrong:
             raise ModelRefused(f"model {name!r} cannot be run: {wrong}") from wrong
         aside = Threads(self.pool, max(1, self.cores // threads))
-        batches = Batches(runtime.run, aside, self.limits, inline_rows=inline_rows, observe=observe)
-        return OnnxServable(manifest, runtime, batches)
+        run = partial(_run, name, runtime)
+        return OnnxServable(
+            manifest, runtime, Batches(run, aside, self.limits, inline_rows=inline_rows, observe=observe)
+        )
 
     def _measured(self, runtime: Runtime) -> tuple[int, bool]:
         one = self._fastest(runtime, 1)
@@ -188,6 +180,13 @@ def _opened(manifest: Manifest, model: bytes, name: str, threads: int) -> Runtim
     _agree(manifest, runtime, name)
     runtime.run(np.zeros((1, runtime.width), dtype=np.float32))  # the first run of a session is its slowest
     return runtime
+
+
+def _run(name: str, runtime: Runtime, features: np.ndarray, wanted: tuple[str, ...]) -> Answers:
+    try:
+        return runtime.run(features, wanted)
+    except RunFailed as failed:
+        raise PredictorFailed(f"model {name!r} could not be run: {failed}") from failed
 
 
 def _own_config(manifest: Manifest) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import uvloop
 from headrace.open_inference import InferRequest, InferResponse, NotReady, Tensor, make_app
 from headrace.open_inference.accepting import Accepting
 from headrace.open_inference.admission import Admission
+from headrace.open_inference.calls import Headers
 from headrace.open_inference.connections import Bounds, Connections
 from headrace.open_inference.direct import Direct
 from headrace.open_inference.listening import listener
@@ -72,6 +73,32 @@ class Answering(Echo):
         except asyncio.CancelledError:
             asked.cancel()
             raise
+
+
+class AskedOnly(Answering):
+    """Answers who asks it without a task, and nobody else."""
+
+    async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
+        raise NotReady("it was asked the other way")
+
+
+class Exchanged(AskedOnly):
+    """Another one serves in its place."""
+
+    def at(self, version: str) -> AskedOnly:
+        """Return who serves now."""
+        return AskedOnly()
+
+
+class Silent:
+    """Watches a request and keeps nothing of it."""
+
+    def __init__(self, headers: Headers) -> None:
+        self.id, self.instead = "", dict[bytes, bytes]()
+        self.answer: Headers = ()
+
+    def ended(self, status: int) -> None:
+        """Keep nothing of it."""
 
 
 def outcome_of(request: InferRequest) -> InferResponse | BaseException:

@@ -14,12 +14,23 @@ from urllib.parse import quote
 import pytest
 import uvloop
 
-from headrace.open_inference import InferRequest, InferResponse, NotReady, make_app
-from headrace.open_inference.calls import Headers, WatchedApp
+from headrace.open_inference import make_app
+from headrace.open_inference.calls import WatchedApp
 from headrace.open_inference.connections import Bounds
 from headrace.open_inference.direct import Direct
 from headrace.open_inference.server import serve
-from tests.open_inference.askable import Answering, Server, answers_in, played, sent, tensors, without_ids
+from tests.open_inference.askable import (
+    Answering,
+    AskedOnly,
+    Exchanged,
+    Server,
+    Silent,
+    answers_in,
+    played,
+    sent,
+    tensors,
+    without_ids,
+)
 from tests.open_inference.sockets import INFER
 
 ONE = tensors("amount")
@@ -358,26 +369,6 @@ def test_a_model_that_is_exchanged_while_it_serves_is_asked_for_the_one_that_ser
         return [told["name"] for told in server.gate.statistics.told({"other": server.model}, "1")], server.told
 
     both(scene)
-
-
-class Silent:
-    def __init__(self, headers: Headers) -> None:
-        self.id, self.instead = "", dict[bytes, bytes]()
-        self.answer: Headers = ()
-
-    def ended(self, status: int) -> None:
-        """Keep nothing of it."""
-
-
-class AskedOnly(Answering):
-    async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
-        raise NotReady("it was asked the other way")
-
-
-class Exchanged(AskedOnly):
-    def at(self, version: str) -> AskedOnly:
-        """Return who serves now."""
-        return AskedOnly()
 
 
 @pytest.mark.parametrize("path", [INFER, "/v2/models/echo/versions/1/infer"])

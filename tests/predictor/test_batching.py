@@ -1,7 +1,6 @@
 """Rows of requests that wait at the same time are joined into one run, and nobody can tell from an answer."""
 
 import asyncio
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,41 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.open_inference import Overloaded
+from headrace.open_inference import Overloaded, PredictorFailed
 from headrace.runtime import Runtime
 from predictor.batching import Batches, Limits, Threads
+from tests.predictor.batches import Held, rows_of, total, until
 
 SAME = 1e-6  # float32 arithmetic whose order may differ with the number of rows
-
-
-def total(features, wanted):
-    return {name: features.sum(axis=1) for name in wanted or ("p", "q")}
-
-
-def rows_of(count, value=1.0):
-    return np.full((count, 2), value, dtype=np.float32)
 
 
 @pytest.fixture
 def pool():
     with ThreadPoolExecutor(2) as threads:
         yield threads
-
-
-class Held:
-    """A run that begins and waits to be let go."""
-
-    def __init__(self):
-        self.begun, self.go = threading.Event(), threading.Event()
-
-    def __call__(self, features, wanted):
-        self.begun.set()
-        assert self.go.wait(20)
-        return total(features, wanted)
-
-
-async def until(event):
-    assert await asyncio.to_thread(event.wait, 20)
 
 
 def test_what_comes_in_one_turn_of_the_loop_is_one_run(pool):
@@ -170,7 +146,7 @@ def test_who_hung_up_is_not_run_for(pool):
 def test_a_run_that_fails_fails_for_all_in_it_and_for_nobody_after(pool):
     def run(features, wanted):
         if len(features) > 3:
-            raise ArithmeticError("too many")
+            raise PredictorFailed("too many")
         return total(features, wanted)
 
     batches = Batches(run, Threads(pool, 1), inline_rows=100)
@@ -274,124 +250,3 @@ def test_where_nobody_comes_requests_run_at_once_and_company_is_found_again(pool
     assert at_once / 8 < looking / 4
     assert (3, 3) in seen
     assert seen[-1] == (3, 3)
-
-
-class Heard:
-    """What was told of runs that were asked for, in order; `hear(name)` is one that is told."""
-
-    def __init__(self):
-        self.told, self._more = [], asyncio.Event()
-
-    def hear(self, name):
-        def hear(found):
-            self.told.append((name, found if isinstance(found, Exception) else found["p"].tolist()))
-            self._more.set()
-
-        return hear
-
-    async def all(self, count):
-        async with asyncio.timeout(20):
-            while len(self.told) < count:
-                self._more.clear()
-                await self._more.wait()
-        return self.told
-
-
-def test_who_asks_without_waiting_is_told_after_the_call_and_joined_with_who_waits(pool):
-    seen, heard = [], Heard()
-    batches = Batches(total, Threads(pool, 1), inline_rows=100, observe=lambda *told: seen.append(told))
-
-    async def ask():
-        waits = asyncio.create_task(batches.score(rows_of(3), ("p",)))
-        await asyncio.sleep(0)
-        batches.ask(rows_of(1), ("p",), heard.hear("a"))
-        batches.ask(rows_of(2, 5.0), ("p",), heard.hear("b"))
-        assert heard.told == []
-        return await heard.all(2), await waits
-
-    told, waited = asyncio.run(ask())
-    assert told == [("a", [2]), ("b", [10, 10])]
-    assert waited["p"].tolist() == [2, 2, 2]
-    assert seen == [(3, 6)]
-
-
-@pytest.mark.parametrize("batch_rows", [1, 100])
-def test_who_is_run_for_at_once_is_told_after_the_call_all_the_same(pool, batch_rows):
-    heard = Heard()
-    batches = Batches(total, Threads(pool, 1), Limits(batch_rows), inline_rows=100)
-
-    async def ask():
-        for at in range(20):  # some of them find that nobody else ever comes
-            batches.ask(rows_of(1), ("p",), heard.hear(at))
-            assert len(heard.told) == at
-            await heard.all(at + 1)
-
-    asyncio.run(ask())
-    assert heard.told == [(at, [2]) for at in range(20)]
-
-
-@pytest.mark.parametrize(("inline_rows", "batch_rows"), [(0, 100), (100, 100), (100, 1)])
-def test_who_gave_up_is_told_nothing(pool, inline_rows, batch_rows):
-    heard = Heard()
-    batches = Batches(total, Threads(pool, 1), Limits(batch_rows), inline_rows=inline_rows)
-
-    async def ask():
-        for _ in range(20):
-            gone = batches.ask(rows_of(1), ("p",), heard.hear("gone"))
-            batches.ask(rows_of(1), ("p",), heard.hear("stays"))
-            gone.cancel()
-            await heard.all(len(heard.told) + 1)
-
-    asyncio.run(ask())
-    assert [name for name, _ in heard.told] == ["stays"] * 20
-    assert batches.waiting_rows == 0
-
-
-def test_who_gives_up_while_its_run_is_under_way_is_told_nothing(pool):
-    held, heard = Held(), Heard()
-    batches = Batches(held, Threads(pool, 1))
-
-    async def ask():
-        gone = batches.ask(rows_of(1), ("p",), heard.hear("gone"))
-        await until(held.begun)
-        gone.cancel()
-        batches.ask(rows_of(2), ("p",), heard.hear("stays"))
-        held.go.set()
-        return await heard.all(1)
-
-    assert asyncio.run(ask()) == [("stays", [2, 2])]
-
-
-@pytest.mark.parametrize(("inline_rows", "batch_rows"), [(0, 100), (100, 100), (100, 1)])
-def test_who_asks_is_told_what_a_run_failed_with(pool, inline_rows, batch_rows):
-    heard = Heard()
-
-    def run(features, wanted):
-        raise ArithmeticError("too many")
-
-    batches = Batches(run, Threads(pool, 1), Limits(batch_rows), inline_rows=inline_rows)
-
-    async def ask():
-        for at in range(20):
-            batches.ask(rows_of(1), ("p",), heard.hear(at))
-            await heard.all(at + 1)
-
-    asyncio.run(ask())
-    assert [str(found) for _, found in heard.told] == ["too many"] * 20
-    assert batches.waiting_rows == 0
-
-
-def test_who_asks_where_the_queue_is_full_is_refused_at_once(pool):
-    held, heard = Held(), Heard()
-    batches = Batches(held, Threads(pool, 1), Limits(queue_rows=10))
-
-    async def ask():
-        batches.ask(rows_of(1), ("p",), heard.hear("first"))
-        await until(held.begun)
-        batches.ask(rows_of(8), ("p",), heard.hear("second"))
-        with pytest.raises(Overloaded, match="8 rows wait for a run and 3 more were asked for"):
-            batches.ask(rows_of(3), ("p",), heard.hear("third"))
-        held.go.set()
-        return await heard.all(2)
-
-    assert [name for name, _ in asyncio.run(ask())] == ["first", "second"]
