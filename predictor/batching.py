@@ -86,7 +86,7 @@ class Batches:
         if self._at_once(features):
             return self._run_here(features, wanted, 1)
         answer: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        waiting = self._lane(features).join(features, wanted, partial(settle, answer))
+        waiting = self._lane(features).join(features, wanted, partial(settle, answer), answer)
         try:
             return await answer
         except asyncio.CancelledError:
@@ -126,13 +126,17 @@ class Batches:
         told(outcome(self._run_here, features, wanted, requests))
 
     def _begin_aside(self, features: np.ndarray, wanted: tuple[str, ...], requests: int, told: Told) -> None:
-        self._tell(requests, len(features))
-        begin = asyncio.get_running_loop().run_in_executor
-        run = outcome(begin, self._threads.pool, outcome, self._run, features, wanted)
-        if isinstance(run, OpenInferenceError):  # the pool was shut down
+        run = outcome(self._submit, features, wanted, requests)
+        if isinstance(run, OpenInferenceError):  # the pool was shut down, say
             told(run)
         else:
             run.add_done_callback(lambda ended: told(_ended(ended)))
+
+    def _submit(
+        self, features: np.ndarray, wanted: tuple[str, ...], requests: int
+    ) -> asyncio.Future[Answers | OpenInferenceError]:
+        self._tell(requests, len(features))
+        return asyncio.get_running_loop().run_in_executor(self._threads.pool, outcome, self._run, features, wanted)
 
     def _tell(self, requests: int, rows: int) -> None:
         if self._observe is not None:
@@ -140,13 +144,19 @@ class Batches:
 
 
 class _Waiting:
-    """Who waits for a run: `told` hears of it, unless it was given up."""
+    """Who waits for a run: `told` hears of it, unless it was given up, or `answer` was, where a task waits for it."""
 
-    __slots__ = ("features", "told", "wanted")
+    __slots__ = ("answer", "features", "told", "wanted")
 
-    def __init__(self, features: np.ndarray, wanted: tuple[str, ...], told: Told) -> None:
-        self.features, self.wanted = features, wanted
+    def __init__(
+        self, features: np.ndarray, wanted: tuple[str, ...], told: Told, answer: asyncio.Future[Answers] | None
+    ) -> None:
+        self.features, self.wanted, self.answer = features, wanted, answer
         self.told: Told | None = told
+
+    @property
+    def gone(self) -> bool:
+        return self.told is None or (self.answer is not None and self.answer.done())
 
     def cancel(self) -> None:
         self.told = None
@@ -174,8 +184,14 @@ class _Lane:
         self._alone += 1
         return True
 
-    def join(self, features: np.ndarray, wanted: tuple[str, ...], told: Told) -> _Waiting:
-        waiting = _Waiting(features, wanted, told)
+    def join(
+        self,
+        features: np.ndarray,
+        wanted: tuple[str, ...],
+        told: Told,
+        answer: asyncio.Future[Answers] | None = None,
+    ) -> _Waiting:
+        waiting = _Waiting(features, wanted, told, answer)
         self._queue.append(waiting)
         self.rows += len(features)
         self._look_soon()
@@ -194,11 +210,12 @@ class _Lane:
             joined = len(batch) > 1
             self._alone = 0 if joined else self._alone + 1 if self._alone < _LONELY else _LONELY - 1
             self._under_way += 1
-            features, wanted = batch[0].features, batch[0].wanted
-            if joined:
-                features = np.concatenate([one.features for one in batch])
-                wanted = wanted if all(one.wanted == wanted for one in batch) else ()
-            self._begin(features, wanted, len(batch), partial(self._end, batch))
+            features = outcome(_joined, batch) if joined else batch[0].features
+            if isinstance(features, OpenInferenceError):
+                self._end(batch, features)
+            else:
+                same = all(one.wanted == batch[0].wanted for one in batch)
+                self._begin(features, batch[0].wanted if same else (), len(batch), partial(self._end, batch))
         self._look_soon()
 
     def _taken(self) -> list[_Waiting]:
@@ -207,7 +224,7 @@ class _Lane:
         while self._queue and (not rows or rows + len(self._queue[0].features) <= self._most):
             one = self._queue.popleft()
             self.rows -= len(one.features)
-            if one.told is not None:  # else its deadline has passed, or its caller hung up
+            if not one.gone:  # else its deadline has passed, or its caller hung up
                 rows += len(one.features)
                 batch.append(one)
         return batch
@@ -216,7 +233,8 @@ class _Lane:
         self._under_way -= 1
         parts: Sequence[Answers | BaseException] = [found] * len(batch)
         if len(batch) > 1 and not isinstance(found, BaseException):
-            parts = _split(found, [len(one.features) for one in batch])
+            split = outcome(_split, found, [len(one.features) for one in batch])
+            parts = [split] * len(batch) if isinstance(split, OpenInferenceError) else split
         for one, part in zip(batch, parts, strict=True):
             if one.told is not None:
                 one.told(part)
@@ -225,6 +243,10 @@ class _Lane:
 
 def _ended(run: asyncio.Future[Answers | OpenInferenceError]) -> Answers | BaseException:
     return asyncio.CancelledError() if run.cancelled() else run.exception() or run.result()
+
+
+def _joined(batch: Sequence[_Waiting]) -> np.ndarray:
+    return np.concatenate([one.features for one in batch])
 
 
 def _split(given: Answers, rows: Sequence[int]) -> list[Answers]:

@@ -33,8 +33,8 @@ def kind_of(request: InferRequest) -> Hashable | None:
     """Return what requests that can be made one share; None for one that must be answered by itself."""
     tensors = request.inputs.values()
     shapes = {tensor.array.shape for tensor in tensors}
-    shape = shapes.pop() if len(shapes) == 1 else ()
-    if len(shape) not in (1, 2) or shape[1:] not in ((), (1,)) or not 0 < shape[0] <= MOST_ROWS:
+    rows = {shape[0] if shape and shape[1:] in ((), (1,)) else 0 for shape in shapes}
+    if len(rows) != 1 or not 0 < rows.pop() <= MOST_ROWS:
         return None
     return *request.inputs, *[tensor.datatype for tensor in tensors]
 

@@ -62,13 +62,21 @@ def _predict(told: dict[str, Any]) -> Callable[[], object]:
 
     def ask() -> bytes:
         connection.sendall(request)
-        head, _, body = connection.recv(_MOST_READ).partition(b"\r\n\r\n")
+        head, end, body = b"", b"", b""
+        while not end:
+            head, end, body = (head + _received(connection)).partition(b"\r\n\r\n")
         size = int(head.lower().partition(b"content-length:")[2].split()[0])
         while len(body) < size:
-            body += connection.recv(_MOST_READ)
+            body += _received(connection)
         return body
 
     return ask
+
+
+def _received(connection: socket.socket) -> bytes:
+    if not (part := connection.recv(_MOST_READ)):
+        raise ConnectionError("the predictor hung up before its answer was whole")
+    return part
 
 
 if __name__ == "__main__":

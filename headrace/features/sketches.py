@@ -76,7 +76,7 @@ def histogram_of(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
 def merged(histograms: np.ndarray, owner: np.ndarray, owners: int) -> np.ndarray:
     """Merge histograms [m, HISTOGRAM] that have the same `owner`, ascending in 0 to owners - 1, [m].
 
-    One that no values make, as damage leaves, counts for nothing.
+    One with a head that no values make, as damage leaves, counts for nothing.
     """
     histograms = _sound(histograms)
     flat = histograms.reshape(-1)

@@ -16,7 +16,7 @@ from headrace.open_inference.answers import Answer, refusal
 from headrace.open_inference.app import Headers, allowed_s, answer_of, packed_for, read_request
 from headrace.open_inference.codec import encode_response
 from headrace.open_inference.coding import PACK_FROM
-from headrace.open_inference.errors import InternalError, OpenInferenceError, UnknownModel
+from headrace.open_inference.errors import OpenInferenceError
 from headrace.open_inference.gate import Gate, late
 from headrace.open_inference.servable import Askable, Servable, Withdrawable
 from headrace.open_inference.shield import outcome, shielded
@@ -57,10 +57,10 @@ class Direct:
     def of(self, exchange: Exchange, connection: Connection) -> Inference | None:
         """Return a request's inference, to be started; None for any other request, which the application answers."""
         scope = exchange.scope
-        if scope["method"] != "POST" or (asked := self._asked(scope["raw_path"])) is None:
+        if scope["method"] != "POST":
             return None
         headers = dict(scope["headers"])
-        if b"content-encoding" in headers:
+        if b"content-encoding" in headers or (asked := self._asked(scope["raw_path"])) is None:
             return None
         return Inference(self.gate, asked, headers, exchange, connection)
 
@@ -72,10 +72,7 @@ class Direct:
             if found is None or name is None:
                 return None
             version = found[2].decode()
-        try:
-            servable = self.gate.model(name, version)
-        except UnknownModel:
-            return None
+        servable = outcome(self.gate.model, name, version)
         return _Asked(cast(_Model, servable), name, version) if hasattr(servable, "ask") else None
 
 
@@ -189,8 +186,7 @@ class Inference:
         if self._request is not None:
             refused.request_id = self._request.id
         self._count_refused()
-        if not isinstance(refused, InternalError):  # which the shield has logged
-            self._gate.tell_refused(self._name, refused, (now_ns() - self._began) / 1e9)
+        self._gate.tell_refused(self._name, refused, (now_ns() - self._began) / 1e9)
         self._tell(refused.http_status)
         self._exchange.answer(self._connection, refusal(refused))
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from headrace.open_inference.alarms import Alarm
 from headrace.open_inference.errors import (
     DeadlinePassed,
+    InternalError,
     InvalidRequest,
     NotReady,
     OpenInferenceError,
@@ -111,7 +112,11 @@ class Gate:
         if predict is None:
             raise UnknownModel(f"model {servable.name!r} does not answer v1 requests, needs v2: /v2/models/.../infer")
         self._admit(servable)
-        return await self._within(deadline, servable, predict(body, deadline))
+        try:
+            return await self._within(deadline, servable, predict(body, deadline))
+        except OpenInferenceError as refused:
+            refused.request_id = ""  # one error may be told to several who asked together
+            raise
 
     async def observed(self, model: str, work: Awaitable[Answer]) -> Answer:
         """Await one inference and tell `observe` how it ended and how long it took."""
@@ -139,8 +144,8 @@ class Gate:
             self.observe(next(iter(self.servables)) if len(self.servables) == 1 else "", Overloaded.http_status, 0.0)
 
     def tell_refused(self, model: str, refused: OpenInferenceError, seconds: float) -> None:
-        """Tell who keeps the log of a refusal."""
-        if self.refused is not None:
+        """Tell who keeps the log of a refusal; a fault was logged where it was found."""
+        if self.refused is not None and not isinstance(refused, InternalError):
             self.refused(model if model in self.servables else "", refused, seconds)
 
     def _admit(self, servable: Servable) -> None:

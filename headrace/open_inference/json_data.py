@@ -46,7 +46,10 @@ def usual_array(item: dict[str, Any]) -> np.ndarray | None:
     if type(data) is not list or type(datatype) is not str or datatype not in _USUAL:
         return None
     kinds, dtype = _USUAL[datatype]
-    if item.get("shape") != [len(data)] or "parameters" in item or not kinds.issuperset(map(type, data)):
+    shape = item.get("shape")
+    if shape != [len(data)] or type(shape[0]) is not int or "parameters" in item:
+        return None
+    if not kinds.issuperset(map(type, data)):
         return None
     try:
         return np.array(data, dtype)

@@ -75,6 +75,20 @@ class Answering(Echo):
             raise
 
 
+class Chosen(Answering):
+    """Says itself who is asked, of versions 1 and 2; of the second it cannot."""
+
+    def __init__(self, name: str = "echo") -> None:
+        super().__init__(name)
+        self.versions = ("1", "2")
+
+    def at(self, version: str) -> Chosen:
+        """Return who is asked."""
+        if version == "2":
+            raise NotReady("the second is not there yet")
+        return self
+
+
 class AskedOnly(Answering):
     """Answers who asks it without a task, and nobody else."""
 
@@ -196,11 +210,18 @@ async def serving(server: Server) -> AsyncIterator[Server]:
     await server.until(lambda: not server.connections.open and server.under_way == (0, 0, 0))
 
 
-def played(scene: Callable[[Server], Awaitable[Any]], *, direct: bool = True, name: str = "echo", **made: Any) -> Any:
+def played(
+    scene: Callable[[Server], Awaitable[Any]],
+    *,
+    direct: bool = True,
+    name: str = "echo",
+    kind: type[Answering] = Answering,
+    **made: Any,
+) -> Any:
     """Return what a scene with a running server gives, in the kind of loop that serves."""
 
     async def play() -> Any:
-        async with serving(Server(Answering(name), direct=direct, **made)) as server:
+        async with serving(Server(kind(name), direct=direct, **made)) as server:
             return await scene(server)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -165,6 +165,14 @@ REFUSED = {
     "no datatype": ({"inputs": [item(datatype=...)]}, "tensor 'a' has datatype no string, needs one of BOOL"),
     "no shape": ({"inputs": [item(shape=...)]}, "tensor 'a' has no shape that is a list of integers, needs one such"),
     "true shape": ({"inputs": [item(shape=[True])]}, "tensor 'a' has no shape that is a list of integers"),
+    "true shape of one": (
+        {"inputs": [item(shape=[True], datatype="FP64", data=[1.5])]},
+        "tensor 'a' has no shape that is a list of integers",
+    ),
+    "shape of fractions": (
+        {"inputs": [item(shape=[2.0], datatype="FP64")]},
+        "tensor 'a' has no shape that is a list of integers",
+    ),
     "negative": ({"inputs": [item(shape=[-1])]}, "tensor 'a' has a negative dimension, needs every dimension"),
     "overflow": (
         {"inputs": [item(shape=[2**62, 4])]},

@@ -22,6 +22,7 @@ from headrace.open_inference.server import serve
 from tests.open_inference.askable import (
     Answering,
     AskedOnly,
+    Chosen,
     Exchanged,
     Server,
     Silent,
@@ -97,6 +98,7 @@ REQUESTS = {
     "a proxy's target": sent(ONE, path="http://somewhere" + INFER),
     "encoded": sent(ONE, path="/v2/models/%65cho/infer"),
     "a version": sent(ONE, path="/v2/models/echo/versions/1/infer"),
+    "another version": sent(ONE, path="/v2/models/echo/versions/2/infer"),
     "a version that is unknown": sent(ONE, path="/v2/models/echo/versions/9/infer"),
     "a model that is unknown": sent(ONE, path="/v2/models/other/infer"),
     "compressed": sent(gzip.compress(ONE), "content-encoding: gzip"),
@@ -135,10 +137,13 @@ async def once(server: Server, request: bytes) -> tuple[Any, ...]:
     return said, server.told, server.refused, server.counts, server.under_way, server.connections.cut
 
 
+@pytest.mark.parametrize("kind", [Answering, Chosen])
 @pytest.mark.parametrize("asked", REQUESTS)
-def test_what_is_said_and_counted_is_what_the_application_says(asked: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_said_and_counted_is_what_the_application_says(
+    asked: str, kind: type[Answering], capfd: pytest.CaptureFixture[str]
+) -> None:
     def way(*, direct: bool) -> tuple[Any, ...]:
-        found = played(lambda server: once(server, REQUESTS[asked]), direct=direct)
+        found = played(lambda server: once(server, REQUESTS[asked]), direct=direct, kind=kind)
         return *found, [line.split(": ")[-1] for line in capfd.readouterr().err.splitlines() if "internal" in line]
 
     directly = way(direct=True)
@@ -170,20 +175,18 @@ def draining(server: Server) -> None:
     server.gate.draining = True
 
 
-def full(server: Server) -> None:
-    server.gate.max_in_flight = 0
-
-
-def not_ready(server: Server) -> None:
-    server.model.reason = "no features yet"
-
-
 @pytest.mark.parametrize(
     ("state", "told"),
     [
         (draining, b'"model_name":"echo"'),
-        (full, b'{"error":"0 requests are under way, needs fewer than 0: try later"}'),
-        (not_ready, b'{"error":"model \'echo\' is not ready: no features yet"}'),
+        (
+            lambda server: setattr(server.gate, "max_in_flight", 0),
+            b'{"error":"0 requests are under way, needs fewer than 0: try later"}',
+        ),
+        (
+            lambda server: setattr(server.model, "reason", "no features yet"),
+            b'{"error":"model \'echo\' is not ready: no features yet"}',
+        ),
     ],
 )
 def test_who_is_let_in_is_the_same(state: Any, told: bytes) -> None:

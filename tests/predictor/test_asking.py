@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from headrace.open_inference import InternalError, Overloaded, PredictorFailed
@@ -148,3 +149,48 @@ def test_who_asks_for_a_run_that_cannot_begin_any_more_is_told_so(pool, capfd):
     assert [type(found) for _, found in heard.told] == [InternalError] * 2
     assert capfd.readouterr().err.count("internal error, id ") == 2
     assert batches.waiting_rows == 0
+
+
+def unlike(features, wanted):
+    """A model that answers one number whatever it is asked: two requests have no part of it each."""
+    return {"p": np.float32(1.0)}
+
+
+def observing(requests, rows):
+    raise ArithmeticError("it cannot count")
+
+
+@pytest.mark.parametrize("inline_rows", [0, 100])
+@pytest.mark.parametrize(
+    ("run", "observe"), [(unlike, None), (total, observing)], ids=["a split that fails", "an observer that fails"]
+)
+def test_a_fault_beside_the_run_is_told_to_all_and_the_next_run_begins(pool, run, observe, inline_rows, capfd):
+    heard = Heard()
+    batches = Batches(run, Threads(pool, 1), inline_rows=inline_rows, observe=observe)
+
+    async def ask():
+        for at in (0, 2, 4):
+            for name in (at, at + 1):
+                batches.ask(rows_of(1), ("p",), heard.hear(name))
+            await heard.all(at + 2)
+
+    asyncio.run(ask())
+    assert [(name, type(found)) for name, found in heard.told] == [(at, InternalError) for at in range(6)]
+    assert capfd.readouterr().err.count("internal error, id ") == 3
+    assert batches.waiting_rows == 0
+
+
+def test_rows_that_cannot_be_joined_are_a_fault_and_the_next_run_begins(pool, capfd):
+    heard = Heard()
+    batches = Batches(total, Threads(pool, 1), inline_rows=100)
+
+    async def ask():
+        batches.ask(rows_of(1), ("p",), heard.hear("a"))
+        batches.ask(np.ones((1, 3), np.float32), ("p",), heard.hear("b"))
+        await heard.all(2)
+        batches.ask(rows_of(1), ("p",), heard.hear("c"))
+        return await heard.all(3)
+
+    told = asyncio.run(ask())
+    assert [type(found) for _, found in told] == [InternalError, InternalError, list]
+    assert "ValueError" in capfd.readouterr().err

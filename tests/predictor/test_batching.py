@@ -199,7 +199,8 @@ def test_a_joined_answer_is_that_of_a_run_alone(runtime, sizes, inline_rows, bat
 
 @pytest.mark.parametrize("hangs_up", range(3))
 def test_who_hangs_up_as_a_run_begins_leaves_the_others_their_answers(pool, hangs_up):
-    batches = Batches(total, Threads(pool, 1), inline_rows=100)
+    seen = []
+    batches = Batches(total, Threads(pool, 1), inline_rows=100, observe=lambda *told: seen.append(told))
 
     async def ask():
         asking = [asyncio.create_task(batches.score(rows_of(n), ("p",))) for n in (7, 2, 3)]
@@ -212,6 +213,7 @@ def test_who_hangs_up_as_a_run_begins_leaves_the_others_their_answers(pool, hang
 
     left = [n for at, n in enumerate((7, 2, 3)) if at != hangs_up]
     assert [len(answer["p"]) for answer in asyncio.run(ask())] == left
+    assert seen == [(2, sum(left))]
     assert batches.waiting_rows == 0
 
 

@@ -3,18 +3,20 @@
 import asyncio
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import onnx
 import pytest
 from onnx import helper
 
-from headrace.open_inference import InferRequest, PredictorFailed, Tensor
+from headrace.open_inference import InferRequest, InvalidRequest, PredictorFailed, Tensor
+from headrace.open_inference.servable import settle
 from predictor.batching import Limits
 from predictor.repository import ModelRefused, read_model, write_model
 from predictor.rewriting import step
 from predictor.server import Runs, load
-from tests.predictor.test_rewriting import WIDTH, model_of, numbers
+from tests.predictor.test_rewriting import WIDTH, model_of
 
 
 def clock_of(one, many):
@@ -75,22 +77,38 @@ def test_a_model_that_runs_one_row_alone_is_refused(tmp_path):
         load(tmp_path, "m")
 
 
-def test_a_run_that_fails_is_the_predictors_fault_and_says_nothing_of_the_features(tmp_path):
+async def infer(servable, request):
+    return await servable.infer(request, 1e9)
+
+
+async def ask(servable, request):
+    answer = asyncio.get_running_loop().create_future()
+    servable.ask(request, 1e9, partial(settle, answer))
+    assert not answer.done()
+    return await answer
+
+
+@pytest.mark.parametrize("way", [infer, ask])
+def test_a_run_that_fails_is_the_predictors_fault_and_says_nothing_of_the_features(tmp_path, way):
     nodes = [
         helper.make_node("Gather", ["features", "first"], ["a"], axis=1),
         helper.make_node("Cast", ["a"], ["b"], to=7),
         step("Gather", ["table", "b"], ["p"]),
     ]
-    put(tmp_path, model_of(nodes, {"first": np.array(0), "table": numbers(3)}))
+    put(tmp_path, model_of(nodes, {"first": np.array(0), "table": np.array([0.5, np.nan, 0.25], np.float32)}))
     servable = load(tmp_path, "m")
 
-    def ask(value):
-        rows = np.full((1, WIDTH), value, dtype=np.float32)
-        return asyncio.run(servable.infer(InferRequest("m", inputs={"features": Tensor.of("features", rows)}), 1e9))
+    def asked(value, width=WIDTH):
+        rows = np.full((1, width), value, dtype=np.float32)
+        return asyncio.run(way(servable, InferRequest("m", inputs={"features": Tensor.of("features", rows)})))
 
-    assert ask(2).output("p").shape == (1, 1)
+    assert asked(2).output("p").tolist() == [[0.25]]
+    with pytest.raises(PredictorFailed, match="model 'm' answered NaN or infinity in 'p': the score is unknown"):
+        asked(1)
+    with pytest.raises(InvalidRequest, match="needs \\[rows, "):
+        asked(2, WIDTH + 1)
     with pytest.raises(PredictorFailed) as failed:
-        ask(4711)
+        asked(4711)
     assert failed.value.message.startswith("model 'm' could not be run: ONNX Runtime failed with ")
     assert "4711" not in failed.value.message
     assert failed.value.http_status == 502
