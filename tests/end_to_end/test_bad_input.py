@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -271,8 +272,9 @@ def test_a_body_that_is_too_large(live: Server) -> None:
         assert reader.readline().split()[1] == b"413"
     with socket.create_connection((host, int(port)), timeout=60) as wire, wire.makefile("rb") as reader:
         wire.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
-        for _ in range(17):
-            wire.sendall(b"100000\r\n" + b" " * (1 << 20) + b"\r\n")
+        with suppress(ConnectionError):  # it hangs up once the bound is passed, and what it said is there to be read
+            for _ in range(17):
+                wire.sendall(b"100000\r\n" + b" " * (1 << 20) + b"\r\n")
         assert reader.readline().split()[1] == b"413"
     bomb = gzip.compress(b" " * (limit + 1))
     assert "needs at most" in refused(ask(live.http, "POST", INFER, bomb, Content_Encoding="gzip"), 413)
