@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lmdb
 import numpy as np
 
 from benchmarks.ground import PATIENT_MS, Ground
 from benchmarks.load import put_load
+from benchmarks.peers.bare import gets_of, records_at
 from benchmarks.processes import MEASURED, OTHERS, pinned, running
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples, cpu_us
@@ -22,7 +22,6 @@ from headrace.cli.stack import Server
 from headrace.open_inference.codec import encode_request
 from headrace.open_inference.tensors import InferRequest, Tensor
 from headrace.runtime import Runtime
-from headrace.stores.online import encode_keys
 
 FLOOR, BARE = "floor", "bare server"
 _MEANING = """
@@ -60,7 +59,7 @@ def floor(ground: Ground) -> Result:
                     "echo": (echo.http, requests(ground, rows)),
                     "predictor": (predictor.http, [_matrix_request(ground, rows)]),
                 }
-                result.figures.append(_over(ground, rows, asked, {"store get": _gets(ground, env, rows)}))
+                result.figures.append(_over(ground, rows, asked, {"store get": gets_of(env, _keys(ground, rows))}))
     return result
 
 
@@ -71,7 +70,7 @@ def floor_in_process(ground: Ground) -> Result:
     with transformers(ground, (IN_PROCESS,)) as (started, _), _echo(ground) as echo, _records(ground) as env:
         for rows in ground.scale.sizes:
             np.save(matrix := ground.home / "matrix.npy", _matrix(ground, rows), allow_pickle=False)
-            here: dict[str, Callable[[], object]] = {"store get": _gets(ground, env, rows)}
+            here: dict[str, Callable[[], object]] = {"store get": gets_of(env, _keys(ground, rows))}
             here["session run"] = partial(model.run, _matrix(ground, rows))
             with _bare(ground, rows, {"model": str(_model_file(ground)), "matrix": str(matrix)}) as bare:
                 asked = {
@@ -107,13 +106,10 @@ def _echo(ground: Ground) -> AbstractContextManager[Server]:
     return running("benchmarks.peers.echo", [], ground.home / "logs", MEASURED)
 
 
-@contextmanager
-def _bare(ground: Ground, rows: int, predictor: dict[str, str]) -> Iterator[Server]:
-    asked = ground.asked(rows, 0)
-    keys = {group.name: asked[group.key].tolist() for group in ground.app.groups}
-    told = _file(ground, "bare.json", json.dumps({"store": str(ground.store), "keys": keys, **predictor}).encode())
-    with running("benchmarks.peers.bare", [told], ground.home / "logs", MEASURED) as server:
-        yield server
+def _bare(ground: Ground, rows: int, predictor: dict[str, str]) -> AbstractContextManager[Server]:
+    told = {"store": str(ground.store), "keys": _keys(ground, rows), **predictor}
+    flags = [_file(ground, "bare.json", json.dumps(told).encode())]
+    return running("benchmarks.peers.bare", flags, ground.home / "logs", MEASURED)
 
 
 def _file(ground: Ground, name: str, content: bytes) -> str:
@@ -135,19 +131,10 @@ def _matrix_request(ground: Ground, rows: int) -> bytes:
     return post(ground.app.name, *encode_request(request, binary=True), deadline_ms=PATIENT_MS)
 
 
-def _records(ground: Ground) -> AbstractContextManager[Any]:
-    return closing(lmdb.open(str(ground.store), readonly=True, max_dbs=16, lock=False))
+def _records(ground: Ground) -> AbstractContextManager[lmdb.Environment]:
+    return closing(records_at(str(ground.store)))
 
 
-def _gets(ground: Ground, env: Any, rows: int) -> Callable[[], object]:
+def _keys(ground: Ground, rows: int) -> dict[str, list[int]]:
     asked = ground.asked(rows, 0)
-    wanted = [
-        (env.open_db(f"group:{group.name}".encode(), create=False), encode_keys(asked[group.key]))
-        for group in ground.app.groups
-    ]
-
-    def gets() -> list[bytes | None]:
-        with env.begin() as txn:
-            return [txn.get(key, db=db) for db, keys in wanted for key in keys]
-
-    return gets
+    return {group.name: asked[group.key].tolist() for group in ground.app.groups}

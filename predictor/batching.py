@@ -19,10 +19,10 @@ from functools import partial
 import numpy as np
 
 from headrace.open_inference import OpenInferenceError, Overloaded
+from headrace.open_inference.loneliness import Loneliness
 from headrace.open_inference.servable import Withdrawable, settle
 from headrace.open_inference.shield import outcome
 
-_LONELY, _AT_ONCE = 4, 8
 Answers = dict[str, np.ndarray]
 #: A model's run: float32 [rows, width] and the outputs wanted (none: all of them) to each output, [rows]. What it
 #: raises but for an OpenInferenceError is a fault, which is logged, and an InternalError to whoever asked.
@@ -174,15 +174,12 @@ class _Lane:
         self._queue: deque[_Waiting] = deque()
         self._under_way = 0
         self._due = False  # whether a look at the queue is
-        self._alone = 0  # runs in a row that joined nobody, and requests since that did not look
+        self._loneliness = Loneliness()
         self.rows = 0
 
     def is_lonely(self) -> bool:
         """Tell whether a request need not look for company, and count it."""
-        if self._queue or self._under_way or not _LONELY <= self._alone < _LONELY + _AT_ONCE:
-            return False
-        self._alone += 1
-        return True
+        return not self._queue and not self._under_way and self._loneliness.lasts()
 
     def join(
         self,
@@ -206,11 +203,11 @@ class _Lane:
         self._due = False
         batch = self._taken()
         if batch:
-            # Two look, one after the other: the last of a turn finds nobody, the first of the next does.
-            joined = len(batch) > 1
-            self._alone = 0 if joined else self._alone + 1 if self._alone < _LONELY else _LONELY - 1
+            self._loneliness.ran(len(batch))
             self._under_way += 1
-            features = outcome(_joined, batch) if joined else batch[0].features
+            features: np.ndarray | OpenInferenceError = batch[0].features
+            if len(batch) > 1:
+                features = outcome(np.concatenate, [one.features for one in batch])
             if isinstance(features, OpenInferenceError):
                 self._end(batch, features)
             else:
@@ -243,10 +240,6 @@ class _Lane:
 
 def _ended(run: asyncio.Future[Answers | OpenInferenceError]) -> Answers | BaseException:
     return asyncio.CancelledError() if run.cancelled() else run.exception() or run.result()
-
-
-def _joined(batch: Sequence[_Waiting]) -> np.ndarray:
-    return np.concatenate([one.features for one in batch])
 
 
 def _split(given: Answers, rows: Sequence[int]) -> list[Answers]:

@@ -139,9 +139,8 @@ class Runs:
             raise ModelRefused(f"model {name!r} cannot be run: {wrong}") from wrong
         aside = Threads(self.pool, max(1, self.cores // threads))
         run = partial(_run, name, runtime)
-        return OnnxServable(
-            manifest, runtime, Batches(run, aside, self.limits, inline_rows=inline_rows, observe=observe)
-        )
+        batches = Batches(run, aside, self.limits, inline_rows=inline_rows, observe=observe)
+        return OnnxServable(manifest, runtime, batches)
 
     def _measured(self, runtime: Runtime) -> tuple[int, bool]:
         one = self._fastest(runtime, 1)

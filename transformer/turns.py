@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
+from headrace.open_inference.loneliness import Loneliness
 from headrace.open_inference.servable import settle
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
-_LONELY, _AT_ONCE = 4, 8
 
 
 class Turns(Generic[Asked, Answer]):
@@ -36,7 +36,7 @@ class Turns(Generic[Asked, Answer]):
         self._company: _Company[Asked, Answer] | None = None  # those of this turn, so far
         self._apart: deque[_Company[Asked, Answer]] = deque()
         self._moving = False  # whether a look at those apart is due
-        self._lonely = 0  # runs in a row with one asker, and those since who did not look
+        self._loneliness = Loneliness()
 
     async def join(self, asked: Asked) -> Answer:
         """Return the answer to this, or raise what stands for it."""
@@ -80,10 +80,7 @@ class Turns(Generic[Asked, Answer]):
             loop.call_soon(loop.call_soon, self._next)
 
     def _is_lonely(self) -> bool:
-        if self._company is None and _LONELY <= self._lonely < _LONELY + _AT_ONCE:
-            self._lonely += 1
-            return True
-        return False
+        return self._company is None and self._loneliness.lasts()
 
     def _placed(self, asked: Asked, answered: Callable[[Answer | BaseException], None]) -> Place:
         company = self._company
@@ -98,9 +95,7 @@ class Turns(Generic[Asked, Answer]):
                 asyncio.get_running_loop().call_soon(self._begin, company)
                 return
             self._company = None
-        # Two look, one after the other: the last of a turn finds nobody, the first of the next does.
-        lonely = len(company.asked) == 1
-        self._lonely = 0 if not lonely else self._lonely + 1 if self._lonely < _LONELY else _LONELY - 1
+        self._loneliness.ran(len(company.asked))
         company.begin(self._together)
 
 

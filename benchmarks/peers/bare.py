@@ -27,7 +27,7 @@ _MOST_READ = 1 << 16
 def main() -> None:
     """Serve what the JSON file that is named says: the store, keys by group, a matrix and who is asked for it."""
     told = json.loads(Path(sys.argv[-1]).read_text())
-    gets, predict = _gets(told["store"], told["keys"]), _predict(told)
+    gets, predict = gets_of(records_at(told["store"]), told["keys"]), _predict(told)
 
     async def bare(scope: dict[str, Any], receive: Any, send: Any) -> None:
         gets()
@@ -37,8 +37,13 @@ def main() -> None:
     serve(bare)
 
 
-def _gets(store: str, keys: dict[str, list[int]]) -> Callable[[], object]:
-    env = lmdb.open(store, readonly=True, max_dbs=16, lock=False)
+def records_at(store: str) -> lmdb.Environment:
+    """Open an embedded store's files for nothing but gets."""
+    return lmdb.open(store, readonly=True, max_dbs=16, lock=False)
+
+
+def gets_of(env: lmdb.Environment, keys: dict[str, list[int]]) -> Callable[[], object]:
+    """Return what gets the records of keys, by group, without decoding them."""
     wanted = [
         (env.open_db(f"group:{group}".encode(), create=False), encode_keys(np.array(of))) for group, of in keys.items()
     ]

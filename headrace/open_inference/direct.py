@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from headrace.open_inference.http_protocol import Connection
 
 _LEFT = 499  # whoever asked has gone
-
-
 _VERSION = re.compile(rb"(.*)/versions/([\w.-]+)/infer")
 
 
