@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ LINGER_MS, CHECKPOINT_S = 100, 10
 BUCKETS = 8  # fewer than other engines: each part of a batch costs a millisecond
 REFUSED = 2  # how a job that was refused before it began exits
 _SOURCES, _POSITIONS, _REPORT = "sources.json", "positions.json", "report.json"
+_COMPLETE = "_metadata"  # the file that Flink writes last into a checkpoint
 
 Messages = Callable[[int, Sequence[tuple[int, bytes | None]]], Batch]
 
@@ -79,9 +82,22 @@ def state_folder(job: Job) -> Path:
 
 
 def recovery_path(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint or savepoint in a folder of state, None where there is none."""
-    complete = sorted(folder.glob("*points/**/_metadata"), key=lambda file: file.stat().st_mtime_ns)
-    return complete[-1].parent if complete else None
+    """Return the newest complete checkpoint or savepoint in a folder of state, None where there is none.
+
+    A job that runs drops its older checkpoints meanwhile: what goes away while it is looked at is none.
+    """
+    complete: list[tuple[int, Path]] = []
+    for kind in ("checkpoints", "savepoints"):
+        for at, _, names in os.walk(folder / kind, onerror=_unless_gone):
+            if _COMPLETE in names:
+                with suppress(FileNotFoundError):
+                    complete.append(((Path(at) / _COMPLETE).stat().st_mtime_ns, Path(at)))
+    return max(complete)[1] if complete else None
+
+
+def _unless_gone(fault: OSError) -> None:
+    if not isinstance(fault, FileNotFoundError):
+        raise fault
 
 
 def told(folder: Path) -> tuple[dict[str, int], Report]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +63,11 @@ def test_a_summary_comes_back_from_bytes():
     assert Summary.of_bytes(summary.to_bytes()) == summary
 
 
-def _with_state(folder):
-    kept = folder / "savepoints" / "savepoint-1"
+def _with_state(folder, name="savepoints/savepoint-1", seconds=1):
+    kept = folder / name
     kept.mkdir(parents=True)
     (kept / "_metadata").touch()
+    os.utime(kept / "_metadata", (seconds, seconds))
     return kept
 
 
@@ -83,6 +86,44 @@ def test_files_follow_files_each_once_and_a_topic_follows_nothing(tmp_path):
     for source, is_file in (("a@1/time", True), ("kafka://h:1/t", False)):
         with pytest.raises(ValueError, match="cannot follow: needs the last of them, a file that is new, or another"):
             begin(tmp_path, source, is_file)
+
+
+def test_the_newest_that_is_complete_is_gone_on_from(tmp_path):
+    _with_state(tmp_path, "checkpoints/job/chk-9", seconds=9)
+    newest = _with_state(tmp_path, "checkpoints/job/chk-10", seconds=10)
+    (tmp_path / "checkpoints/job/chk-11").mkdir()
+    _with_state(tmp_path, seconds=8)
+    assert recovery_path(tmp_path) == newest
+
+
+def test_a_checkpoint_that_is_dropped_meanwhile_is_none(tmp_path, monkeypatch):
+    kept = _with_state(tmp_path, "checkpoints/job/chk-2")
+    dropped = _with_state(tmp_path, "checkpoints/job/chk-1", seconds=3)
+    unlinked = tmp_path / "checkpoints/job/chk-3"
+    unlinked.mkdir()
+    (unlinked / "_metadata").symlink_to(tmp_path / "gone")
+    scandir = os.scandir
+
+    def dropping(path):
+        if str(path) == str(dropped):
+            shutil.rmtree(dropped)
+        return scandir(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", dropping)
+        assert recovery_path(tmp_path) == kept
+    assert not dropped.exists()
+
+
+def test_state_that_cannot_be_looked_at_is_not_taken_for_none(tmp_path, monkeypatch):
+    _with_state(tmp_path)
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(PermissionError):
+        recovery_path(tmp_path)
 
 
 def test_what_the_writer_tells_is_read_by_the_next_run_and_its_report_forgotten(tmp_path):
