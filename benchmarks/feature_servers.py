@@ -22,7 +22,7 @@ from benchmarks.processes import MEASURED, OTHERS, pinned, running
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.serving import in_process, post, tensors
 from headrace.cli.stack import Server
-from headrace.open_inference.codec import encode_request
+from headrace.open_inference.codec.bodies import encode_request
 from headrace.open_inference.tensors import InferRequest, RequestedOutput
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.online import Lookup

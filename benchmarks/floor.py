@@ -19,7 +19,7 @@ from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples, cpu_us
 from benchmarks.serving import IN_PROCESS, post, requests, transformers
 from headrace.cli.stack import Server
-from headrace.open_inference.codec import encode_request
+from headrace.open_inference.codec.bodies import encode_request
 from headrace.open_inference.tensors import InferRequest, Tensor
 from headrace.runtime import Runtime
 

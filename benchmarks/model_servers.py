@@ -21,7 +21,7 @@ from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples
 from benchmarks.serving import APART, post
 from headrace.cli.stack import Server
-from headrace.open_inference.codec import encode_request
+from headrace.open_inference.codec.bodies import encode_request
 from headrace.open_inference.tensors import InferRequest, Tensor
 
 BINARY = "headrace, binary"

@@ -17,7 +17,7 @@ from benchmarks.processes import MEASURED, OTHERS, pinned, running
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.serving import post
 from headrace.cli.stack import Server
-from headrace.open_inference.codec import encode_request
+from headrace.open_inference.codec.bodies import encode_request
 from headrace.open_inference.tensors import InferRequest, Tensor
 from predictor.repository import write_model
 

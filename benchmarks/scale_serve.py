@@ -18,7 +18,7 @@ from benchmarks.scale import add
 from benchmarks.serving import in_process, post
 from feature_pipelines import tiles
 from headrace.features.columns import DAY, MINUTE
-from headrace.open_inference.codec import encode_request
+from headrace.open_inference.codec.bodies import encode_request
 from headrace.open_inference.tensors import InferRequest, Tensor
 from headrace.stores.embedded import EmbeddedStore
 

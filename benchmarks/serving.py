@@ -15,8 +15,8 @@ from benchmarks.load_grpc import call
 from benchmarks.peers.plain_features import copy_values
 from benchmarks.processes import MEASURED, OTHERS, free_port, running
 from headrace.cli.stack import Server
-from headrace.open_inference.codec import encode_request
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.codec.bodies import encode_request
+from headrace.open_inference.grpc.messages import INFERENCE
 from headrace.open_inference.tensors import InferRequest, Tensor
 from headrace.stores.embedded import EmbeddedStore
 

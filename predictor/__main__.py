@@ -17,14 +17,15 @@ import uvloop
 
 import headrace
 from headrace.cores import cores
-from headrace.open_inference import json_numbers, make_app
+from headrace.open_inference import make_app
 from headrace.open_inference.calls import WatchedApp
-from headrace.open_inference.connections import Bounds
-from headrace.open_inference.listening import GRACE_S, PortTaken
-from headrace.open_inference.member import VARIABLE, member_of
-from headrace.open_inference.server import serve
+from headrace.open_inference.codec import json_numbers
+from headrace.open_inference.rest.connections import Bounds
+from headrace.open_inference.serving.listening import GRACE_S, PortTaken
+from headrace.open_inference.serving.member import VARIABLE, member_of
+from headrace.open_inference.serving.server import serve
+from headrace.open_inference.serving.workers import as_cores_allow, serve_with
 from headrace.open_inference.tls import CertificateRefused, certificate_of
-from headrace.open_inference.workers import as_cores_allow, serve_with
 from headrace.telemetry import PredictorMetrics
 from headrace.telemetry.logs import FORMATS, LEVELS, configure, refused
 from headrace.telemetry.merging import merged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from headrace.open_inference.client import Asking, PredictorClient
+from headrace.open_inference.client.model_client import Asking, PredictorClient
 from headrace.settings import SettingsError, TransformerSettings
 
 #: What goes on unless told otherwise, so that one request can be followed through every server.

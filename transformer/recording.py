@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.application import Application
-from headrace.open_inference.app import App
 from headrace.open_inference.calls import WatchedApp
+from headrace.open_inference.rest.app import App
 from headrace.settings import SettingsError, TransformerSettings
 from headrace.telemetry.logs import Lines, configure, refused
 from headrace.telemetry.watching import TracingError, Watched, Watching, tracing_of

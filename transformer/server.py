@@ -10,12 +10,12 @@ from pathlib import Path
 
 import headrace
 from headrace.application import Application, load_application
-from headrace.open_inference import json_numbers
-from headrace.open_inference.app import make_app
-from headrace.open_inference.connections import Bounds
-from headrace.open_inference.member import member_of
+from headrace.open_inference.codec import json_numbers
 from headrace.open_inference.predictor import Predictor
-from headrace.open_inference.server import serve
+from headrace.open_inference.rest.app import make_app
+from headrace.open_inference.rest.connections import Bounds
+from headrace.open_inference.serving.member import member_of
+from headrace.open_inference.serving.server import serve
 from headrace.open_inference.tls import certificate_of
 from headrace.settings import TransformerSettings
 from headrace.stores.packed import prepare

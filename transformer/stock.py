@@ -14,8 +14,8 @@ from fastapi.responses import JSONResponse
 from grpc import StatusCode
 from grpc_interceptor.exceptions import GrpcException
 
-from headrace.open_inference.answers import refusal
 from headrace.open_inference.errors import OpenInferenceError
+from headrace.open_inference.rest.answers import refusal
 
 
 class Refused(GrpcException):

@@ -9,7 +9,7 @@ from headrace.conformance.answers import Answer, tensor_of
 from headrace.conformance.judging import Finding, NotJudged
 from headrace.conformance.sampling import BINARY_ONLY, DATATYPES, Tensor
 from headrace.conformance.server import Server
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.grpc.messages import INFERENCE
 
 TYPED = {
     "BOOL": "bool_contents",

@@ -8,7 +8,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from headrace.conformance.http_wire import Exchange, NoAnswer, shown
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.grpc.messages import INFERENCE
 
 SERVICE = "/inference.GRPCInferenceService/"
 

@@ -1,11 +1,18 @@
-"""The Open Inference Protocol (v2): tensors, codecs, an ASGI application, a gRPC service and a client.
+"""The Open Inference Protocol (v2), over HTTP and gRPC, for those who serve a model and for those who ask one.
 
-Nothing here knows about features. What needs grpc or httptools is imported from its own
-module: `grpc_service.serve_grpc`, `client.PredictorClient`, `server.serve` and `server.run`.
+Nothing here knows about features. What both doors share lies in this folder: tensors, errors, the `Servable` that
+answers, the gate every request passes. Each of the folders uses it, and those before:
+
+    codec     bodies to tensors and back
+    rest      the HTTP door: connections, the ASGI application, inferences without a task
+    grpc      the gRPC door: `grpc.service.serve_grpc`
+    client    a model asked at any of its endpoints: `client.model_client.PredictorClient`
+    serving   processes with both doors: `serving.server.serve` and `serving.server.run`
+
+What needs grpc or httptools is imported from its own module.
 """
 
-from headrace.open_inference.app import App, make_app
-from headrace.open_inference.codec import decode_request, decode_response, encode_request, encode_response
+from headrace.open_inference.codec.bodies import decode_request, decode_response, encode_request, encode_response
 from headrace.open_inference.errors import (
     DeadlinePassed,
     Disconnected,
@@ -20,6 +27,7 @@ from headrace.open_inference.errors import (
     UnknownModel,
 )
 from headrace.open_inference.gate import Gate
+from headrace.open_inference.rest.app import App, make_app
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.tensors import DATATYPES, InferRequest, InferResponse, RequestedOutput, Tensor
 

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from headrace.open_inference.client import PredictorClient
+from headrace.open_inference.client.model_client import PredictorClient
 
 
 class ClientCollector(Collector):

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from headrace.open_inference.codec import decode_response, encode_request
+from headrace.open_inference.codec.bodies import decode_response, encode_request
 from headrace.open_inference.errors import InvalidRequest
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.runtime import INPUT, Runtime

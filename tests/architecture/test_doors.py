@@ -21,12 +21,14 @@ DOORS = {
     "fastavro": ("feature_pipelines/formats.py",),
     "fastapi": ("transformer/stock.py",),
     "google": (
-        "headrace/open_inference/grpc_*.py",
+        "headrace/open_inference/grpc/*.py",
+        "headrace/open_inference/client/grpc.py",
         "headrace/conformance/grpc_*.py",
         "headrace/hopsworks/descriptors.py",
     ),
     "grpc": (
-        "headrace/open_inference/grpc_*.py",
+        "headrace/open_inference/grpc/*.py",
+        "headrace/open_inference/client/grpc.py",
         "headrace/conformance/grpc_*.py",
         "transformer/stock.py",
     ),
@@ -37,7 +39,7 @@ DOORS = {
     "hsml": ("headrace/hopsworks/session_faults.py",),
     "httptools": (
         "headrace/http/connection.py",
-        "headrace/open_inference/http_reader.py",
+        "headrace/open_inference/rest/http_reader.py",
     ),
     "jsonschema": ("headrace/manifests/schemas.py",),
     "kserve": ("transformer/model.py", "transformer/server.py"),
@@ -99,7 +101,7 @@ DOORS = {
     "tritonclient": ("headrace/cli/replay.py",),
     "triton_python_backend_utils": ("predictor/backends/*",),
     "urllib3": ("headrace/manifests/cluster_faults.py",),
-    "uvloop": ("headrace/open_inference/server.py", "transformer/__main__.py", "predictor/__main__.py"),
+    "uvloop": ("headrace/open_inference/serving/server.py", "transformer/__main__.py", "predictor/__main__.py"),
     "yaml": ("headrace/manifests/documents.py",),
     "xxhash": ("feature_pipelines/duplicates.py",),
 }

@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "headrace.open_inference": ("headrace.compiled", "headrace.http"),
     "headrace.stores": ("headrace.compiled", "headrace.features", "headrace.http"),
     "headrace.manifests": ("headrace.settings", "headrace.cache_folder"),
-    "headrace.conformance": ("headrace.open_inference.grpc_messages",),
+    "headrace.conformance": ("headrace.open_inference.grpc.messages",),
     "headrace.cli": PACKAGES,
     "feature_pipelines": ("headrace",),
     "transformer": ("headrace", "transformer.in_process"),
@@ -22,6 +22,8 @@ MAY_IMPORT = {
     "monitoring": ("headrace",),
     "applications": ("headrace", "predictor"),
 }
+#: The folders of the wire: each may import those before it, and what lies beside them imports none.
+WIRE = ("codec", "rest", "grpc", "client", "serving")
 #: What nobody may import but itself.
 ENDS = ("headrace.cli", "tests", "benchmarks")
 
@@ -59,6 +61,22 @@ def test_a_module_imports_only_what_lies_below_it(path):
         )
 
 
+def floor_of(module: str) -> int:
+    """Return which folder of the wire a dotted name lies in, -1 for none of them."""
+    names = [*module.removeprefix("headrace.open_inference").split("."), "", ""]
+    return WIRE.index(names[1]) if names[1] in WIRE else -1
+
+
+@pytest.mark.parametrize("path", files("headrace/open_inference"), ids=name_of)
+def test_folders_of_the_wire_use_those_before_them(path):
+    module = module_of(path)
+    if module == "headrace.open_inference":
+        return  # gathers what others use
+    for imported in imports(path):
+        if below(imported, "headrace.open_inference"):
+            assert floor_of(imported) <= floor_of(module), f"{module} imports {imported}"
+
+
 @pytest.mark.parametrize("path", files("applications"), ids=name_of)
 def test_applications_do_not_import_each_other(path):
     own = module_of(path).split(".")[:2]
@@ -73,7 +91,7 @@ def test_applications_do_not_import_each_other(path):
         ("headrace.features.view", "headrace.stores.online", False),
         ("headrace.stores.online", "headrace.features.windows.merge", True),
         ("headrace.stores.online", "headrace.open_inference.errors", False),
-        ("headrace.open_inference.app", "headrace.features", False),
+        ("headrace.open_inference.rest.app", "headrace.features", False),
         ("headrace.application", "headrace.features.FeatureView", True),
         ("headrace.application", "headrace.cli.main", False),
         ("headrace.cli.demo", "predictor.train", True),

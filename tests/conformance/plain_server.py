@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headrace.open_inference import DATATYPES, InferRequest, InferResponse, InvalidRequest, Tensor, make_app
-from headrace.open_inference.server import run
+from headrace.open_inference.serving.server import run
 
 IN_JSON = {name: name.lower() for name in DATATYPES if name not in ("FP16", "BF16")}
 

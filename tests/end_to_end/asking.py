@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from headrace.open_inference.codec import encode_request
+from headrace.open_inference.codec.bodies import encode_request
 from headrace.open_inference.tensors import InferRequest, Tensor
 from tests.open_inference import asking
 

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from applications.fraud.app import APP
-from headrace.open_inference.codec import encode_response
+from headrace.open_inference.codec.bodies import encode_response
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 
 OUTPUT = APP.outputs[0].name

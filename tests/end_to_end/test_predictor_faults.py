@@ -16,7 +16,7 @@ import pytest
 from applications.fraud.app import APP
 from headrace.cli.stack import Server, not_ready, server, wait_ready
 from headrace.open_inference import OpenInferenceError, Tensor
-from headrace.open_inference.client import Asking, PredictorClient
+from headrace.open_inference.client.model_client import Asking, PredictorClient
 from tests.end_to_end.asking import PREDICT, Said, ask, infer, instances
 from tests.end_to_end.ground import OUTPUT, Ground, predictor_flags, transformer_flags
 from tests.end_to_end.payments import asked

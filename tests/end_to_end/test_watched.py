@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from applications.fraud.app import APP
 from headrace.cli import main
 from headrace.cli.stack import Server
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.grpc.messages import INFERENCE
 from tests.end_to_end.asking import INFER, PREDICT, ask, request
 from tests.end_to_end.ground import OUTPUT, Ground, serving
 from tests.end_to_end.payments import NUMBERS, Columns

@@ -19,7 +19,7 @@ import atheris
 
 with atheris.instrument_imports(include=["headrace.open_inference", "tests.fuzz"]):
     from tests.fuzz.targets import TARGETS
-from headrace.open_inference.json_numbers import prepare
+from headrace.open_inference.codec.json_numbers import prepare
 
 CORPUS = Path(__file__).with_name("corpus")
 

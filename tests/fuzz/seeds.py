@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.grpc.messages import INFERENCE
 
 CORPUS = Path(__file__).with_name("corpus")
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from headrace.open_inference.body import decompressed
-from headrace.open_inference.codec import decode_request, decode_response, encode_request, encode_response
+from headrace.open_inference.codec.bodies import decode_request, decode_response, encode_request, encode_response
+from headrace.open_inference.codec.raw_request import decode_raw
 from headrace.open_inference.errors import OpenInferenceError
-from headrace.open_inference.grpc_codec import decode_message, encode_message
-from headrace.open_inference.grpc_messages import INFERENCE
-from headrace.open_inference.raw_request import decode_raw
+from headrace.open_inference.grpc.codec import decode_message, encode_message
+from headrace.open_inference.grpc.messages import INFERENCE
+from headrace.open_inference.rest.body import decompressed
 from headrace.open_inference.tensors import DATATYPES, InferRequest, InferResponse, Tensor
 from tests.open_inference import both_ways
 

@@ -9,7 +9,7 @@ from headrace.settings import TransformerSettings, read_settings
 from tests.manifests.golden import whole
 from tests.manifests.test_release import OVERLAYS, one
 
-#: How long the servers wait for what is under way once they listen no more; headrace/open_inference/server.py.
+#: How long the servers wait for what is under way once they listen no more; headrace/open_inference/serving/server.py.
 GRACE_S = 10
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import uvloop
 
 from headrace.open_inference import InferRequest, InferResponse, NotReady, Tensor, make_app
-from headrace.open_inference.accepting import Accepting
 from headrace.open_inference.admission import Admission
 from headrace.open_inference.calls import Headers
-from headrace.open_inference.connections import Bounds, Connections
-from headrace.open_inference.direct import Direct
-from headrace.open_inference.listening import listener
+from headrace.open_inference.rest.connections import Bounds, Connections
+from headrace.open_inference.rest.direct import Direct
 from headrace.open_inference.servable import Answered, settle
+from headrace.open_inference.serving.accepting import Accepting
+from headrace.open_inference.serving.listening import listener
 from tests.open_inference.echo_server import Echo
 from tests.open_inference.sockets import INFER
 

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from headrace.open_inference import InferRequest, InferResponse, InvalidRequest, Tensor, json_numbers
-from headrace.open_inference.codec import decode_request, decode_response
+from headrace.open_inference import InferRequest, InferResponse, InvalidRequest, Tensor
+from headrace.open_inference.codec import json_numbers
+from headrace.open_inference.codec.bodies import decode_request, decode_response
 
 
 def request(body: bytes, length: int | None = None) -> InferRequest:

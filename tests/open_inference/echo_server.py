@@ -12,12 +12,12 @@ from typing import Any
 import uvloop
 
 from headrace.open_inference import InferRequest, InferResponse, NotReady, make_app
-from headrace.open_inference.connections import Bounds
-from headrace.open_inference.listening import PortTaken
-from headrace.open_inference.member import VARIABLE, member_of
-from headrace.open_inference.server import serve
+from headrace.open_inference.rest.connections import Bounds
+from headrace.open_inference.serving.listening import PortTaken
+from headrace.open_inference.serving.member import VARIABLE, member_of
+from headrace.open_inference.serving.server import serve
+from headrace.open_inference.serving.workers import serve_with
 from headrace.open_inference.tls import Certificate
-from headrace.open_inference.workers import serve_with
 from headrace.telemetry import ServerMetrics
 from headrace.telemetry.merging import merged
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from headrace.open_inference import json_numbers
+from headrace.open_inference.codec import json_numbers
 
 DECIMALS = st.builds(
     lambda sign, digits, fraction, exponent: f"{sign}{digits}{fraction}{exponent}",

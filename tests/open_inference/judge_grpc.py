@@ -9,7 +9,7 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.grpc.messages import INFERENCE
 
 TYPED: dict[str, tuple[str, list[Any]]] = {
     "BOOL": ("bool_contents", [True, False]),

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from headrace.open_inference import InferResponse, Tensor
-from headrace.open_inference.client import Asking, PredictorClient
+from headrace.open_inference.client.model_client import Asking, PredictorClient
 
 ANSWER = b'{"model_name": "m", "outputs": [{"name": "a", "shape": [1], "datatype": "FP64", "data": [2.5]}]}'
 #: What a pod does with a request: an answer's bytes, or None for hanging up. A lone b"" is never answering.

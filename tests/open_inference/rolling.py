@@ -26,7 +26,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.grpc.messages import INFERENCE
 from tests.open_inference.live import started
 from tests.open_inference.sockets import AMOUNT, post
 

@@ -347,7 +347,7 @@ def test_a_caller_that_hangs_up_gets_nothing(chunks: tuple[bytes | None, ...]) -
 def test_a_body_that_stops_coming_is_refused(
     monkeypatch: pytest.MonkeyPatch, first: list[dict[str, Any]], reason: str
 ) -> None:
-    monkeypatch.setattr("headrace.open_inference.body.ARRIVAL_S", 0.01)
+    monkeypatch.setattr("headrace.open_inference.rest.body.ARRIVAL_S", 0.01)
     sent: list[dict[str, Any]] = []
     first = list(first)
 

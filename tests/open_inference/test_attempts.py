@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.open_inference import DeadlinePassed, NotReady, OpenInferenceError, Overloaded, PredictorFailed, Tensor
-from headrace.open_inference.endpoints import STRIKES
+from headrace.open_inference.client.endpoints import STRIKES
 from tests.open_inference.pods import Act, Deployment, away, broken, cut, dead, deployed, full, http, hung, right
 
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.open_inference import InferRequest, InferResponse, InvalidRequest, Tensor, decode_request, encode_request
-from headrace.open_inference.bfloat16 import narrowed, widened
-from headrace.open_inference.codec import encode_response
-from headrace.open_inference.raw_request import decode_raw
+from headrace.open_inference.codec.bfloat16 import narrowed, widened
+from headrace.open_inference.codec.bodies import encode_response
+from headrace.open_inference.codec.raw_request import decode_raw
 
 EVERY = np.arange(2**16, dtype="<u2")
 

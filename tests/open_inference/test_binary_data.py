@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.open_inference import DATATYPES, InvalidRequest, binary_data, decode_request
+from headrace.open_inference import DATATYPES, InvalidRequest, decode_request
+from headrace.open_inference.codec import binary_data
 
 _LENGTHS = st.sampled_from([0, 1, 2, 3, -1, True, 2.0, "2", None, 2**62])
 _SHAPES = st.lists(_LENGTHS, max_size=3) | st.lists(st.integers(1, 3), min_size=1, max_size=2) | st.none() | st.just(2)

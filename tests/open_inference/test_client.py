@@ -18,7 +18,7 @@ from headrace.open_inference import (
     PredictorFailed,
     Tensor,
 )
-from headrace.open_inference.client import Asking, PredictorClient
+from headrace.open_inference.client.model_client import Asking, PredictorClient
 
 ANSWER = b'{"model_name": "m", "outputs": [{"name": "a", "shape": [1], "datatype": "FP64", "data": [2.5]}]}'
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.open_inference import InvalidRequest
-from headrace.open_inference.client_heads import _MOST, Heads
-from headrace.open_inference.codec import decode_response, encode_request, encode_response
+from headrace.open_inference.client.heads import _MOST, Heads
+from headrace.open_inference.codec.bodies import decode_response, encode_request, encode_response
 from headrace.open_inference.tensors import BINARY_ONLY, DATATYPES, InferRequest, InferResponse, RequestedOutput, Tensor
 
 HEADS = Heads()  # one for all examples, as one endpoint has

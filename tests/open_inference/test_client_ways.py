@@ -22,8 +22,8 @@ from headrace.open_inference import (
     PredictorFailed,
     Tensor,
 )
-from headrace.open_inference.client import Asking, PredictorClient
-from headrace.open_inference.grpc_service import serve_grpc
+from headrace.open_inference.client.model_client import Asking, PredictorClient
+from headrace.open_inference.grpc.service import serve_grpc
 from tests.open_inference.certificates import Authority
 from tests.open_inference.echo_server import Echo
 from tests.open_inference.live import Live, started

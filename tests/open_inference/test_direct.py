@@ -16,9 +16,9 @@ import uvloop
 
 from headrace.open_inference import make_app
 from headrace.open_inference.calls import WatchedApp
-from headrace.open_inference.connections import Bounds
-from headrace.open_inference.direct import Direct
-from headrace.open_inference.server import serve
+from headrace.open_inference.rest.connections import Bounds
+from headrace.open_inference.rest.direct import Direct
+from headrace.open_inference.serving.server import serve
 from tests.open_inference.askable import (
     Answering,
     AskedOnly,

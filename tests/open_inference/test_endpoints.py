@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from headrace.open_inference import NotReady
-from headrace.open_inference.client_channel import Site
-from headrace.open_inference.client_http import HttpChannel
-from headrace.open_inference.endpoints import STRIKES, Endpoint, Endpoints, resolved
+from headrace.open_inference.client.channel import Site
+from headrace.open_inference.client.endpoints import STRIKES, Endpoint, Endpoints, resolved
+from headrace.open_inference.client.http import HttpChannel
 
 PODS = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
 

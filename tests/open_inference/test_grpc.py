@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.open_inference import InferRequest, InferResponse, InvalidRequest, RequestedOutput, Tensor, binary_data
-from headrace.open_inference.grpc_codec import decode_message, encode_message
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference import InferRequest, InferResponse, InvalidRequest, RequestedOutput, Tensor
+from headrace.open_inference.codec import binary_data
+from headrace.open_inference.grpc.codec import decode_message, encode_message
+from headrace.open_inference.grpc.messages import INFERENCE
 from tests.open_inference.test_codec import same, several
 
 

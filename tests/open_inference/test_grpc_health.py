@@ -10,8 +10,8 @@ import pytest
 from grpc import aio
 
 from headrace.open_inference import Gate
-from headrace.open_inference.grpc_messages import HEALTH
-from headrace.open_inference.grpc_service import serve_grpc
+from headrace.open_inference.grpc.messages import HEALTH
+from headrace.open_inference.grpc.service import serve_grpc
 from tests.open_inference.echo_server import Echo
 
 ASK, ANSWER = HEALTH.messages["HealthCheckRequest"], HEALTH.messages["HealthCheckResponse"]

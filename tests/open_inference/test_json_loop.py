@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from headrace.open_inference import json_numbers
+from headrace.open_inference.codec import json_numbers
 from tests.open_inference.json_bodies import DECIMALS, body, halves, loads
 
 

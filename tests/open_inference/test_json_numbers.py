@@ -16,7 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headrace.open_inference import DATATYPES, InvalidRequest, json_numbers
+from headrace.open_inference import DATATYPES, InvalidRequest
+from headrace.open_inference.codec import json_numbers
 from tests.open_inference import both_ways
 from tests.open_inference.json_bodies import DECIMALS, READ, STRANGE, VALID, body, filled, halves, loads
 
@@ -200,7 +201,7 @@ def test_small_bodies_are_left_to_orjson(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_nothing_is_read_by_the_loop_before_it_is_loaded() -> None:
     code = (
-        "import sys; from headrace.open_inference import decode_request, json_numbers; json_numbers.LEAST_BYTES = 0; "
+        "import sys; from headrace.open_inference.codec import bodies, json_numbers; json_numbers.LEAST_BYTES = 0; "
         f"body = {READ['flat']!r}; assert json_numbers.loads(body, len(body), 'inputs') is None; "
         "assert 'numba' not in sys.modules; json_numbers.prepare(); json_numbers.prepare(); "
         "assert json_numbers.loads(body, len(body), 'inputs')"

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from headrace.open_inference.admission import EVERY, FEWEST, FULL, Admission
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.grpc.messages import INFERENCE
 from tests.open_inference.live import Live, started
 from tests.open_inference.sockets import AMOUNT, WAIT, answer, connected, metric, post, until
 

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from headrace.open_inference import DATATYPES, errors
-from headrace.open_inference.coding import PACK_FROM
+from headrace.open_inference.rest.coding import PACK_FROM
 from headrace.open_inference.tensors import MAX_DIMENSIONS, MAX_ELEMENTS
 from tests.open_inference.live import SURROUNDINGS, Live
 from tests.open_inference.test_routes import METHODS, call

@@ -13,8 +13,8 @@ import orjson
 import pytest
 
 from headrace.open_inference import InferRequest, Tensor, decode_response, encode_request, make_app
-from headrace.open_inference.coding import PACK_FROM, chosen
 from headrace.open_inference.errors import CONTROL_IS_OFF
+from headrace.open_inference.rest.coding import PACK_FROM, chosen
 from tests.open_inference.asking import ask
 from tests.open_inference.echo_server import Echo
 from tests.open_inference.live import Live

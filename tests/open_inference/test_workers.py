@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from headrace.open_inference.workers import as_cores_allow
+from headrace.open_inference.serving.workers import as_cores_allow
 from tests.open_inference.live import Live, launched, started
 from tests.open_inference.sockets import AMOUNT, answer, connected, metric, post, until
 from tests.open_inference.test_overload import ASK, call_of

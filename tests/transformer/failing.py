@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace.features import WindowedGroup
-from headrace.open_inference.client import PredictorClient
+from headrace.open_inference.client.model_client import PredictorClient
 from headrace.settings import TransformerSettings
 from headrace.stores.memory import MemoryStore
 from headrace.stores.online import Lookup, StoreUnavailable, Unreachable

@@ -17,7 +17,7 @@ from headrace.features import HOUR, MINUTE, Column, FeatureView, OnDemand, Windo
 from headrace.features.comparisons import ratio
 from headrace.features.streams import Stream
 from headrace.open_inference import InferRequest, InferResponse, Tensor, make_app
-from headrace.open_inference.client import PredictorClient
+from headrace.open_inference.client.model_client import PredictorClient
 from headrace.stores.memory import MemoryStore
 from headrace.stores.online import OnlineStore
 from headrace.telemetry import RequestMetrics

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.open_inference import InferRequest, InferResponse, InvalidRequest, OpenInferenceError, Tensor
-from headrace.open_inference.codec import encode_response
+from headrace.open_inference.codec.bodies import encode_response
 from headrace.open_inference.servable import Askable
 from headrace.stores.memory import MemoryStore
 from tests.transformer.small import NOW, Tiny, path_to, row

@@ -7,7 +7,7 @@ import orjson
 
 from applications.fraud import APP as FRAUD
 from headrace.open_inference import decode_request
-from headrace.open_inference.openapi_schemas import request_example, request_schema, row_example
+from headrace.open_inference.rest.openapi_schemas import request_example, request_schema, row_example
 from tests.transformer.small import APP, NOW
 from transformer.metadata import config_of, metadata_of
 from transformer.rows import rows_of, tensors_of

@@ -16,7 +16,7 @@ import pytest
 
 from headrace.features import FeatureView
 from headrace.open_inference import Tensor
-from headrace.open_inference.client import PredictorClient
+from headrace.open_inference.client.model_client import PredictorClient
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.memory import MemoryStore
 from headrace.stores.online import OnlineStore

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from headrace.cli.stack import Server, server, wait_ready
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.grpc.messages import INFERENCE
 from tests.end_to_end.asking import INFER, PREDICT, ask, binary, infer, instances
 from tests.end_to_end.ground import OUTPUT, Ground, serving
 from tests.end_to_end.payments import Columns, asked

@@ -17,7 +17,7 @@ import grpc
 import orjson
 
 from headrace.cli.broker import free_port
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.grpc.messages import INFERENCE
 
 SERVICE = "/org.pytorch.serve.grpc.openinference.GRPCInferenceService"
 PORTS = ("8080", "8081", "8082", "7070", "7071")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from headrace.open_inference import Tensor
-from headrace.open_inference.client import PredictorClient
-from headrace.open_inference.grpc_messages import INFERENCE
+from headrace.open_inference.client.model_client import PredictorClient
+from headrace.open_inference.grpc.messages import INFERENCE
 from headrace.runtime import Runtime
 from headrace.stores.memory import MemoryStore
 from tests.predictor.conftest import COLUMNS, view_of

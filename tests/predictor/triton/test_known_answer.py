@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.open_inference.codec import decode_request, encode_response
+from headrace.open_inference.codec.bodies import decode_request, encode_response
 from headrace.open_inference.tensors import InferResponse, Tensor
 from headrace.runtime import Runtime
 from predictor.local_triton.command import TritonFailed

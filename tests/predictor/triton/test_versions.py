@@ -16,7 +16,7 @@ import pytest
 from headrace.cache_folder import cache_folder
 from headrace.cli.stack import Server, server
 from headrace.open_inference import Tensor
-from headrace.open_inference.client import Asking, PredictorClient
+from headrace.open_inference.client.model_client import Asking, PredictorClient
 from headrace.runtime import Runtime
 from headrace.stores.memory import MemoryStore
 from predictor.local_triton.getting import Installed

@@ -1,0 +1,68 @@
+"""Inferences over gRPC, watched: the same as `open_inference.calls` for HTTP, with metadata in the place of headers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from headrace.open_inference.calls import CALL, Call, Watch, replaced
+
+Method = Callable[[bytes, Any], Awaitable[bytes]]
+#: The HTTP status that says what a gRPC status says.
+_STATUS = {
+    "OK": 200,
+    "CANCELLED": 499,
+    "INVALID_ARGUMENT": 400,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+
+
+def watched(method: Method, watch: Watch) -> Method:
+    """Return a method that tells `watch` of its calls."""
+
+    async def told(raw: bytes, context: Any) -> bytes:
+        received = [(name.encode(), _bytes(value)) for name, value in context.invocation_metadata() or ()]
+        call = watch(received)
+        CALL.set(call)
+        await context.send_initial_metadata(tuple((name.decode(), value.decode()) for name, value in call.answer))
+        ended = 499
+        try:
+            answer = await method(raw, _Context(context, call, received))
+            ended = 200
+            return answer
+        except (grpc.RpcError, grpc.aio.AbortError):
+            ended = _STATUS.get(_name_of(context.code()), 500)
+            raise
+        finally:
+            call.ended(ended)
+
+    return told
+
+
+class _Context:
+    """A call's context whose metadata is what the watcher makes of it."""
+
+    def __init__(self, context: Any, call: Call, received: list[tuple[bytes, bytes]]) -> None:
+        self._context, self._call, self._received = context, call, received
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """Return the caller's metadata, or what stands in its place."""
+        found = replaced(self._received, self._call.instead)
+        return tuple((name.decode(), value if name.endswith(b"-bin") else value.decode()) for name, value in found)
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()
+
+
+def _name_of(code: Any) -> str:
+    return code.name if isinstance(code, grpc.StatusCode) else ""

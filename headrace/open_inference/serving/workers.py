@@ -1,0 +1,205 @@
+"""Several processes that serve one port: the parent, which serves nothing itself.
+
+Each worker listens at the ports the parent holds, and the system spreads connections over them by their addresses
+(SO_REUSEPORT). With one listener that all inherit, whoever wakes first takes all that waits: 16 connections to two
+workers came to 16 and 0, 64 to 57 and 7; with shared ports to 9 and 7, and 34 and 30.
+
+A worker that dies is started anew, at once the first time and ever later when it goes on dying. One that ends before it
+listens when all are started ends the parent, and so does one that cannot be started anew. Signals
+are passed on; the parent ends with the last worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+from headrace.open_inference.serving.listening import held, in_url
+from headrace.open_inference.serving.member import VARIABLE
+from headrace.open_inference.serving.worker_channel import Channel, Kind, channel_of, packed
+
+#: How long until a worker that died is started anew: doubled every time, forgotten when one has lived LIVED_S.
+FIRST_S, LONGEST_S, LIVED_S = 0.1, 5.0, 30.0
+#: How often in a row one may end before it listens.
+ATTEMPTS = 5
+_TELL_S = 1.0
+
+
+class Worker:
+    """One of the processes, whichever it is now; `reason` is why it is not ready, empty where it is."""
+
+    def __init__(self, number: int, command: Sequence[str]) -> None:
+        self.number, self._command = number, command
+        self.reason = "it has not begun"
+        self.listens = asyncio.Event()
+        self.process: asyncio.subprocess.Process | None = None
+        self.channel: Channel | None = None
+        self._told: asyncio.Future[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start a process."""
+        ours, its = socket.socketpair()
+        with its:
+            self.process = await asyncio.create_subprocess_exec(
+                *self._command,
+                pass_fds=[its.fileno()],
+                env={**os.environ, VARIABLE: str(its.fileno())},
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which passes it on
+            )
+        ours.setblocking(False)
+        self.channel = await channel_of(ours)
+
+    async def ended(self, parent: Parent) -> int:
+        """Listen to the process until it has ended; return its exit code."""
+        assert self.process is not None
+        assert self.channel is not None
+        while (message := await self.channel.receive()) is not None:
+            kind, payload, number = message
+            if kind is Kind.LISTENING:
+                self.listens.set()
+            elif kind is Kind.READY:
+                self.reason = payload.decode("utf-8", "replace")
+                parent.tell()
+            elif kind is Kind.ASK:
+                parent.gather(self.channel, number)
+            elif kind is Kind.TOLD and self._told is not None and not self._told.done():
+                self._told.set_result(payload)
+        code = await self.process.wait()
+        self.channel.close()
+        self.channel, self.reason = None, "it has ended"
+        parent.tell()
+        return code
+
+    async def metrics(self) -> bytes:
+        """Return what the process tells of itself; nothing where it does not in time."""
+        if self.channel is None or not self.listens.is_set():
+            return b""
+        if self._told is None or self._told.done():  # who asks meanwhile is told the same
+            self._told = asyncio.get_running_loop().create_future()
+            self.channel.send(Kind.ASK)
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._told), _TELL_S)
+        except TimeoutError:
+            return b""
+
+    def signal(self, number: int) -> None:
+        """Pass a signal on."""
+        if self.process is not None and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
+
+class Parent:
+    """All workers of a port."""
+
+    def __init__(self, count: int, command: Sequence[str]) -> None:
+        self._workers = [Worker(number, command) for number in range(1, count + 1)]
+        self._stopping = asyncio.Event()
+        self._failed = 0
+        self._said = False
+        self._gathering: set[asyncio.Task[None]] = set()
+
+    async def run(self, where: str, stop_s: float) -> int:
+        """Serve until told to stop; return the exit code. `where` is said once all of them listen."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        kept = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
+        all_listen = asyncio.create_task(self._say(where))
+        stop = asyncio.create_task(self._stopping.wait())
+        await stop
+        all_listen.cancel()
+        _, late = await asyncio.wait(kept, timeout=stop_s)
+        if late:
+            self._fail(1)
+            for worker in self._workers:
+                worker.signal(signal.SIGKILL)
+            await asyncio.wait(late)
+        return self._failed
+
+    def tell(self) -> None:
+        """Tell every worker why they are not all ready."""
+        reasons = (f"worker {each.number} is not ready: {each.reason}" for each in self._workers if each.reason)
+        said = next(reasons, "").encode()
+        for worker in self._workers:
+            if worker.channel is not None:
+                worker.channel.send(Kind.READY, said)
+
+    def gather(self, asking: Channel, number: int) -> None:
+        """Ask every worker for its metrics, and tell them to who asks."""
+
+        async def gathered() -> None:
+            texts = await asyncio.gather(*(worker.metrics() for worker in self._workers))
+            asking.send(Kind.TOLD, packed([text for text in texts if text]), number)
+
+        task = asyncio.create_task(gathered())
+        self._gathering.add(task)
+        task.add_done_callback(self._gathering.discard)
+
+    def _signalled(self, number: int) -> None:
+        self._stopping.set()
+        for worker in self._workers:
+            worker.signal(number)
+
+    async def _keep(self, worker: Worker) -> None:
+        pause, unheard = FIRST_S, 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            await worker.start()
+            code = await worker.ended(self)
+            first = unheard == 0 and not self._said
+            unheard = 0 if worker.listens.is_set() else unheard + 1
+            if self._stopping.is_set():
+                self._failed = self._failed or int(code != 0)
+                return
+            if (first and unheard) or unheard >= ATTEMPTS:
+                sys.stderr.write(f"worker {worker.number} ended with code {code} before it listened: all are stopped\n")
+                self._fail(code if code > 0 else 1)
+                return
+            worker.listens.clear()
+            pause = FIRST_S if time.monotonic() - began > LIVED_S else pause
+            sys.stderr.write(f"worker {worker.number} ended with code {code}: it is started anew in {pause:g} s\n")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+            pause = min(2 * pause, LONGEST_S)
+
+    def _fail(self, code: int) -> None:
+        self._failed = self._failed or code
+        self._signalled(signal.SIGTERM)
+
+    async def _say(self, where: str) -> None:
+        for worker in self._workers:
+            await worker.listens.wait()
+        self._said = True
+        sys.stdout.write(f"listening {where}\n")
+        sys.stdout.flush()
+
+
+def serve_with(count: int, *, host: str, http_port: int, grpc_port: int, stop_s: float, flags: tuple[str, str]) -> int:
+    """Serve with so many processes of this program until told to stop; return the exit code.
+
+    Each is started with this program's own arguments and with `flags`, those of the two ports, set to what
+    is held. Ports of 0 are chosen by the system. What has not ended `stop_s` after the signal is killed.
+    Raises PortTaken.
+    """
+    with contextlib.closing(held(host, http_port)) as http, contextlib.closing(held(host, grpc_port)) as grpc:
+        ports = http.getsockname()[1], grpc.getsockname()[1]
+        command = [sys.executable, *sys.orig_argv[1:]]
+        for flag, port in zip(flags, ports, strict=True):
+            command += [flag, str(port)]
+        at = in_url(host)
+        return asyncio.run(Parent(count, command).run(f"http={at}:{ports[0]} grpc={at}:{ports[1]}", stop_s))
+
+
+def as_cores_allow(asked: int, cores: int) -> int:
+    """Return how many workers there are to be, and say where it is fewer than were asked for."""
+    if asked <= cores:
+        return asked
+    print(f"{asked} workers were asked for, {cores} are started: one for each core", flush=True)
+    return cores
