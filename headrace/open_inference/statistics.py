@@ -1,4 +1,4 @@
-"""How often each model was asked and how long it took: Triton's statistics, of this process since it began.
+"""How often each model was asked and how long it took: Triton's statistics, of a process since it began or of several.
 
 Durations are nanoseconds, summed; a reader who asks twice divides what was added. Only inference over
 v2 counts, over HTTP and gRPC alike. What is refused before its body was read is nobody's failure.
@@ -7,13 +7,16 @@ v2 counts, over HTTP and gRPC alike. What is refused before its body was read is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.tensors import InferRequest
 
 now_ns = time.perf_counter_ns
+_SUMS = ("requests", "rows", "failed", "failed_ns", "decode_ns", "infer_ns", "encode_ns")
 
 
 class Counts:
@@ -45,12 +48,22 @@ class Counts:
         self.failed += 1
         self.failed_ns += now_ns() - began
 
+    def add(self, sums: Mapping[str, int]) -> None:
+        """Add what another process counted of the same version."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + sums[name])
+        self.last_ms = max(self.last_ms, sums["last_ms"])
+
 
 class Statistics:
-    """The counts of every version that was asked; `tell` hears how many seconds each reading and writing took."""
+    """The counts of every version that was asked; `tell` hears how many seconds each reading and writing took.
+
+    `gather`, where several processes serve one port, returns what `written` gave in each of them.
+    """
 
     def __init__(self) -> None:
         self.tell: Callable[[float, float], None] | None = None
+        self.gather: Callable[[], Awaitable[Sequence[bytes]]] | None = None
         self._counts: dict[tuple[str, str], Counts] = {}
 
     def of(self, servable: Servable, version: str) -> Counts:
@@ -60,6 +73,24 @@ class Statistics:
         if counts is None:
             counts = self._counts[key] = Counts(self.tell)
         return counts
+
+    def written(self) -> bytes:
+        """Return the counts of this process for `sum_of` in another."""
+        names = *_SUMS, "last_ms"
+        return orjson.dumps([(*key, {n: getattr(counts, n) for n in names}) for key, counts in self._counts.items()])
+
+    @classmethod
+    def sum_of(cls, written: Sequence[bytes]) -> Statistics:
+        """Return the counts of several processes as one's."""
+        whole = cls()
+        for text in written:
+            for name, version, sums in orjson.loads(text):
+                whole._counts.setdefault((name, version), Counts()).add(sums)
+        return whole
+
+    async def of_all(self) -> Statistics:
+        """Return the counts of all processes that serve this port; its own where it does so alone."""
+        return self if self.gather is None else self.sum_of(await self.gather())
 
     def told(self, servables: Mapping[str, Servable], version: str = "") -> list[dict[str, Any]]:
         """Return Triton's `model_stats`: one for each version, or for one version; zeros where nobody asked.

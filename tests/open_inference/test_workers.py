@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +15,14 @@ from pathlib import Path
 import grpc
 import pytest
 
-from headrace.open_inference.serving.workers import as_cores_allow
+from headrace.open_inference.grpc.messages import INFERENCE
+from headrace.open_inference.serving.worker_channel import Subject
+from headrace.open_inference.serving.workers import Parent, Worker, as_cores_allow
 from tests.open_inference.live import Live, launched, started
 from tests.open_inference.sockets import AMOUNT, answer, connected, metric, post, until
 from tests.open_inference.test_overload import ASK, call_of
+
+STATISTICS, ANSWERED = "/inference.GRPCInferenceService/ModelStatistics", INFERENCE["ModelStatisticsResponse"]
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,61 @@ def test_connections_and_calls_reach_all_of_them_and_their_metrics_are_one(two: 
     assert all(len(each) >= 2 for each in sockets)  # each listens at both ports
     with grpc.insecure_channel(two.grpc) as channel:
         assert channel.unary_unary(ASK, lambda message: message.SerializeToString())(call_of("amount"), timeout=20)
+
+
+def test_statistics_are_those_of_all(two: Live) -> None:
+    def told() -> list[dict[str, int]]:
+        with grpc.insecure_channel(two.grpc) as channel:
+            ask = channel.unary_unary(STATISTICS, lambda message: message.SerializeToString(), ANSWERED.FromString)
+            (over_grpc,) = ask(INFERENCE["ModelStatisticsRequest"](name="echo"), timeout=20).model_stats
+        with urllib.request.urlopen(f"http://{two.http}/v2/models/echo/stats", timeout=20) as said:
+            (over_http,) = json.loads(said.read())["model_stats"]
+        names = "execution_count", "inference_count", "last_inference"
+        return [{name: getattr(over_grpc, name) for name in names}, {name: over_http[name] for name in names}]
+
+    before, same = told()
+    assert before == same
+    asked = [connected(two) for _ in range(40)]  # at both workers, but for a chance of one in 2**39
+    for connection in asked:
+        connection.sendall(post(AMOUNT))
+        assert answer(connection)[0] == 200
+        connection.close()
+    after, same = told()
+    assert after == same
+    assert after["execution_count"] - before["execution_count"] == 40
+    assert after["inference_count"] - before["inference_count"] == 40
+    assert after["last_inference"] > before["last_inference"]
+
+
+def test_one_that_dies_without_an_answer_is_asked_again_when_it_is_there_again(tmp_path: Path) -> None:
+    answers_the_second_time = """
+import os, socket, struct, sys
+end = socket.socket(fileno=int(os.environ["HEADRACE_WORKER"]))
+head = struct.Struct("<IBI")
+end.sendall(head.pack(0, 1, 0))
+size, kind, number = head.unpack(end.recv(head.size, socket.MSG_WAITALL))
+if os.path.exists(sys.argv[1]):
+    end.sendall(head.pack(4, 4, number) + b"mine")
+open(sys.argv[1], "w").close()
+"""
+
+    async def asked(worker: Worker) -> tuple[bytes, bytes]:
+        await worker.start()
+        ending = asyncio.create_task(worker.ended(Parent(0, [])))
+        await worker.listens.wait()
+        texts = await asyncio.gather(worker.told(Subject.METRICS), worker.told(Subject.METRICS))
+        assert await ending == 0
+        worker.listens.clear()
+        return tuple(texts)
+
+    async def scene(died: str) -> None:
+        worker = Worker(1, [sys.executable, "-c", answers_the_second_time, died])
+        assert await worker.told(Subject.METRICS) == b""
+        async with asyncio.timeout(20):
+            assert await asked(worker) == (b"", b"")
+            assert await asked(worker) == (b"mine", b"mine")
+
+    asyncio.run(scene(str(tmp_path / "died")))
 
 
 def inodes(number: int) -> set[str]:

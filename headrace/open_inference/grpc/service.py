@@ -140,7 +140,8 @@ class _Service:
         if message.name:
             self.gate.model(message.name, message.version)
             servables = {message.name: servables[message.name]}
-        told = self.gate.statistics.told(servables, message.version if message.name else "")
+        counted = await self.gate.statistics.of_all()
+        told = counted.told(servables, message.version if message.name else "")
         return INFERENCE["ModelStatisticsResponse"](
             model_stats=[{key: one[key] for key in one if key != "batch_stats"} for one in told]
         )

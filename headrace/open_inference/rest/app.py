@@ -158,7 +158,8 @@ class App:
         if method not in allowed:
             return refusal(InvalidRequest(f"the method is {method[:20]!r}, needs {allowed[0]}"), 405, allowed)
         assert say is not None
-        status, headers, body = say()
+        said = say()
+        status, headers, body = said if isinstance(said, tuple) else await said
         return status, headers, b"" if method == "HEAD" else body
 
 

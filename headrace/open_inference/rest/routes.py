@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from headrace.open_inference.errors import UnknownModel
@@ -12,7 +12,7 @@ from headrace.open_inference.rest.docs_page import docs_answer
 from headrace.open_inference.rest.openapi import document
 from headrace.open_inference.servable import Servable
 
-Say = Callable[[], Answer]
+Say = Callable[[], Answer | Awaitable[Answer]]
 #: What a route can be asked by, and what it then says; None where it is the application that answers.
 Route = tuple[list[str], Say | None]
 _ASKED, _POSTED = ["GET", "HEAD", "OPTIONS"], ["POST", "OPTIONS"]
@@ -77,8 +77,9 @@ class Routes:
     def _models(self) -> Answer:
         return answer_json(200, {"models": list(self._gate.servables)})
 
-    def _statistics(self, servable: Servable | None, version: str) -> Answer:
+    async def _statistics(self, servable: Servable | None, version: str) -> Answer:
         servables = self._gate.servables
         if servable is not None:
             servables = {servable.name: servables[servable.name]}
-        return answer_json(200, {"model_stats": self._gate.statistics.told(servables, version)})
+        counted = await self._gate.statistics.of_all()
+        return answer_json(200, {"model_stats": counted.told(servables, version)})

@@ -11,7 +11,7 @@ import itertools
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
-from headrace.open_inference.serving.worker_channel import Channel, Kind, channel_of, unpacked
+from headrace.open_inference.serving.worker_channel import Channel, Kind, Subject, channel_of, unpacked
 
 #: The variable in which a parent tells its worker's number, how many there are and which descriptor is its channel.
 VARIABLE = "HEADRACE_WORKER"
@@ -20,12 +20,12 @@ _LOOK_S = 0.1
 
 
 class Member:
-    """One of several workers. `others` is why they are not all ready, None where they are; `text` its own metrics."""
+    """One of several workers. `others` is why they are not all ready, None where they are; `own` tells of itself."""
 
     def __init__(self, channel: Channel, merge: Callable[[Sequence[bytes]], bytes]) -> None:
         self.others: str | None = "not every worker has said that it is ready"
         self.orphaned = asyncio.Event()
-        self.text: Callable[[], bytes] = bytes
+        self.own: dict[Subject, Callable[[], bytes]] = dict.fromkeys(Subject, bytes)
         self._channel, self._merge = channel, merge
         self._asked: dict[int, asyncio.Future[bytes]] = {}
         self._numbers = itertools.count(1)
@@ -36,17 +36,23 @@ class Member:
 
     async def metrics(self) -> bytes:
         """Return the metrics of all workers as one text; its own where the parent does not answer."""
+        return await asyncio.to_thread(self._merge, await self._of_all(Subject.METRICS))
+
+    async def statistics(self) -> list[bytes]:
+        """Return the statistics that each worker wrote; its own where the parent does not answer."""
+        return await self._of_all(Subject.STATISTICS)
+
+    async def _of_all(self, subject: Subject) -> list[bytes]:
         number = next(self._numbers)
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
-        self._channel.send(Kind.ASK, number=number)
+        self._channel.send(Kind.ASK, bytes([subject]), number)
         try:
             async with asyncio.timeout(_ANSWER_S):
-                texts = unpacked(await answer)
+                return unpacked(await answer)
         except TimeoutError:
-            texts = [self.text()]
+            return [self.own[subject]()]
         finally:
             del self._asked[number]
-        return await asyncio.to_thread(self._merge, texts)
 
     async def report(self, readiness: Callable[[], str | None]) -> None:
         """Say whether this worker is ready whenever it changes, until cancelled."""
@@ -65,7 +71,7 @@ class Member:
             if kind is Kind.READY:
                 self.others = payload.decode("utf-8", "replace") or None
             elif kind is Kind.ASK:
-                self._channel.send(Kind.TOLD, self.text(), number)
+                self._channel.send(Kind.TOLD, self.own[Subject(number)](), number)
             elif kind is Kind.TOLD and (answer := self._asked.get(number)) and not answer.done():
                 answer.set_result(payload)
         self.orphaned.set()

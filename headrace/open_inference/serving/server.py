@@ -32,6 +32,7 @@ from headrace.open_inference.servable import Servable
 from headrace.open_inference.serving.accepting import Accepting
 from headrace.open_inference.serving.listening import GRACE_S, PortTaken, in_url, listener, shared_listener
 from headrace.open_inference.serving.member import Member
+from headrace.open_inference.serving.worker_channel import Subject
 from headrace.open_inference.tls import Certificate
 
 __all__ = ["PortTaken", "run", "serve"]
@@ -150,6 +151,8 @@ def _watched(app: App, connections: Connections, certificate: Certificate | None
         watched.append(certificate.watch())
     if member is not None:
         app.gate.others = lambda: member.others
+        app.gate.statistics.gather = member.statistics
+        member.own[Subject.STATISTICS] = app.gate.statistics.written
         watched += [member.listen(), member.report(app.gate.own_reason)]
     return watched
 
@@ -168,7 +171,7 @@ def _told(metrics: Callable[[], bytes], connections: Connections, member: Member
         return metrics() + connections.text()
 
     if member is not None:
-        member.text = own
+        member.own[Subject.METRICS] = own
 
     async def tell(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["method"] not in ("GET", "HEAD"):

@@ -16,8 +16,15 @@ class Kind(IntEnum):
 
     LISTENING = 1  # a worker listens at its ports
     READY = 2  # a worker's reason not to be ready, empty where it is; from the parent: the first reason of all
-    ASK = 3  # tell your metrics; from a worker: tell those of all
-    TOLD = 4  # metrics, under the number they were asked with
+    ASK = 3  # tell what the number names, a Subject; from a worker, as one byte: tell it of all, under this number
+    TOLD = 4  # what was asked for, under the number it was asked with
+
+
+class Subject(IntEnum):
+    """What workers are asked for."""
+
+    METRICS = 1
+    STATISTICS = 2
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from headrace.open_inference.serving.listening import held, in_url
 from headrace.open_inference.serving.member import VARIABLE
-from headrace.open_inference.serving.worker_channel import Channel, Kind, channel_of, packed
+from headrace.open_inference.serving.worker_channel import Channel, Kind, Subject, channel_of, packed
 
 #: How long until a worker that died is started anew: doubled every time, forgotten when one has lived LIVED_S.
 FIRST_S, LONGEST_S, LIVED_S = 0.1, 5.0, 30.0
@@ -40,7 +40,7 @@ class Worker:
         self.listens = asyncio.Event()
         self.process: asyncio.subprocess.Process | None = None
         self.channel: Channel | None = None
-        self._told: asyncio.Future[bytes] | None = None
+        self._told: dict[Subject, asyncio.Future[bytes]] = {}
 
     async def start(self) -> None:
         """Start a process."""
@@ -67,24 +67,27 @@ class Worker:
                 self.reason = payload.decode("utf-8", "replace")
                 parent.tell()
             elif kind is Kind.ASK:
-                parent.gather(self.channel, number)
-            elif kind is Kind.TOLD and self._told is not None and not self._told.done():
-                self._told.set_result(payload)
+                parent.gather(self.channel, Subject(payload[0]), number)
+            elif kind is Kind.TOLD and (answer := self._told.pop(Subject(number), None)) is not None:
+                answer.set_result(payload)
         code = await self.process.wait()
+        while self._told:
+            _, unanswered = self._told.popitem()
+            unanswered.set_result(b"")
         self.channel.close()
         self.channel, self.reason = None, "it has ended"
         parent.tell()
         return code
 
-    async def metrics(self) -> bytes:
+    async def told(self, subject: Subject) -> bytes:
         """Return what the process tells of itself; nothing where it does not in time."""
         if self.channel is None or not self.listens.is_set():
             return b""
-        if self._told is None or self._told.done():  # who asks meanwhile is told the same
-            self._told = asyncio.get_running_loop().create_future()
-            self.channel.send(Kind.ASK)
+        if subject not in self._told:  # who asks meanwhile is told the same
+            self._told[subject] = asyncio.get_running_loop().create_future()
+            self.channel.send(Kind.ASK, number=subject)
         try:
-            return await asyncio.wait_for(asyncio.shield(self._told), _TELL_S)
+            return await asyncio.wait_for(asyncio.shield(self._told[subject]), _TELL_S)
         except TimeoutError:
             return b""
 
@@ -131,11 +134,11 @@ class Parent:
             if worker.channel is not None:
                 worker.channel.send(Kind.READY, said)
 
-    def gather(self, asking: Channel, number: int) -> None:
-        """Ask every worker for its metrics, and tell them to who asks."""
+    def gather(self, asking: Channel, subject: Subject, number: int) -> None:
+        """Ask every worker for its part, and tell them all to who asks."""
 
         async def gathered() -> None:
-            texts = await asyncio.gather(*(worker.metrics() for worker in self._workers))
+            texts = await asyncio.gather(*(worker.told(subject) for worker in self._workers))
             asking.send(Kind.TOLD, packed([text for text in texts if text]), number)
 
         task = asyncio.create_task(gathered())

@@ -1,0 +1,64 @@
+"""Statistics of several processes: their sums, whoever of them counted what."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.open_inference import InferRequest, Tensor
+from headrace.open_inference.statistics import Statistics, now_ns
+
+MODELS: dict[str, Any] = {
+    "fraud": SimpleNamespace(name="fraud", versions=("1", "2")),
+    "plain": SimpleNamespace(name="plain", versions=()),
+}
+SUMS = "inference_count", "execution_count"
+ASKED = st.tuples(st.sampled_from([("fraud", "1"), ("fraud", "2"), ("fraud", ""), ("plain", "")]), st.integers(-1, 9))
+
+
+def count(into: Statistics, asked: tuple[str, str], rows: int) -> None:
+    """Count an answer of so many rows, or a refusal where they are fewer than none."""
+    counts = into.of(MODELS[asked[0]], asked[1])
+    if rows < 0:
+        counts.refused(now_ns())
+        return
+    tensor = Tensor("amount", "FP32", np.zeros((rows, 1), np.float32))
+    now = now_ns()
+    counts.answered(InferRequest(asked[0], inputs={"amount": tensor}), now - 3_000, now - 2_000, now - 1_000)
+
+
+def sums(told: Statistics) -> list[tuple[Any, ...]]:
+    """Return what does not depend on how long anything took."""
+    return [
+        (one["name"], one["version"], *(one[name] for name in SUMS), one["inference_stats"]["fail"]["count"])
+        for one in told.told(MODELS)
+    ]
+
+
+def taken(told: Statistics) -> list[tuple[int, int]]:
+    """Return the nanoseconds of answers and the instant of the last, of every version."""
+    return [(one["inference_stats"]["success"]["ns"], one["last_inference"]) for one in told.told(MODELS)]
+
+
+@given(st.lists(st.tuples(ASKED, st.integers(0, 2)), max_size=30))
+def test_whoever_counted_the_sums_are_the_same(asked: list[tuple[tuple[tuple[str, str], int], int]]) -> None:
+    alone, several = Statistics(), [Statistics() for _ in range(3)]
+    for (model, rows), process in asked:
+        count(alone, model, rows)
+        count(several[process], model, rows)
+    whole = Statistics.sum_of([each.written() for each in several])
+    assert sums(whole) == sums(alone)
+    for (nanoseconds, last_ms), *parts in zip(taken(whole), *map(taken, several), strict=True):
+        assert nanoseconds == sum(part[0] for part in parts)
+        assert last_ms == max(part[1] for part in parts)
+
+
+def test_of_all_is_its_own_where_nobody_else_serves_the_port() -> None:
+    alone = Statistics()
+    count(alone, ("fraud", "2"), 4)
+    assert asyncio.run(alone.of_all()) is alone
