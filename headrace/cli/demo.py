@@ -28,7 +28,7 @@ from headrace.cli.console import APP, DIRECTORY, FILE, console, now_ms, refusals
 from headrace.cli.report import Report, curl, print_report
 from headrace.cli.split import Split
 from headrace.cli.stack import Server, stack, terminated
-from headrace.cli.train import train_and_publish
+from headrace.cli.training import train_and_publish
 from headrace.cli.triton import in_predictor, prepare
 from headrace.features.columns import DAY
 from headrace.stores.embedded import EmbeddedStore

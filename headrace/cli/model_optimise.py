@@ -13,7 +13,7 @@ from headrace.application import Application
 from headrace.cli.console import APP, FILE, console, refusals, step
 from headrace.cli.model_folder import MODEL
 from headrace.cli.model_versions import KEY, refused, say_unsigned
-from headrace.cli.train import training_rows
+from headrace.cli.training import training_rows
 from predictor.repository import read_manifest
 from predictor.verified import verified
 

@@ -23,7 +23,7 @@ from headrace.application import Application
 from headrace.cli.console import step
 from headrace.cli.in_cluster import connected
 from headrace.cli.model import refused, register
-from headrace.cli.train import Served, print_trained, train_and_publish, training_rows
+from headrace.cli.training import Served, print_trained, train_and_publish, training_rows
 from headrace.hopsworks.declared import Declared
 from headrace.hopsworks.registry import FRAME
 from headrace.hopsworks.session import Session

@@ -7,7 +7,7 @@ import numpy as np
 from headrace.compiled import BOOL, LONG, LONGS, OUT_LONGS, OUT_WORDS, WORDS, compiled, inlined, tuple_of
 from headrace.features.kernels import newest_tile
 from headrace.features.tiles import COUNT, LAST_MS, M2, NO_TILE
-from headrace.stores.packed import WORD, Form, Places
+from headrace.stores.packed_form import WORD, Form, Places
 
 _PLACES = tuple_of(Places, LONG, LONG, OUT_LONGS, OUT_LONGS, OUT_WORDS, OUT_WORDS, OUT_LONGS, OUT_LONGS)
 _FORM = tuple_of(Form, *[LONG] * 12, OUT_LONGS)

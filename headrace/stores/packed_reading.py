@@ -11,7 +11,7 @@ from headrace.compiled import BOOL, LONGS, OUT_BOOLS, OUT_DOUBLES, OUT_LONGS, OU
 from headrace.features.columns import NO_TIME
 from headrace.features.merging import edges_of, merge_one, put_last, put_window, room_of, seen_of
 from headrace.features.tiles import Shape
-from headrace.stores.packed import WORD, Form
+from headrace.stores.packed_form import WORD, Form
 from headrace.stores.packed_kernels import are_words, is_packed, low, ones, taken_below, tile_of
 
 _NEVER = np.int64(NO_TIME)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from headrace.features import Window, WindowedGroup, fold
 from headrace.features.windows import NO_TILE, merge, seen
-from headrace.stores.packed import WORD, packing_of
+from headrace.stores.packed import packing_of
+from headrace.stores.packed_form import WORD
 from tests.features.streaming import group as activity
 from tests.features.streaming import settled
 from tests.stores.small import CARDS, declared
