@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,12 @@ def matrix_of(rows, seed=3):
     age = np.where(rng.random(rows) < 1 / 3, -1.0, rng.uniform(18, 90, rows))
     matrix = np.column_stack([amount, age, rng.poisson(2, rows)]).astype(np.float32)
     return matrix, ((amount > 25) & (age < 0)).astype(np.int8)
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
 
 
 @pytest.fixture(scope="session")

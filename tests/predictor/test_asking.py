@@ -1,7 +1,6 @@
 """Who asks for a run without waiting in a task is told what who waits is told, and not before the call returns."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,12 +8,6 @@ import pytest
 from headrace.open_inference import InternalError, Overloaded, PredictorFailed
 from predictor.batching import Batches, Limits, Threads
 from tests.predictor.batches import Heard, Held, rows_of, total, until
-
-
-@pytest.fixture
-def pool():
-    with ThreadPoolExecutor(2) as threads:
-        yield threads
 
 
 def test_who_asks_without_waiting_is_told_after_the_call_and_joined_with_who_waits(pool):

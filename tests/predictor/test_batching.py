@@ -16,12 +16,6 @@ from tests.predictor.batches import Held, rows_of, total, until
 SAME = 1e-6  # float32 arithmetic whose order may differ with the number of rows
 
 
-@pytest.fixture
-def pool():
-    with ThreadPoolExecutor(2) as threads:
-        yield threads
-
-
 def test_what_comes_in_one_turn_of_the_loop_is_one_run(pool):
     seen = []
     batches = Batches(total, Threads(pool, 1), inline_rows=100, observe=lambda *told: seen.append(told))

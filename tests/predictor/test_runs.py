@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -23,12 +22,6 @@ def clock_of(one, many):
     """A clock by which a run of one row takes `one` seconds and a larger one `many`."""
     now = itertools.accumulate(itertools.cycle([0.0, one, 0.0, one, 0.0, one, 0.0, many, 0.0, many, 0.0, many]))
     return lambda: next(now)
-
-
-@pytest.fixture
-def pool():
-    with ThreadPoolExecutor(1) as threads:
-        yield threads
 
 
 def opened(repository, pool, **how):
