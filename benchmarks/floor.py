@@ -17,7 +17,7 @@ from benchmarks.peers.bare import gets_of, records_at
 from benchmarks.processes import MEASURED, OTHERS, pinned, running
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples, cpu_us
-from benchmarks.serving import IN_PROCESS, post, requests, transformers
+from benchmarks.serving import IN_PROCESS, echo, post, requests, transformers
 from headrace.cli.stack import Server
 from headrace.open_inference.codec.bodies import encode_request
 from headrace.open_inference.tensors import InferRequest, Tensor
@@ -49,14 +49,14 @@ request's records without decoding them, and a run of the model's session on the
 def floor(ground: Ground) -> Result:
     """Measure the median latency of whole requests and of each part of the floor."""
     result = Result(NOTES)
-    with transformers(ground, (OURS,)) as (started, predictor), _echo(ground) as echo, _records(ground) as env:
+    with transformers(ground, (OURS,)) as (started, predictor), echo(ground) as echoing, _records(ground) as env:
         for rows in ground.scale.sizes:
             asking = {"predictor": predictor.http, "request": _file(ground, "request", _matrix_request(ground, rows))}
             with _bare(ground, rows, asking) as bare:
                 asked = {
                     OURS: (started[OURS].http, requests(ground, rows)),
                     BARE: (bare.http, requests(ground, rows)),
-                    "echo": (echo.http, requests(ground, rows)),
+                    "echo": (echoing.http, requests(ground, rows)),
                     "predictor": (predictor.http, [_matrix_request(ground, rows)]),
                 }
                 result.figures.append(_over(ground, rows, asked, {"store get": gets_of(env, _keys(ground, rows))}))
@@ -67,7 +67,7 @@ def floor(ground: Ground) -> Result:
 def floor_in_process(ground: Ground) -> Result:
     """Measure the median latency of whole requests without a hop, and of each part of the floor."""
     result, model = Result(NOTES_IN_PROCESS), Runtime.open(_model_file(ground))
-    with transformers(ground, (IN_PROCESS,)) as (started, _), _echo(ground) as echo, _records(ground) as env:
+    with transformers(ground, (IN_PROCESS,)) as (started, _), echo(ground) as echoing, _records(ground) as env:
         for rows in ground.scale.sizes:
             np.save(matrix := ground.home / "matrix.npy", _matrix(ground, rows), allow_pickle=False)
             here: dict[str, Callable[[], object]] = {"store get": gets_of(env, _keys(ground, rows))}
@@ -76,7 +76,7 @@ def floor_in_process(ground: Ground) -> Result:
                 asked = {
                     OURS: (started[IN_PROCESS].http, requests(ground, rows)),
                     BARE: (bare.http, requests(ground, rows)),
-                    "echo": (echo.http, requests(ground, rows)),
+                    "echo": (echoing.http, requests(ground, rows)),
                 }
                 result.figures.append(_over(ground, rows, asked, here))
     return result
@@ -100,10 +100,6 @@ def _over(
         taken[FLOOR].values.append(sum(taken[part].values[-1] for part in parts))
     case = f"{rows} {'entity' if rows == 1 else 'entities'}"
     return Figure(case, "p50", "ms", taken, "lower", FLOOR, 0.67)
-
-
-def _echo(ground: Ground) -> AbstractContextManager[Server]:
-    return running("benchmarks.peers.echo", [], ground.home / "logs", MEASURED)
 
 
 def _bare(ground: Ground, rows: int, predictor: dict[str, str]) -> AbstractContextManager[Server]:

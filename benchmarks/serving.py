@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,11 @@ def transformers(ground: Ground, wanted: Sequence[str]) -> Iterator[tuple[dict[s
         if LEAN in started:
             check_agreement(ground, {side: each.http for side, each in started.items()})
         yield started, predictor
+
+
+def echo(ground: Ground) -> AbstractContextManager[Server]:
+    """Run an ASGI server that echoes, on the core of what is measured."""
+    return running("benchmarks.peers.echo", [], ground.home / "logs", MEASURED)
 
 
 def in_process(ground: Ground, store: Path | None = None) -> list[str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import numpy as np
 
 from benchmarks.ground import Ground
-from benchmarks.load import put_load
+from benchmarks.load import Load, put_load
 from benchmarks.processes import OTHERS, anonymous_mb, pinned
 from benchmarks.registry import OURS, Figure, Result, benchmark
 from benchmarks.rounds import Samples
-from benchmarks.serving import requests, transformers
+from benchmarks.serving import echo, requests, transformers
 from benchmarks.steady import Steady
 from headrace.cli.stack import Server
 
@@ -25,8 +25,11 @@ Requests of 25 entities in JSON over 16 connections, at half the rate that the s
 just before; each request is due at its own instant, and late from then on. The time is cut into 60 pieces, of which
 the first ten are warm-up. The slope is that of a straight line through the anonymous memory of the transformer's
 process at the end of each piece; the drift is the median p99 of the last third of pieces over that of the third
-after the warm-up, less one. What is not above 0 is told as 0.001.
+after the warm-up, less one. What is not above 0 is told as 0.001. After each piece a server that only echoes is
+asked alike for a fifteenth of the time: its drift is that of the machine.
 """
+ECHO = "echo"
+Send = Callable[[float, float], Load]
 
 
 @benchmark("soak", "Half an hour at half of what it can do: memory and latency", alone=True)
@@ -34,28 +37,35 @@ def soak(ground: Ground) -> Result:
     """Measure the slope of memory and the drift of p99 of one transformer."""
     result = Result(NOTES)
     rows = min(ROWS, ground.scale.sizes[-1])
-    with transformers(ground, (OURS,)) as (started, _), pinned(OTHERS):
+    with transformers(ground, (OURS,)) as (started, _), echo(ground) as echoing, pinned(OTHERS):
         server, bodies = started[OURS], requests(ground, rows)
         capacity = put_load(server.http, bodies, CONNECTIONS, 5 * ground.scale.seconds).per_second
+
+        def echoed(rate: float, seconds: float) -> Load:
+            with closing(Steady(echoing.http, bodies, CONNECTIONS)) as control:  # it hangs up on who waits 5 s
+                return control.send(rate, seconds)
+
         with closing(Steady(server.http, bodies, CONNECTIONS)) as load:
-            result.figures += _pieces(load, server, capacity / 2, ground.scale.minutes * 60 / _PIECES, rows)
+            seconds = ground.scale.minutes * 60 / _PIECES
+            result.figures += _pieces({OURS: load.send, ECHO: echoed}, server, capacity / 2, seconds, rows)
     return result
 
 
-def _pieces(load: Steady, server: Server, rate: float, seconds: float, rows: int) -> Iterator[Figure]:
-    p50, p99, memory = Samples(), Samples(), Samples()
+def _pieces(loads: dict[str, Send], server: Server, rate: float, seconds: float, rows: int) -> Iterator[Figure]:
+    memory, p50, p99 = Samples(), {side: Samples() for side in loads}, {side: Samples() for side in loads}
     for _ in range(_PIECES):
-        found = load.send(rate, seconds)
-        p50.values.append(found.percentile_ms(50))
-        p99.values.append(found.percentile_ms(99))
+        for side, send in loads.items():
+            found = send(rate, seconds if side == OURS else seconds / 15)
+            p50[side].values.append(found.percentile_ms(50))
+            p99[side].values.append(found.percentile_ms(99))
         memory.values.append(anonymous_mb(server))
     case = f"{rate:,.0f} requests/s of {rows}, {_PIECES * seconds / 60:.3g} min"
     slope = max(slope_per_hour(memory.values[_WARM:], seconds), 1e-3)
     yield Figure(case, "growth", "MB/h", {OURS: Samples([slope])}, aim=SLOPE_MB_PER_HOUR, aim_of="value")
-    late = max(drift_percent(p99.values[_WARM:]), 1e-3)
-    yield Figure(case, "p99 drift", "%", {OURS: Samples([late])}, aim=DRIFT_PERCENT, aim_of="value")
-    yield Figure(case, "p50", "ms", {OURS: p50})
-    yield Figure(case, "p99", "ms", {OURS: p99})
+    late = {side: Samples([max(drift_percent(taken.values[_WARM:]), 1e-3)]) for side, taken in p99.items()}
+    yield Figure(case, "p99 drift", "%", late, aim=DRIFT_PERCENT, aim_of="value")
+    yield Figure(case, "p50", "ms", p50)
+    yield Figure(case, "p99", "ms", p99)
     yield Figure(case, "memory", "MB", {OURS: memory})
 
 
