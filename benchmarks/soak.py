@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -20,13 +21,14 @@ SLOPE_MB_PER_HOUR, DRIFT_PERCENT = 1.0, 10.0
 CONNECTIONS, ROWS = 16, 25
 _PIECES = 60  # of the time; the first sixth is warm-up
 _WARM = _PIECES // 6
+_ECHOED_S = 5.0
 NOTES = """
 Requests of 25 entities in JSON over 16 connections, at half the rate that the same connections reached in a closed loop
 just before; each request is due at its own instant, and late from then on. The time is cut into 60 pieces, of which
 the first ten are warm-up. The slope is that of a straight line through the anonymous memory of the transformer's
 process at the end of each piece; the drift is the median p99 of the last third of pieces over that of the third
 after the warm-up, less one. What is not above 0 is told as 0.001. After each piece a server that only echoes is
-asked alike for a fifteenth of the time: its drift is that of the machine.
+asked alike for a fifteenth as long, five seconds at most: its drift is that of the machine.
 """
 ECHO = "echo"
 Send = Callable[[float, float], Load]
@@ -53,14 +55,17 @@ def soak(ground: Ground) -> Result:
 
 def _pieces(loads: dict[str, Send], server: Server, rate: float, seconds: float, rows: int) -> Iterator[Figure]:
     memory, p50, p99 = Samples(), {side: Samples() for side in loads}, {side: Samples() for side in loads}
+    instants: list[float] = []
     for _ in range(_PIECES):
         for side, send in loads.items():
-            found = send(rate, seconds if side == OURS else seconds / 15)
+            found = send(rate, seconds if side == OURS else min(seconds / 15, _ECHOED_S))
             p50[side].values.append(found.percentile_ms(50))
             p99[side].values.append(found.percentile_ms(99))
-        memory.values.append(anonymous_mb(server))
+            if side == OURS:
+                memory.values.append(anonymous_mb(server))
+                instants.append(time.monotonic())
     case = f"{rate:,.0f} requests/s of {rows}, {_PIECES * seconds / 60:.3g} min"
-    slope = max(slope_per_hour(memory.values[_WARM:], seconds), 1e-3)
+    slope = max(slope_per_hour(memory.values[_WARM:], instants[_WARM:]), 1e-3)
     yield Figure(case, "growth", "MB/h", {OURS: Samples([slope])}, aim=SLOPE_MB_PER_HOUR, aim_of="value")
     late = {side: Samples([max(drift_percent(taken.values[_WARM:]), 1e-3)]) for side, taken in p99.items()}
     yield Figure(case, "p99 drift", "%", late, aim=DRIFT_PERCENT, aim_of="value")
@@ -69,9 +74,9 @@ def _pieces(loads: dict[str, Send], server: Server, rate: float, seconds: float,
     yield Figure(case, "memory", "MB", {OURS: memory})
 
 
-def slope_per_hour(values: list[float], seconds: float) -> float:
-    """Return by how much values taken every so many seconds grow in an hour, by least squares."""
-    return float(np.polyfit(np.arange(len(values)) * seconds, values, 1)[0] * 3600)
+def slope_per_hour(values: list[float], instants: list[float]) -> float:
+    """Return by how much values taken at instants in seconds grow in an hour, by least squares."""
+    return float(np.polyfit(np.subtract(instants, instants[0]), values, 1)[0] * 3600)
 
 
 def drift_percent(values: list[float]) -> float:

@@ -28,7 +28,7 @@ from headrace.open_inference.serving.workers import as_cores_allow, serve_with
 from headrace.open_inference.tls import CertificateRefused, certificate_of
 from headrace.telemetry import PredictorMetrics
 from headrace.telemetry.logs import FORMATS, LEVELS, configure, refused
-from headrace.telemetry.merging import merged
+from headrace.telemetry.merging import counted, merged
 from headrace.telemetry.watching import TracingError, Watching, tracing_of
 from predictor.batching import Limits
 from predictor.reload import EVERY_S, Watch, watched, watching
@@ -70,7 +70,8 @@ def _with_workers(given: argparse.Namespace, count: int) -> int:
     ports = {"http_port": given.http_port, "grpc_port": given.grpc_port}
     stop_s = given.drain_s + GRACE_S + 5
     try:
-        return serve_with(count, host=given.host, **ports, stop_s=stop_s, flags=("--http-port", "--grpc-port"))
+        flags = "--http-port", "--grpc-port"
+        return serve_with(count, host=given.host, **ports, stop_s=stop_s, flags=flags, lasting=counted)
     except PortTaken as taken:
         sys.stderr.write(f"{taken}\n")
         return 1

@@ -42,6 +42,8 @@ def main() -> int:
 
 
 def _with_workers(settings: TransformerSettings) -> int:
+    from headrace.telemetry.merging import counted
+
     return serve_with(
         settings.workers,
         host=settings.host,
@@ -49,6 +51,7 @@ def _with_workers(settings: TransformerSettings) -> int:
         grpc_port=settings.grpc_port,
         stop_s=settings.drain_s + GRACE_S + 5,
         flags=("--http_port", "--grpc_port"),
+        lasting=counted,
     )
 
 

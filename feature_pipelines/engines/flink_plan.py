@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ LINGER_MS, CHECKPOINT_S = 100, 10
 BUCKETS = 8  # fewer than other engines: each part of a batch costs a millisecond
 REFUSED = 2  # how a job that was refused before it began exits
 _SOURCES, _POSITIONS, _REPORT = "sources.json", "positions.json", "report.json"
+_LOOKS = 20  # a checkpoint is dropped no more often than one is made, each second at most
 _COMPLETE = "_metadata"  # the file that Flink writes last into a checkpoint
 
 Messages = Callable[[int, Sequence[tuple[int, bytes | None]]], Batch]
@@ -84,20 +85,30 @@ def state_folder(job: Job) -> Path:
 def recovery_path(folder: Path) -> Path | None:
     """Return the newest complete checkpoint or savepoint in a folder of state, None where there is none.
 
-    A job that runs drops its older checkpoints meanwhile: what goes away while it is looked at is none.
+    A job that runs drops its older checkpoints meanwhile, once it has a newer one: where something went away, that
+    is looked for again. Raises FileNotFoundError where something goes away again and again, and OSError for what
+    cannot be looked at.
     """
-    complete: list[tuple[int, Path]] = []
-    for kind in ("checkpoints", "savepoints"):
-        for at, _, names in os.walk(folder / kind, onerror=_unless_gone):
-            if _COMPLETE in names:
-                with suppress(FileNotFoundError):
-                    complete.append(((Path(at) / _COMPLETE).stat().st_mtime_ns, Path(at)))
+    for _ in range(_LOOKS):
+        with suppress(FileNotFoundError):
+            return _newest(folder)
+    return _newest(folder)
+
+
+def _newest(folder: Path) -> Path | None:
+    complete = [found for kind in ("checkpoints", "savepoints") for found in _complete(folder / kind)]
     return max(complete)[1] if complete else None
 
 
-def _unless_gone(fault: OSError) -> None:
-    if not isinstance(fault, FileNotFoundError):
-        raise fault
+def _complete(folder: Path) -> Iterator[tuple[int, Path]]:
+    if folder.exists():
+        for at, _, names in os.walk(folder, onerror=_raised):
+            if _COMPLETE in names:
+                yield (Path(at) / _COMPLETE).stat().st_mtime_ns, Path(at)
+
+
+def _raised(fault: OSError) -> None:
+    raise fault
 
 
 def told(folder: Path) -> tuple[dict[str, int], Report]:

@@ -88,8 +88,16 @@ class Statistics:
                 whole._counts.setdefault((name, version), Counts()).add(sums)
         return whole
 
+    @classmethod
+    def joined(cls, written: Sequence[bytes]) -> bytes:
+        """Return what several processes wrote as one would have written it."""
+        return cls.sum_of(written).written()
+
     async def of_all(self) -> Statistics:
-        """Return the counts of all processes that serve this port; its own where it does so alone."""
+        """Return the counts of all processes that serve this port, its own where it does so alone.
+
+        Raises NotReady where one of them does not tell.
+        """
         return self if self.gather is None else self.sum_of(await self.gather())
 
     def told(self, servables: Mapping[str, Servable], version: str = "") -> list[dict[str, Any]]:

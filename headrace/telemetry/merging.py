@@ -25,10 +25,24 @@ def merged(texts: Sequence[bytes]) -> bytes:
     """
     if len(texts) == 1:
         return texts[0]
+    return _sum(texts)
+
+
+def counted(texts: Sequence[bytes]) -> bytes:
+    """Return one text of what several counted, without their gauges: what stays true of a process that has ended.
+
+    Raises ValueError for a text that is not of this format.
+    """
+    return _sum(texts, without="gauge")
+
+
+def _sum(texts: Sequence[bytes], without: str = "") -> bytes:
     heads: dict[str, list[str]] = {}
     values: dict[str, dict[str, float]] = {}
     for text in texts:
         for family in text_string_to_metric_families(text.decode()):
+            if family.type == without:
+                continue
             counted = family.type == "counter" and not family.name.endswith("_total")
             name = family.name + ("_total" if counted else "")
             heads.setdefault(name, [f"# HELP {name} {_one_line(family.documentation)}", f"# TYPE {name} {family.type}"])

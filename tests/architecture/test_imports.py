@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.architecture.code import PACKAGES, files, imports, is_ours, module_of, name_of
+from tests.architecture.code import PACKAGES, ROOT, files, imports, is_ours, module_of, name_of
 
 #: What the modules below a name may import of ours; the longest name that fits a module counts.
 MAY_IMPORT = {
@@ -62,19 +62,34 @@ def test_a_module_imports_only_what_lies_below_it(path):
 
 
 def floor_of(module: str) -> int:
-    """Return which folder of the wire a dotted name lies in, -1 for none of them."""
-    names = [*module.removeprefix("headrace.open_inference").split("."), "", ""]
-    return WIRE.index(names[1]) if names[1] in WIRE else -1
+    """Return which folder of the wire a name lies in: -1 for what lies beside them, their number for it as a whole."""
+    _, _, name, *_ = [*module.split("."), ""]
+    if (ROOT / "headrace" / "open_inference" / f"{name}.py").exists():
+        return -1
+    return WIRE.index(name) if name in WIRE else len(WIRE)
 
 
 @pytest.mark.parametrize("path", files("headrace/open_inference"), ids=name_of)
 def test_folders_of_the_wire_use_those_before_them(path):
     module = module_of(path)
-    if module == "headrace.open_inference":
-        return  # gathers what others use
     for imported in imports(path):
         if below(imported, "headrace.open_inference"):
             assert floor_of(imported) <= floor_of(module), f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    ("module", "floor"),
+    [
+        ("headrace.open_inference", 5),
+        ("headrace.open_inference.make_app", 5),
+        ("headrace.open_inference.errors.NotReady", -1),
+        ("headrace.open_inference.codec", 0),
+        ("headrace.open_inference.codec.bodies.decode_request", 0),
+        ("headrace.open_inference.serving.server", 4),
+    ],
+)
+def test_floors_are_told_right(module, floor):
+    assert floor_of(module) == floor
 
 
 @pytest.mark.parametrize("path", files("applications"), ids=name_of)

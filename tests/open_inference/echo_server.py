@@ -19,7 +19,7 @@ from headrace.open_inference.serving.server import serve
 from headrace.open_inference.serving.workers import serve_with
 from headrace.open_inference.tls import Certificate
 from headrace.telemetry import ServerMetrics
-from headrace.telemetry.merging import merged
+from headrace.telemetry.merging import counted, merged
 
 INPUTS = {"amount": "FP64", "count": "INT64", "flag": "BOOL", "half": "FP16", "category": "BYTES", "small": "FP32"}
 
@@ -85,7 +85,12 @@ def main() -> int:
     if asked.workers > 1 and VARIABLE not in os.environ:
         ports = {"http_port": asked.http_port, "grpc_port": asked.grpc_port}
         return serve_with(
-            asked.workers, host="127.0.0.1", **ports, stop_s=asked.drain_s + 15, flags=("--http-port", "--grpc-port")
+            asked.workers,
+            host="127.0.0.1",
+            **ports,
+            stop_s=asked.drain_s + 15,
+            flags=("--http-port", "--grpc-port"),
+            lasting=counted,
         )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

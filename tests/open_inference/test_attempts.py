@@ -105,12 +105,13 @@ def test_second_attempts_are_a_share_of_all() -> None:
 
 
 def test_nothing_is_asked_again_where_that_is_off() -> None:
-    async def ask(pods: Deployment) -> tuple[Any, list[int]]:
-        return await outcome(pods), pods.asked
+    async def ask(pods: Deployment) -> tuple[Any, list[int], int]:
+        return await outcome(pods), pods.asked, pods.client.budget.refused
 
-    said, asked = among(dead, right, ask=ask, retries=0.0)
+    said, asked, refused = among(dead, right, ask=ask, retries=0.0)
     assert type(said) is NotReady
     assert asked == [1, 0]
+    assert refused == 0
 
 
 def test_a_pod_that_answers_nothing_in_time_is_left_out_after_a_while() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
 import socket
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +14,7 @@ import grpc
 import pytest
 
 from headrace.open_inference.grpc.messages import INFERENCE
-from headrace.open_inference.serving.worker_channel import Subject
-from headrace.open_inference.serving.workers import Parent, Worker, as_cores_allow
+from headrace.open_inference.serving.workers import as_cores_allow
 from tests.open_inference.live import Live, launched, started
 from tests.open_inference.sockets import AMOUNT, answer, connected, metric, post, until
 from tests.open_inference.test_overload import ASK, call_of
@@ -93,37 +90,6 @@ def test_statistics_are_those_of_all(two: Live) -> None:
     assert after["last_inference"] > before["last_inference"]
 
 
-def test_one_that_dies_without_an_answer_is_asked_again_when_it_is_there_again(tmp_path: Path) -> None:
-    answers_the_second_time = """
-import os, socket, struct, sys
-end = socket.socket(fileno=int(os.environ["HEADRACE_WORKER"]))
-head = struct.Struct("<IBI")
-end.sendall(head.pack(0, 1, 0))
-size, kind, number = head.unpack(end.recv(head.size, socket.MSG_WAITALL))
-if os.path.exists(sys.argv[1]):
-    end.sendall(head.pack(4, 4, number) + b"mine")
-open(sys.argv[1], "w").close()
-"""
-
-    async def asked(worker: Worker) -> tuple[bytes, bytes]:
-        await worker.start()
-        ending = asyncio.create_task(worker.ended(Parent(0, [])))
-        await worker.listens.wait()
-        texts = await asyncio.gather(worker.told(Subject.METRICS), worker.told(Subject.METRICS))
-        assert await ending == 0
-        worker.listens.clear()
-        return tuple(texts)
-
-    async def scene(died: str) -> None:
-        worker = Worker(1, [sys.executable, "-c", answers_the_second_time, died])
-        assert await worker.told(Subject.METRICS) == b""
-        async with asyncio.timeout(20):
-            assert await asked(worker) == (b"", b"")
-            assert await asked(worker) == (b"mine", b"mine")
-
-    asyncio.run(scene(str(tmp_path / "died")))
-
-
 def inodes(number: int) -> set[str]:
     """Return the sockets of a process that listen."""
     table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
@@ -146,6 +112,28 @@ def test_one_that_dies_makes_the_whole_not_ready_and_is_started_anew(two: Live) 
     assert len(after) == 2
     assert before[1] in after
     assert before[0] not in after
+    assert metric(two, "echo_up") == 2
+
+
+def test_what_was_counted_is_not_lost_with_who_counted_it(two: Live) -> None:
+    def counted() -> tuple[float, int]:
+        with urllib.request.urlopen(f"http://{two.http}/v2/models/echo/stats", timeout=20) as said:
+            (told,) = json.loads(said.read())["model_stats"]
+        return metric(two, "headrace_connections_opened_total"), told["execution_count"]
+
+    for _ in range(20):
+        with connected(two) as connection:
+            connection.sendall(post(AMOUNT))
+            assert answer(connection)[0] == 200
+    connections, answers = counted()
+    assert answers >= 20
+    for number in workers(two):
+        os.kill(number, signal.SIGKILL)
+        until(lambda: ready(two)[0] == 503, "that it is not ready")
+        until(lambda: ready(two)[0] == 200, "that it is ready again")
+    after = counted()
+    assert after[0] >= connections
+    assert after[1] == answers
     assert metric(two, "echo_up") == 2
 
 

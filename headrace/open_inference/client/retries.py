@@ -12,6 +12,8 @@ RESERVE = 10.0
 class RetryBudget:
     """Every request earns `share` of a second attempt, up to RESERVE of them; each second attempt spends one.
 
+    With a share of 0 there is none, and nothing is refused.
+
     >>> budget = RetryBudget(share=0.1)
     >>> sum(budget.spend() for _ in range(20))
     10
@@ -29,7 +31,9 @@ class RetryBudget:
 
     def spend(self) -> bool:
         """Tell whether a request may be asked again, and count that it is."""
-        if self.share <= 0 or self.left < 1:
+        if self.share <= 0:
+            return False
+        if self.left < 1:
             self.refused += 1
             return False
         self.left -= 1

@@ -11,11 +11,13 @@ import itertools
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
+from headrace.open_inference.errors import NotReady
 from headrace.open_inference.serving.worker_channel import Channel, Kind, Subject, channel_of, unpacked
+from headrace.open_inference.shield import outcome
 
 #: The variable in which a parent tells its worker's number, how many there are and which descriptor is its channel.
 VARIABLE = "HEADRACE_WORKER"
-_ANSWER_S = 2.0
+_ANSWER_S = 5.0
 _LOOK_S = 0.1
 
 
@@ -35,11 +37,11 @@ class Member:
         self._channel.send(Kind.LISTENING)
 
     async def metrics(self) -> bytes:
-        """Return the metrics of all workers as one text; its own where the parent does not answer."""
+        """Return the metrics of all workers as one text; NotReady where one of them does not tell."""
         return await asyncio.to_thread(self._merge, await self._of_all(Subject.METRICS))
 
     async def statistics(self) -> list[bytes]:
-        """Return the statistics that each worker wrote; its own where the parent does not answer."""
+        """Return the statistics that each worker wrote; NotReady where one of them does not tell."""
         return await self._of_all(Subject.STATISTICS)
 
     async def _of_all(self, subject: Subject) -> list[bytes]:
@@ -48,11 +50,15 @@ class Member:
         self._channel.send(Kind.ASK, bytes([subject]), number)
         try:
             async with asyncio.timeout(_ANSWER_S):
-                return unpacked(await answer)
+                texts = unpacked(await answer)
         except TimeoutError:
-            return [self.own[subject]()]
+            texts = [b""]
         finally:
             del self._asked[number]
+        if not all(texts):
+            # Sums without one of them would fall, and rise again: whoever reads rates would count it all once more.
+            raise NotReady(f"not every worker has told its {subject.name.lower()} in time: sums need all of them")
+        return texts
 
     async def report(self, readiness: Callable[[], str | None]) -> None:
         """Say whether this worker is ready whenever it changes, until cancelled."""
@@ -66,15 +72,21 @@ class Member:
 
     async def listen(self) -> None:
         """Take what the parent says until it has gone."""
+        try:
+            await self._listen()
+        finally:
+            self.orphaned.set()
+
+    async def _listen(self) -> None:
         while (message := await self._channel.receive()) is not None:
             kind, payload, number = message
             if kind is Kind.READY:
                 self.others = payload.decode("utf-8", "replace") or None
             elif kind is Kind.ASK:
-                self._channel.send(Kind.TOLD, self.own[Subject(number)](), number)
+                told = outcome(self.own[Subject(number)])
+                self._channel.send(Kind.TOLD, told if isinstance(told, bytes) else b"", number)
             elif kind is Kind.TOLD and (answer := self._asked.get(number)) and not answer.done():
                 answer.set_result(payload)
-        self.orphaned.set()
 
 
 async def member_of(environment: Mapping[str, str], merge: Callable[[Sequence[bytes]], bytes]) -> Member | None:

@@ -22,9 +22,10 @@ from typing import Any
 import uvloop
 
 from headrace.open_inference.admission import Admission
+from headrace.open_inference.errors import NotReady
 from headrace.open_inference.grpc.service import serve_grpc
 from headrace.open_inference.grpc.tls import credentials_of
-from headrace.open_inference.rest.answers import metrics_answer
+from headrace.open_inference.rest.answers import metrics_answer, refusal
 from headrace.open_inference.rest.app import App
 from headrace.open_inference.rest.connections import Bounds, Connections
 from headrace.open_inference.rest.direct import Direct
@@ -177,7 +178,10 @@ def _told(metrics: Callable[[], bytes], connections: Connections, member: Member
         if scope["method"] not in ("GET", "HEAD"):
             await connections.app(scope, receive, send)
             return
-        status, headers, text = metrics_answer(own() if member is None else await member.metrics())
+        try:
+            status, headers, text = metrics_answer(own() if member is None else await member.metrics())
+        except NotReady as missed:
+            status, headers, text = refusal(missed)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": text})
 

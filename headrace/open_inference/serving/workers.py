@@ -18,17 +18,18 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from headrace.open_inference.serving.listening import held, in_url
 from headrace.open_inference.serving.member import VARIABLE
 from headrace.open_inference.serving.worker_channel import Channel, Kind, Subject, channel_of, packed
+from headrace.open_inference.statistics import Statistics
 
 #: How long until a worker that died is started anew: doubled every time, forgotten when one has lived LIVED_S.
 FIRST_S, LONGEST_S, LIVED_S = 0.1, 5.0, 30.0
 #: How often in a row one may end before it listens.
 ATTEMPTS = 5
-_TELL_S = 1.0
+_TELL_S = 4.0
 
 
 class Worker:
@@ -40,7 +41,8 @@ class Worker:
         self.listens = asyncio.Event()
         self.process: asyncio.subprocess.Process | None = None
         self.channel: Channel | None = None
-        self._told: dict[Subject, asyncio.Future[bytes]] = {}
+        self._asked: dict[Subject, asyncio.Future[bytes]] = {}
+        self._last: dict[Subject, bytes] = {}
 
     async def start(self) -> None:
         """Start a process."""
@@ -68,26 +70,29 @@ class Worker:
                 parent.tell()
             elif kind is Kind.ASK:
                 parent.gather(self.channel, Subject(payload[0]), number)
-            elif kind is Kind.TOLD and (answer := self._told.pop(Subject(number), None)) is not None:
+            elif kind is Kind.TOLD and (answer := self._asked.pop(Subject(number), None)) is not None:
+                self._last[Subject(number)] = payload
                 answer.set_result(payload)
         code = await self.process.wait()
-        while self._told:
-            _, unanswered = self._told.popitem()
+        parent.keep(self._last)
+        self._last.clear()
+        while self._asked:
+            _, unanswered = self._asked.popitem()
             unanswered.set_result(b"")
         self.channel.close()
         self.channel, self.reason = None, "it has ended"
         parent.tell()
         return code
 
-    async def told(self, subject: Subject) -> bytes:
-        """Return what the process tells of itself; nothing where it does not in time."""
+    async def told(self, subject: Subject) -> bytes | None:
+        """Return what the process tells of itself: nothing where it does not in time, None where there is none."""
         if self.channel is None or not self.listens.is_set():
-            return b""
-        if subject not in self._told:  # who asks meanwhile is told the same
-            self._told[subject] = asyncio.get_running_loop().create_future()
+            return None
+        if subject not in self._asked:  # who asks meanwhile is told the same
+            self._asked[subject] = asyncio.get_running_loop().create_future()
             self.channel.send(Kind.ASK, number=subject)
         try:
-            return await asyncio.wait_for(asyncio.shield(self._told[subject]), _TELL_S)
+            return await asyncio.wait_for(asyncio.shield(self._asked[subject]), _TELL_S)
         except TimeoutError:
             return b""
 
@@ -99,9 +104,15 @@ class Worker:
 
 
 class Parent:
-    """All workers of a port."""
+    """All workers of a port.
 
-    def __init__(self, count: int, command: Sequence[str]) -> None:
+    What a worker that ended had told last is kept, `lasting` of its metrics and all of its statistics, and told with
+    those of the living: counters that have been read never fall.
+    """
+
+    def __init__(self, count: int, command: Sequence[str], lasting: Callable[[Sequence[bytes]], bytes]) -> None:
+        self._lasting = {Subject.METRICS: lasting, Subject.STATISTICS: Statistics.joined}
+        self._past: dict[Subject, bytes] = {}
         self._workers = [Worker(number, command) for number in range(1, count + 1)]
         self._stopping = asyncio.Event()
         self._failed = 0
@@ -138,12 +149,19 @@ class Parent:
         """Ask every worker for its part, and tell them all to who asks."""
 
         async def gathered() -> None:
+            past = [self._past[subject]] if subject in self._past else []  # who ends from now on has told, or is missed
             texts = await asyncio.gather(*(worker.told(subject) for worker in self._workers))
-            asking.send(Kind.TOLD, packed([text for text in texts if text]), number)
+            asking.send(Kind.TOLD, packed([*past, *(text for text in texts if text is not None)]), number)
 
         task = asyncio.create_task(gathered())
         self._gathering.add(task)
         task.add_done_callback(self._gathering.discard)
+
+    def keep(self, last: Mapping[Subject, bytes]) -> None:
+        """Keep what a worker that has ended told last."""
+        for subject, text in last.items():
+            before = [self._past[subject]] if subject in self._past else []
+            self._past[subject] = self._lasting[subject]([*before, text])
 
     def _signalled(self, number: int) -> None:
         self._stopping.set()
@@ -184,12 +202,21 @@ class Parent:
         sys.stdout.flush()
 
 
-def serve_with(count: int, *, host: str, http_port: int, grpc_port: int, stop_s: float, flags: tuple[str, str]) -> int:
+def serve_with(
+    count: int,
+    *,
+    host: str,
+    http_port: int,
+    grpc_port: int,
+    stop_s: float,
+    flags: tuple[str, str],
+    lasting: Callable[[Sequence[bytes]], bytes],
+) -> int:
     """Serve with so many processes of this program until told to stop; return the exit code.
 
     Each is started with this program's own arguments and with `flags`, those of the two ports, set to what
-    is held. Ports of 0 are chosen by the system. What has not ended `stop_s` after the signal is killed.
-    Raises PortTaken.
+    is held. Ports of 0 are chosen by the system. What has not ended `stop_s` after the signal is killed. `lasting`
+    makes one of several texts of metrics, with nothing but what stays true when a process has ended. Raises PortTaken.
     """
     with contextlib.closing(held(host, http_port)) as http, contextlib.closing(held(host, grpc_port)) as grpc:
         ports = http.getsockname()[1], grpc.getsockname()[1]
@@ -197,7 +224,7 @@ def serve_with(count: int, *, host: str, http_port: int, grpc_port: int, stop_s:
         for flag, port in zip(flags, ports, strict=True):
             command += [flag, str(port)]
         at = in_url(host)
-        return asyncio.run(Parent(count, command).run(f"http={at}:{ports[0]} grpc={at}:{ports[1]}", stop_s))
+        return asyncio.run(Parent(count, command, lasting).run(f"http={at}:{ports[0]} grpc={at}:{ports[1]}", stop_s))
 
 
 def as_cores_allow(asked: int, cores: int) -> int:

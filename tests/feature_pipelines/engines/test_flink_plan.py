@@ -96,23 +96,32 @@ def test_the_newest_that_is_complete_is_gone_on_from(tmp_path):
     assert recovery_path(tmp_path) == newest
 
 
-def test_a_checkpoint_that_is_dropped_meanwhile_is_none(tmp_path, monkeypatch):
-    kept = _with_state(tmp_path, "checkpoints/job/chk-2")
-    dropped = _with_state(tmp_path, "checkpoints/job/chk-1", seconds=3)
-    unlinked = tmp_path / "checkpoints/job/chk-3"
-    unlinked.mkdir()
-    (unlinked / "_metadata").symlink_to(tmp_path / "gone")
-    scandir = os.scandir
+@pytest.mark.parametrize("asked", ["scandir", "stat"])
+def test_a_newer_one_is_found_where_one_is_dropped_meanwhile(tmp_path, monkeypatch, asked):
+    _with_state(tmp_path, seconds=1)
+    dropped = _with_state(tmp_path, "checkpoints/job/chk-1", seconds=2)
+    of_system, newer = getattr(os, asked), []
 
-    def dropping(path):
-        if str(path) == str(dropped):
+    def dropping(path, *given, **how):
+        if not newer and str(path).startswith(str(dropped)):
+            newer.append(_with_state(tmp_path, "checkpoints/job/chk-2", seconds=3))
             shutil.rmtree(dropped)
-        return scandir(path)
+        return of_system(path, *given, **how)
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "scandir", dropping)
-        assert recovery_path(tmp_path) == kept
+        patched.setattr(os, asked, dropping)
+        found = recovery_path(tmp_path)
+    assert [found] == newer
     assert not dropped.exists()
+
+
+def test_what_is_never_there_is_not_looked_for_for_ever(tmp_path):
+    _with_state(tmp_path)
+    broken = tmp_path / "checkpoints/job/chk-3"
+    broken.mkdir(parents=True)
+    (broken / "_metadata").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match="chk-3"):
+        recovery_path(tmp_path)
 
 
 def test_state_that_cannot_be_looked_at_is_not_taken_for_none(tmp_path, monkeypatch):

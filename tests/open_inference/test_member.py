@@ -1,0 +1,159 @@
+"""A worker and its parent without either being a server: what is told of all where one is silent, fails or ends."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from headrace.open_inference import NotReady
+from headrace.open_inference.serving import member as members
+from headrace.open_inference.serving import workers
+from headrace.open_inference.serving.member import Member
+from headrace.open_inference.serving.worker_channel import Channel, Kind, Subject, channel_of, packed
+from headrace.open_inference.serving.workers import Parent, Worker
+
+LISTENS = """
+import os, socket, struct, sys
+end = socket.socket(fileno=int(os.environ["HEADRACE_WORKER"]))
+head = struct.Struct("<IBI")
+end.sendall(head.pack(0, 1, 0))
+"""
+ANSWERS_THE_SECOND_TIME = (
+    LISTENS
+    + """
+size, kind, number = head.unpack(end.recv(head.size, socket.MSG_WAITALL))
+if os.path.exists(sys.argv[1]):
+    end.sendall(head.pack(4, 4, number) + b"mine")
+open(sys.argv[1], "w").close()
+"""
+)
+IS_SILENT = LISTENS + "while end.recv(100): pass"
+
+
+def with_member(scene: Callable[[Member, Channel], Awaitable[None]]) -> None:
+    """Run a scene with a worker's side that listens, and the parent's end of its channel."""
+
+    async def play() -> None:
+        ours, its = socket.socketpair()
+        ours.setblocking(False)
+        its.setblocking(False)
+        member, parent = Member(await channel_of(its), b"+".join), await channel_of(ours)
+        listening = asyncio.create_task(member.listen())
+        async with asyncio.timeout(20):
+            await scene(member, parent)
+        parent.close()
+        await listening
+        assert member.orphaned.is_set()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("silent", [[b""], [b"a", b""], None], ids=["all", "one", "parent"])
+def test_what_is_not_told_of_all_is_refused(silent: list[bytes] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "_ANSWER_S", 20 if silent is not None else 0.01)
+
+    async def scene(member: Member, parent: Channel) -> None:
+        for subject, asked in (Subject.METRICS, member.metrics), (Subject.STATISTICS, member.statistics):
+            answer = asyncio.create_task(asked())
+            kind, payload, number = await parent.receive() or pytest.fail("nothing was asked")
+            assert (kind, payload) == (Kind.ASK, bytes([subject]))
+            if silent is not None:
+                parent.send(Kind.TOLD, packed(silent), number)
+            with pytest.raises(NotReady, match=f"not every worker has told its {subject.name.lower()} in time"):
+                await answer
+
+    with_member(scene)
+
+
+def test_what_all_have_told_is_made_one() -> None:
+    async def scene(member: Member, parent: Channel) -> None:
+        answers = asyncio.gather(member.metrics(), member.statistics())
+        for texts in ([b"a", b"b"], [b"c", b"d"]):
+            _, _, number = await parent.receive() or pytest.fail("nothing was asked")
+            parent.send(Kind.TOLD, packed(texts), number)
+        assert await answers == [b"a+b", [b"c", b"d"]]
+
+    with_member(scene)
+
+
+def test_who_fails_to_tell_of_itself_is_asked_again(capfd: pytest.CaptureFixture[str]) -> None:
+    async def scene(member: Member, parent: Channel) -> None:
+        told = iter([b"later"])
+
+        def own() -> bytes:
+            if failing.pop():
+                raise RuntimeError("a collector broke")
+            return next(told)
+
+        failing = [False, True]
+        member.own[Subject.METRICS] = own
+        for expected in (b"", b"later"):
+            parent.send(Kind.ASK, number=Subject.METRICS)
+            assert await parent.receive() == (Kind.TOLD, expected, Subject.METRICS)
+
+    with_member(scene)
+    assert "RuntimeError" in capfd.readouterr().err
+
+
+def with_worker(script: str, *given: str, scene: Callable[[Worker, Parent], Awaitable[None]]) -> None:
+    """Run a scene with a parent's side of one worker."""
+
+    async def play() -> None:
+        async with asyncio.timeout(20):
+            await scene(Worker(1, [sys.executable, "-c", script, *given]), Parent(0, [], b"+".join))
+
+    asyncio.run(play())
+
+
+def test_one_that_dies_without_an_answer_is_asked_again_when_it_is_there_again(tmp_path: Path) -> None:
+    async def asked(worker: Worker, parent: Parent) -> tuple[bytes | None, ...]:
+        await worker.start()
+        ending = asyncio.create_task(worker.ended(parent))
+        await worker.listens.wait()
+        texts = await asyncio.gather(worker.told(Subject.METRICS), worker.told(Subject.METRICS))
+        assert await ending == 0
+        worker.listens.clear()
+        return tuple(texts)
+
+    async def scene(worker: Worker, parent: Parent) -> None:
+        assert await worker.told(Subject.METRICS) is None
+        assert await asked(worker, parent) == (b"", b"")
+        assert await asked(worker, parent) == (b"mine", b"mine")
+        assert await told_by(parent) == [b"mine"]
+
+    with_worker(ANSWERS_THE_SECOND_TIME, str(tmp_path / "died"), scene=scene)
+
+
+async def told_by(parent: Parent) -> list[bytes]:
+    """Return what a parent tells one of its workers."""
+    ours, its = socket.socketpair()
+    ours.setblocking(False)
+    its.setblocking(False)
+    asking, asked = await channel_of(its), await channel_of(ours)
+    parent.gather(asking, Subject.METRICS, 7)
+    message = await asked.receive()
+    assert message is not None
+    assert message[0::2] == (Kind.TOLD, 7)
+    asking.close()
+    asked.close()
+    return members.unpacked(message[1])
+
+
+def test_one_that_is_silent_has_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_TELL_S", 0.01)
+
+    async def scene(worker: Worker, parent: Parent) -> None:
+        await worker.start()
+        ending = asyncio.create_task(worker.ended(parent))
+        await worker.listens.wait()
+        assert await worker.told(Subject.STATISTICS) == b""
+        assert worker.process is not None
+        worker.process.kill()
+        assert await ending < 0
+
+    with_worker(IS_SILENT, scene=scene)
