@@ -87,11 +87,17 @@ class ParquetFiles:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Return the whole files of a folder of predictions, oldest first."""
-    return sorted(
-        (file for file in folder.glob(f"*/*{SUFFIX}") if not file.name.startswith(".")),
-        key=lambda file: (file.parent.name, file.name),
-    )
+    """Return the whole files of a folder of predictions, oldest first; other processes may sweep it meanwhile."""
+    files = [file for part in _inside(folder) for file in _inside(part)]
+    whole = (file for file in files if file.name.endswith(SUFFIX) and not file.name.startswith("."))
+    return sorted(whole, key=lambda file: (file.parent.name, file.name))
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _size(file: Path) -> int:

@@ -8,7 +8,6 @@ import signal
 import socket
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -16,6 +15,7 @@ import pytest
 
 from headrace.open_inference.grpc.messages import INFERENCE
 from headrace.open_inference.serving.workers import as_cores_allow
+from tests.descriptors import sockets_of
 from tests.open_inference.live import Live, launched, started
 from tests.open_inference.sockets import AMOUNT, answer, connected, metric, post, until
 from tests.open_inference.test_overload import ASK, call_of
@@ -96,11 +96,7 @@ def inodes(number: int) -> set[str]:
     table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     table += [line.split() for line in Path("/proc/net/tcp6").read_text().splitlines()[1:]]
     listening = {fields[9] for fields in table if fields[3] == "0A"}
-    held = set()
-    for each in Path(f"/proc/{number}/fd").iterdir():
-        with suppress(FileNotFoundError):  # the connections of a moment ago are being closed
-            held.add(str(each.readlink()))
-    return {inode for inode in listening if f"socket:[{inode}]" in held}
+    return listening & sockets_of(number)
 
 
 def test_one_that_dies_makes_the_whole_not_ready_and_is_started_anew(two: Live) -> None:

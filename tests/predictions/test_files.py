@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -50,6 +51,22 @@ def test_old_days_are_swept_and_the_newest_file_stays(tmp_path):
     files.write(columns().table([run("new")]))
     assert [file.parent.name for file in files_of(tmp_path)] == ["2026-11-24"]
     assert not (tmp_path / "2026-11-21").exists()
+
+
+def test_a_day_that_another_process_sweeps_meanwhile_fails_nothing(tmp_path, monkeypatch):
+    clock = Clock()
+    files = written(tmp_path, "old", days=2, clock=clock)
+    clock.now += timedelta(days=3)
+
+    def swept(path, listed=os.listdir):
+        if str(path) == str(tmp_path / "2026-11-21"):
+            shutil.rmtree(path)
+        return listed(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", swept)
+        files.write(columns().table([run("new")]))
+    assert [pq.read_table(file)["request_id"][0].as_py() for file in files_of(tmp_path)] == ["new"]
 
 
 def test_no_more_bytes_are_kept_than_agreed(tmp_path):

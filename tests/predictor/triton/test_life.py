@@ -14,6 +14,7 @@ import pytest
 from applications.fraud.app import APP
 from headrace.cache_folder import cache_folder
 from headrace.cli.stack import StackError
+from tests.descriptors import sockets_of
 from tests.end_to_end.asking import ask
 from tests.end_to_end.ground import Ground
 from tests.end_to_end.test_readiness import until
@@ -32,8 +33,7 @@ def test_it_listens_on_loopback_alone(live: Up, ground: Ground) -> None:
 
 def addresses(processes: set[int]) -> set[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]]:
     """Return where these processes listen over TCP."""
-    links = [link.readlink().name for pid in processes for link in Path(f"/proc/{pid}/fd").iterdir()]
-    sockets = {name.removeprefix("socket:[").removesuffix("]") for name in links if name.startswith("socket:")}
+    sockets = {inode for process in processes for inode in sockets_of(process)}
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
