@@ -5,13 +5,14 @@ import sys
 import threading
 from contextlib import closing
 
+import numpy as np
 import pytest
 
 from benchmarks.environments import PACKAGES, main, python_of
 from benchmarks.foreign import foreign
 from benchmarks.load import Refused, ask, put_load
 from benchmarks.processes import OTHERS, cpu_s, tree
-from benchmarks.soak import drift_percent, slope_per_hour
+from benchmarks.soak import drift_by_chance, drift_percent, slope_per_hour, trend_percent
 from benchmarks.steady import Steady
 from headrace.cli.stack import StackError
 
@@ -87,6 +88,21 @@ def test_an_environment_that_was_not_made_is_none(tmp_path, monkeypatch):
 def test_memory_that_grows_by_one_a_minute_grows_by_sixty_an_hour():
     minutes = [0.0, 1.0, 3.0, 4.0, 9.0]
     assert slope_per_hour(minutes, [7.0 + 60 * at for at in minutes]) == pytest.approx(60.0)
+
+
+def test_a_trend_is_seen_past_what_is_far_off():
+    rising = [1.01**at for at in range(50)]
+    rising[7] *= 9
+    rising[40] /= 9
+    assert trend_percent(rising) == pytest.approx((1.01**49 - 1) * 100)
+    assert trend_percent(rising[::-1]) == pytest.approx((1.01**-49 - 1) * 100)
+
+
+def test_what_varies_more_drifts_more_by_chance():
+    rng = np.random.default_rng(1)
+    calm, wild = (list(np.exp(spread * rng.standard_normal(50))) for spread in (0.01, 0.3))
+    assert drift_by_chance([3.0] * 50) == 0.0
+    assert 0 < drift_by_chance(calm) < 2 < 10 < drift_by_chance(wild)
 
 
 def test_drift_is_of_the_last_third_over_the_first():
