@@ -9,22 +9,7 @@ from headrace.conformance.answers import Answer, tensor_of
 from headrace.conformance.judging import Finding, NotJudged
 from headrace.conformance.sampling import BINARY_ONLY, DATATYPES, Tensor
 from headrace.conformance.server import Server
-from headrace.open_inference.grpc.messages import INFERENCE
-
-TYPED = {
-    "BOOL": "bool_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
+from headrace.open_inference.grpc.messages import INFERENCE, TYPED_CONTENTS
 
 
 def message(name: str, /, **members: Any) -> Any:
@@ -44,7 +29,7 @@ def request(server: Server, *, raw: bool = True, **members: Any) -> Any:
         elif tensor.datatype in BINARY_ONLY:
             raise NotJudged(f"{tensor.datatype} has no typed contents")
         else:
-            getattr(told.contents, TYPED[tensor.datatype]).extend(tensor.data)
+            getattr(told.contents, TYPED_CONTENTS[tensor.datatype]).extend(tensor.data)
     return asking
 
 
@@ -69,7 +54,7 @@ def answer_of(said: Any) -> Answer:
 def _typed(item: Any, datatype: str, shape: tuple[int, ...]) -> Tensor:
     if datatype in BINARY_ONLY:
         raise Finding(f"output {item.name!r} is {datatype} in typed contents, needs raw ones")
-    data = tuple(getattr(item.contents, TYPED[datatype]))
+    data = tuple(getattr(item.contents, TYPED_CONTENTS[datatype]))
     if len(data) != math.prod(shape):
         raise Finding(f"output {item.name!r} has {len(data)} elements, needs {math.prod(shape)} for {list(shape)}")
     return Tensor(item.name, datatype, shape, data)

@@ -14,7 +14,7 @@ from headrace.open_inference import NotReady
 from headrace.open_inference.serving import member as members
 from headrace.open_inference.serving import workers
 from headrace.open_inference.serving.member import Member
-from headrace.open_inference.serving.worker_channel import Channel, Kind, Subject, channel_of, packed
+from headrace.open_inference.serving.worker_channel import Channel, Kind, Subject, channel_of, packed, unpacked
 from headrace.open_inference.serving.workers import Parent, Worker
 
 LISTENS = """
@@ -35,14 +35,20 @@ open(sys.argv[1], "w").close()
 IS_SILENT = LISTENS + "while end.recv(100): pass"
 
 
+async def channels() -> tuple[Channel, Channel]:
+    """Return both ends of a channel."""
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    return await channel_of(ends[0]), await channel_of(ends[1])
+
+
 def with_member(scene: Callable[[Member, Channel], Awaitable[None]]) -> None:
     """Run a scene with a worker's side that listens, and the parent's end of its channel."""
 
     async def play() -> None:
-        ours, its = socket.socketpair()
-        ours.setblocking(False)
-        its.setblocking(False)
-        member, parent = Member(await channel_of(its), b"+".join), await channel_of(ours)
+        its, parent = await channels()
+        member = Member(its, b"+".join)
         listening = asyncio.create_task(member.listen())
         async with asyncio.timeout(20):
             await scene(member, parent)
@@ -131,17 +137,14 @@ def test_one_that_dies_without_an_answer_is_asked_again_when_it_is_there_again(t
 
 async def told_by(parent: Parent) -> list[bytes]:
     """Return what a parent tells one of its workers."""
-    ours, its = socket.socketpair()
-    ours.setblocking(False)
-    its.setblocking(False)
-    asking, asked = await channel_of(its), await channel_of(ours)
+    asking, asked = await channels()
     parent.gather(asking, Subject.METRICS, 7)
     message = await asked.receive()
     assert message is not None
     assert message[0::2] == (Kind.TOLD, 7)
     asking.close()
     asked.close()
-    return members.unpacked(message[1])
+    return unpacked(message[1])
 
 
 def test_one_that_is_silent_has_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -44,6 +45,13 @@ def ready(live: Live) -> tuple[int, str]:
     return status, json.loads(told).get("error", "")
 
 
+def statistics(live: Live) -> dict[str, Any]:
+    """Return the statistics of the one model."""
+    with urllib.request.urlopen(f"http://{live.http}/v2/models/echo/stats", timeout=20) as said:
+        (told,) = json.loads(said.read())["model_stats"]
+    return told
+
+
 def workers(live: Live) -> list[int]:
     """Return the processes that a parent has started."""
     children = Path(f"/proc/{live.process.pid}/task/{live.process.pid}/children").read_text()
@@ -72,8 +80,7 @@ def test_statistics_are_those_of_all(two: Live) -> None:
         with grpc.insecure_channel(two.grpc) as channel:
             ask = channel.unary_unary(STATISTICS, lambda message: message.SerializeToString(), ANSWERED.FromString)
             (over_grpc,) = ask(INFERENCE["ModelStatisticsRequest"](name="echo"), timeout=20).model_stats
-        with urllib.request.urlopen(f"http://{two.http}/v2/models/echo/stats", timeout=20) as said:
-            (over_http,) = json.loads(said.read())["model_stats"]
+        over_http = statistics(two)
         names = "execution_count", "inference_count", "last_inference"
         return [{name: getattr(over_grpc, name) for name in names}, {name: over_http[name] for name in names}]
 
@@ -113,9 +120,7 @@ def test_one_that_dies_makes_the_whole_not_ready_and_is_started_anew(two: Live) 
 
 def test_what_was_counted_is_not_lost_with_who_counted_it(two: Live) -> None:
     def counted() -> tuple[float, int]:
-        with urllib.request.urlopen(f"http://{two.http}/v2/models/echo/stats", timeout=20) as said:
-            (told,) = json.loads(said.read())["model_stats"]
-        return metric(two, "headrace_connections_opened_total"), told["execution_count"]
+        return metric(two, "headrace_connections_opened_total"), statistics(two)["execution_count"]
 
     for _ in range(20):
         with connected(two) as connection:

@@ -10,7 +10,7 @@ from headrace.open_inference.codec import binary_data
 from headrace.open_inference.codec.bodies import selected
 from headrace.open_inference.codec.json_members import MAX_NAME, check_spoken
 from headrace.open_inference.errors import InvalidRequest
-from headrace.open_inference.grpc.messages import INFERENCE
+from headrace.open_inference.grpc.messages import INFERENCE, TYPED_CONTENTS
 from headrace.open_inference.tensors import (
     BINARY_ONLY,
     DATATYPES,
@@ -21,22 +21,6 @@ from headrace.open_inference.tensors import (
     checked_datatype,
     checked_shape,
 )
-
-#: The typed contents in which a datatype travels; FP16 and BF16 have none.
-_TYPED = {
-    "BOOL": "bool_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
 
 
 def decode_message(message: Any) -> InferRequest:
@@ -84,7 +68,7 @@ def encode_message(response: InferResponse, request: InferRequest) -> Any:
         if raw:
             message.raw_output_contents.append(binary_data.bytes_of(tensor.datatype, tensor.array))
         else:
-            getattr(output.contents, _TYPED[tensor.datatype]).extend(_items(tensor))
+            getattr(output.contents, TYPED_CONTENTS[tensor.datatype]).extend(_items(tensor))
     return message
 
 
@@ -127,7 +111,7 @@ def _tensor(item: Any, raw: bytes | None, what: str) -> Tensor:
 
 
 def _typed(name: str, datatype: str, contents: Any, size: int, what: str) -> np.ndarray:
-    kind = _TYPED.get(datatype)
+    kind = TYPED_CONTENTS.get(datatype)
     if kind is None:
         raise InvalidRequest(
             f"{what} {name!r} is {datatype} without raw_{what}_contents, needs them: it has no typed form"

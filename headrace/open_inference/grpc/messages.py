@@ -117,6 +117,22 @@ REFLECTION: tuple[File, ...] = tuple(
 #: Message classes by name. Not every name is the proto's: nested messages are flat here, the wire is the same.
 INFERENCE = PROTOCOL.messages
 
+#: The typed contents in which a datatype travels; FP16 and BF16 have none.
+TYPED_CONTENTS = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
 #: Triton's numbers for data types in a model's configuration.
 _TYPES = "INVALID BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 FP32 FP64 STRING BF16"
 MODEL_TYPES = {f"TYPE_{name}": number for number, name in enumerate(_TYPES.split(" "))}

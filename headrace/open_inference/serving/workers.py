@@ -76,9 +76,9 @@ class Worker:
         code = await self.process.wait()
         parent.keep(self._last)
         self._last.clear()
-        while self._asked:
-            _, unanswered = self._asked.popitem()
+        for unanswered in self._asked.values():
             unanswered.set_result(b"")
+        self._asked.clear()
         self.channel.close()
         self.channel, self.reason = None, "it has ended"
         parent.tell()
@@ -112,7 +112,7 @@ class Parent:
 
     def __init__(self, count: int, command: Sequence[str], lasting: Callable[[Sequence[bytes]], bytes]) -> None:
         self._lasting = {Subject.METRICS: lasting, Subject.STATISTICS: Statistics.joined}
-        self._past: dict[Subject, bytes] = {}
+        self._past: dict[Subject, list[bytes]] = {subject: [] for subject in Subject}  # of each one text at most
         self._workers = [Worker(number, command) for number in range(1, count + 1)]
         self._stopping = asyncio.Event()
         self._failed = 0
@@ -149,7 +149,7 @@ class Parent:
         """Ask every worker for its part, and tell them all to who asks."""
 
         async def gathered() -> None:
-            past = [self._past[subject]] if subject in self._past else []  # who ends from now on has told, or is missed
+            past = self._past[subject]  # who ends from now on has told, or is missed
             texts = await asyncio.gather(*(worker.told(subject) for worker in self._workers))
             asking.send(Kind.TOLD, packed([*past, *(text for text in texts if text is not None)]), number)
 
@@ -160,8 +160,7 @@ class Parent:
     def keep(self, last: Mapping[Subject, bytes]) -> None:
         """Keep what a worker that has ended told last."""
         for subject, text in last.items():
-            before = [self._past[subject]] if subject in self._past else []
-            self._past[subject] = self._lasting[subject]([*before, text])
+            self._past[subject] = [self._lasting[subject]([*self._past[subject], text])]
 
     def _signalled(self, number: int) -> None:
         self._stopping.set()
