@@ -31,6 +31,10 @@ _WEIGHT_MOST, _STEPS = 64, 255
 _TAILS = (0.0, 1e-6, 1e-5, 1e-4, 1e-3)  # shares of values that may lie outside of a range
 _RIDGE = 1e-4  # keeps a fit near the layer as it was, where rows say little
 _NARROWEST = 1e-6  # half of a column's range, at least: one that is always the same has none
+_SIGNED = (
+    ["Abs", "Concat", "Sign"],
+    ["Abs", "Concat", "Div"],
+)  # who reads a value that is given with its signed logarithm
 _LOOKED_AT = 1_000_000  # values by which a range is chosen
 Range = tuple[np.float32, np.uint8]  # scale and zero point
 
@@ -158,7 +162,7 @@ def _clip_by_range(graph: Graph) -> None:
     for node in graph.of_kind("Min"):
         least = graph.producer(node.input[0])
         readers = sorted(one.op_type for one in graph.nodes if node.output[0] in one.input)
-        if least is None or least.op_type != "Max" or least.input[0] != INPUT or readers != ["Abs", "Concat", "Sign"]:
+        if least is None or least.op_type != "Max" or least.input[0] != INPUT or readers not in _SIGNED:
             continue
         for one in graph.nodes:
             one.input[:] = [INPUT if name == node.output[0] else name for name in one.input]

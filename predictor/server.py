@@ -2,8 +2,8 @@
 
 A model is taken only as it was written: its checksums, its width, its outputs and the
 fingerprint in its file must agree with its manifest. How many rows are run on the event loop
-itself is measured when a model is loaded: as many as take INLINE_S. Handing a batch to a
-thread and back was measured at 0.2 ms and more, which a small run is not worth; a larger one is,
+itself is measured when a model is loaded: as many as take INLINE_S, or with one core ONE_CORE_S. Handing
+a batch to a thread and back was measured at 0.2 ms and more, which a small run is not worth; a larger one is,
 so that nobody waits for it: ONNX Runtime lets go of the interpreter while it computes.
 """
 
@@ -30,6 +30,7 @@ from predictor.repository import Manifest, ModelRefused, read_model
 from predictor.triton import COLUMNS, FINGERPRINT, model_metadata, told
 
 INLINE_S = 0.0005
+ONE_CORE_S = 0.002  # with one core to use: a thread of its own would only take turns with the event loop
 LARGE_S = 0.01  # a model whose run of a sample takes longer gets every core for each run
 _MOST_INLINE, _SAMPLE, _TIMES = 4096, 256, 3
 _LIMITS = Limits()
@@ -113,7 +114,7 @@ class Runs:
 
     Without a number of threads a small model gets one, so that runs are made side by side, and a large one gets
     all cores, one run after another. Where a run is made, on the event loop or in the pool, is measured: a run of up
-    to `inline_s` is made on the loop, without a bound every one.
+    to `inline_s` is made on the loop, and every one where that is infinite. Unless given it follows from the cores.
     """
 
     pool: Executor
@@ -121,7 +122,7 @@ class Runs:
     threads: int | None = 1
     limits: Limits = _LIMITS
     clock: Callable[[], float] = time.thread_time  # not of a busy neighbour
-    inline_s: float = INLINE_S
+    inline_s: float | None = None
 
     def open(
         self, manifest: Manifest, model: bytes, name: str, observe: Callable[[int, int], None] | None = None
@@ -143,14 +144,16 @@ class Runs:
         return OnnxServable(manifest, runtime, batches)
 
     def _measured(self, runtime: Runtime) -> tuple[int, bool]:
-        one = self._fastest(runtime, 1)
-        if self.inline_s == math.inf:
+        one, inline_s = self._fastest(runtime, 1), self.inline_s
+        if inline_s is None:
+            inline_s = INLINE_S if self.cores > 1 else ONE_CORE_S
+        if inline_s == math.inf:
             return sys.maxsize, self._fastest(runtime, _SAMPLE, 1) > LARGE_S
-        if one > self.inline_s:
+        if one > inline_s:
             return 0, self._fastest(runtime, _SAMPLE, 1) > LARGE_S
         many = self._fastest(runtime, _SAMPLE)
-        row = max((many - one) / (_SAMPLE - 1), self.inline_s / _MOST_INLINE)
-        return min(_MOST_INLINE, 1 + int((self.inline_s - one) / row)), many > LARGE_S
+        row = max((many - one) / (_SAMPLE - 1), inline_s / _MOST_INLINE)
+        return min(_MOST_INLINE, 1 + int((inline_s - one) / row)), many > LARGE_S
 
     def _fastest(self, runtime: Runtime, rows: int, times: int = _TIMES) -> float:
         features, taken = np.zeros((rows, runtime.width), dtype=np.float32), []

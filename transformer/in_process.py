@@ -23,7 +23,7 @@ from headrace.telemetry import ModelMetrics
 from predictor.batching import Limits
 from predictor.reload import Watch, watched, watching
 from predictor.repository import ModelRefused
-from predictor.server import INLINE_S, Runs
+from predictor.server import Runs
 
 
 class InProcess:
@@ -51,7 +51,7 @@ class InProcess:
         """
         usable = cores()
         pool = ThreadPoolExecutor(usable, thread_name_prefix="run")
-        inline_s = INLINE_S if usable > 1 else math.inf
+        inline_s = math.inf if usable == 1 else None
         runs = Runs(pool, usable, limits=Limits(batch_rows=1), inline_s=inline_s)
         try:
             return cls(watched(repository, model, runs, metrics, public_key), pool, fingerprint)

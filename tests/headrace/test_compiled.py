@@ -1,13 +1,16 @@
-"""Machine code that is kept on disk is that of the sources as they are."""
+"""Machine code that is kept on disk is that of the sources as they are; to load it is to look for garbage rarely."""
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from headrace.compiled import load
 
 LOOP = """
 from headrace.compiled import LONG, compiled
@@ -57,6 +60,26 @@ def test_a_loop_is_compiled_again_when_one_that_it_calls_has_changed(tmp_path, h
         found.append(_asked(tmp_path))
     assert found == ["41", "42"]
     assert len(list(tmp_path.glob("kept/**/*.nbi"))) > 1  # both were kept
+
+
+@pytest.fixture
+def thresholds():
+    before = gc.get_threshold()
+    yield before
+    gc.set_threshold(*before)
+
+
+def test_two_thousand_views_of_rows_are_not_looked_through(thresholds):
+    gc.set_threshold(700)  # Python's own
+    load()
+    looks = []
+    gc.callbacks.append(lambda *told: looks.append(told))
+    try:
+        views = [memoryview(b"a row") for _ in range(2000)]
+    finally:
+        gc.callbacks.pop()
+    assert len(views) == 2000
+    assert not looks
 
 
 def _asked(folder: Path) -> str:

@@ -30,15 +30,18 @@ def opened(repository, pool, **how):
 
 
 @pytest.mark.parametrize(
-    ("one", "many", "rows"),
+    ("cores", "one", "many", "rows"),
     [
-        (0.0001, 0.0001 + 255 * 1e-6, 401),  # 0.4 ms are left for rows of a microsecond
-        (0.0001, 0.0001, 3277),  # rows that cost nothing are not run on the event loop without end
-        (0.0006, 1.0, 0),
+        (2, 0.0001, 0.0001 + 255 * 1e-6, 401),  # 0.4 ms are left for rows of a microsecond
+        (2, 0.0001, 0.0001, 3277),  # rows that cost nothing are not run on the event loop without end
+        (2, 0.0006, 1.0, 0),
+        (1, 0.0001, 0.0001 + 255 * 1e-6, 1901),  # a thread would only take turns: 1.9 ms are left
+        (1, 0.0006, 0.0006 + 255 * 1e-6, 1401),
+        (1, 0.0021, 1.0, 0),
     ],
 )
-def test_as_many_rows_are_small_as_take_half_a_millisecond(published, pool, one, many, rows):
-    found = opened(published, pool, clock=clock_of(one, many))
+def test_as_many_rows_are_small_as_take_half_a_millisecond_or_two_on_one_core(published, pool, cores, one, many, rows):
+    found = opened(published, pool, cores=cores, clock=clock_of(one, many))
     assert found.batches.inline_rows == rows
 
 
