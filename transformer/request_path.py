@@ -123,13 +123,10 @@ class RequestPath:
         read = time.perf_counter()
         matrix = self._plan.assemble(rows.count, rows.columns, {name: block.values for name, block in blocks.items()})
         done = time.perf_counter()
-        self._decoded.observe(decoded - began)
-        self.metrics.store.observe(read - decoded)
-        self._assembled.observe(done - read)
-        self.metrics.preprocess.observe(done - began)
-        self._count(rows, blocks)
-        stage_ms = [(decoded - began) * 1e3, (read - decoded) * 1e3, (done - read) * 1e3]
-        return Prepared(request, rows, blocks, matrix, deadline, stage_ms)
+        took = decoded - began, read - decoded, done - read
+        # Counted while the predictor computes, which is before there is an answer.
+        asyncio.get_running_loop().call_soon(self._count, took, rows, blocks)
+        return Prepared(request, rows, blocks, matrix, deadline, [1e3 * stage for stage in took])
 
     async def predict(self, prepared: Prepared, deadline: float) -> dict[str, np.ndarray]:
         """Ask the predictor for the model's outputs, one value per row each."""
@@ -262,7 +259,12 @@ class RequestPath:
                 known = ", ".join((*self.outputs, *EXTRAS))
                 raise InvalidRequest(f"output {asked.name[:100]!r} is unknown, needs one of {known}")
 
-    def _count(self, rows: Rows, blocks: dict[str, Block]) -> None:
+    def _count(self, took: tuple[float, float, float], rows: Rows, blocks: dict[str, Block]) -> None:
+        decoded, read, assembled = took
+        self._decoded.observe(decoded)
+        self.metrics.store.observe(read)
+        self._assembled.observe(assembled)
+        self.metrics.preprocess.observe(sum(took))
         self.metrics.rows.inc(rows.count)
         if rows.invalid:
             self.metrics.degraded.inc(int(rows.spoiled().sum()))
