@@ -33,6 +33,7 @@ from headrace.open_inference.shield import outcome
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, StoreUnavailable
 from headrace.telemetry import RequestMetrics
+from transformer.counting import count, fallen_back, marked
 from transformer.joined import MOST_JOINED, block_in, join, kind_of, rows_in, runs_of
 from transformer.rows import rows_of, status_of
 from transformer.turns import Place, Turns
@@ -94,7 +95,6 @@ class RequestPath:
         self._clock = clock
         self.max_rows = max_rows
         self.after: After | None = None
-        self._decoded, self._assembled = metrics.stages["decode"], metrics.stages["assemble"]
         self._turns: Turns[Asked, InferResponse] = Turns(self._alone, self._together)
 
     def load(self) -> None:
@@ -125,7 +125,7 @@ class RequestPath:
         done = time.perf_counter()
         took = decoded - began, read - decoded, done - read
         # Counted while the predictor computes, which is before there is an answer.
-        asyncio.get_running_loop().call_soon(self._count, took, rows, blocks)
+        asyncio.get_running_loop().call_soon(count, self.metrics, took, rows, blocks)
         return Prepared(request, rows, blocks, matrix, deadline, [1e3 * stage for stage in took])
 
     async def predict(self, prepared: Prepared, deadline: float) -> dict[str, np.ndarray]:
@@ -148,8 +148,8 @@ class RequestPath:
         outputs += [self._extra(asked.name, prepared) for asked in request.outputs if asked.name in EXTRAS]
         degraded = int(prepared.rows.spoiled().sum()) if prepared.rows.invalid else 0
         parameters = {"headrace_degraded_rows": degraded} if degraded else {}
-        if fallen_back := _fallen_back(prepared.blocks):
-            parameters["headrace_fallback_rows"] = fallen_back
+        if kept := fallen_back(prepared.blocks):
+            parameters["headrace_fallback_rows"] = kept
         self.metrics.postprocess.observe(time.perf_counter() - began)
         return InferResponse(self.name, request.version, request.id, outputs, parameters)
 
@@ -188,7 +188,7 @@ class RequestPath:
         except OpenInferenceError as failed:
             return [failed] * len(asked)
         spoiled = prepared.rows.spoiled() if prepared.rows.invalid else None
-        plain = spoiled is None and not _fallen_back(prepared.blocks)
+        plain = spoiled is None and not fallen_back(prepared.blocks)
         answers = [
             self._refusal(one)
             if spoiled is not None and spoiled[part].all()
@@ -238,7 +238,7 @@ class RequestPath:
             raise PredictorFailed(f"the predictor gave {values.size} values of {name!r}, needs {rows}")
         if values.dtype.kind not in "fiub":
             raise PredictorFailed(f"the predictor gave {name!r} that is not numbers, needs them")
-        if values.dtype.kind == "f" and _marked(np.isfinite(values)) != rows:
+        if values.dtype.kind == "f" and marked(np.isfinite(values)) != rows:
             raise PredictorFailed(f"the predictor gave {name!r} that is not finite, needs numbers")
         return values.reshape(rows)
 
@@ -259,25 +259,6 @@ class RequestPath:
                 known = ", ".join((*self.outputs, *EXTRAS))
                 raise InvalidRequest(f"output {asked.name[:100]!r} is unknown, needs one of {known}")
 
-    def _count(self, took: tuple[float, float, float], rows: Rows, blocks: dict[str, Block]) -> None:
-        decoded, read, assembled = took
-        self._decoded.observe(decoded)
-        self.metrics.store.observe(read)
-        self._assembled.observe(assembled)
-        self.metrics.preprocess.observe(sum(took))
-        self.metrics.rows.inc(rows.count)
-        if rows.invalid:
-            self.metrics.degraded.inc(int(rows.spoiled().sum()))
-        for name, block in blocks.items():
-            known, default = _marked(block.found), _marked(block.default)
-            if known + default < rows.count:
-                self.metrics.missing[name].inc(rows.count - known - default)
-            if block.stale is not None or default:
-                self.metrics.fallback[name, "stale"].inc(_marked(block.stale))
-                self.metrics.fallback[name, "default"].inc(default)
-            if known:
-                self.metrics.age[name].observe(float(np.fmin.reduce(block.age_ms)) / 1e3)
-
 
 def _part(prepared: Prepared, asked: Asked, part: slice, plain: bool) -> Prepared:
     if plain and not asked.request.outputs:
@@ -285,16 +266,6 @@ def _part(prepared: Prepared, asked: Asked, part: slice, plain: bool) -> Prepare
     blocks = {name: block_in(block, part) for name, block in prepared.blocks.items()}
     rows, matrix = rows_in(prepared.rows, part), prepared.matrix[part]
     return Prepared(asked.request, rows, blocks, matrix, asked.deadline, prepared.stage_ms)
-
-
-def _marked(marks: np.ndarray | None) -> int:
-    return 0 if marks is None else int(np.count_nonzero(marks))
-
-
-def _fallen_back(blocks: dict[str, Block]) -> int:
-    """Return how many rows have a group that is not the store's answer."""
-    marks = [mark for block in blocks.values() for mark in (block.stale, block.default) if mark is not None]
-    return int(np.count_nonzero(np.logical_or.reduce(marks))) if marks else 0
 
 
 def deadline_in(seconds: float) -> float:

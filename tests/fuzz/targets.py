@@ -18,7 +18,7 @@ from headrace.open_inference.grpc.codec import decode_message, encode_message
 from headrace.open_inference.grpc.messages import INFERENCE
 from headrace.open_inference.rest.body import decompressed
 from headrace.open_inference.tensors import DATATYPES, InferRequest, InferResponse, Tensor
-from tests.open_inference import both_ways
+from tests.open_inference.codec import both_ways
 
 #: An element is an object of Python's, at least: no body may become much more memory than its own.
 LARGEST_GROWTH = 128

@@ -1,4 +1,4 @@
-"""A server for the tests: a model that answers its inputs, started with `python echo_server.py`."""
+"""A server for the tests, `python -m tests.open_inference.echo_server`: a model that answers its inputs."""
 
 from __future__ import annotations
 

@@ -8,8 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
-SURROUNDINGS = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+SURROUNDINGS = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 @dataclass
@@ -24,7 +23,7 @@ class Live:
 def launched(*flags: str) -> subprocess.Popen[str]:
     """Start the echo server with flags, whether it comes up or not."""
     return subprocess.Popen(
-        [sys.executable, str(HERE / "echo_server.py"), *flags],
+        [sys.executable, "-m", "tests.open_inference.echo_server", *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.open_inference.live import HERE, SURROUNDINGS, Live
+from tests.open_inference.live import SURROUNDINGS, Live
 
 
 def verdict(script: str, *arguments: str) -> None:
-    command = [sys.executable, str(HERE / script), *arguments]
+    command = [sys.executable, str(Path(__file__).parent / script), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=SURROUNDINGS)
     assert done.returncode == 0, done.stderr
 

@@ -7,7 +7,7 @@ import hashlib
 import re
 
 from tests.open_inference.live import Live
-from tests.open_inference.test_routes import call
+from tests.open_inference.rest.test_routes import call
 
 
 def test_the_page_needs_nobody_else(echo: Live) -> None:

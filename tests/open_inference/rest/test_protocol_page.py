@@ -16,9 +16,9 @@ from headrace.open_inference import DATATYPES, errors
 from headrace.open_inference.rest.coding import PACK_FROM
 from headrace.open_inference.tensors import MAX_DIMENSIONS, MAX_ELEMENTS
 from tests.open_inference.live import SURROUNDINGS, Live
-from tests.open_inference.test_routes import METHODS, call
+from tests.open_inference.rest.test_routes import METHODS, call
 
-PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 CONSOLE = [
     asked
     for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)

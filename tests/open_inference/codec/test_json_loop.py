@@ -15,7 +15,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from headrace.open_inference.codec import json_numbers
-from tests.open_inference.json_bodies import DECIMALS, body, halves, loads
+from tests.open_inference.codec.json_bodies import DECIMALS, body, halves, loads
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +43,6 @@ def test_the_loop_reads_a_number_as_python_does_to_the_bit(number: str) -> None:
 def test_nothing_beyond_a_text_is_looked_at_or_changes_what_is_read(tmp_path: Path) -> None:
     env = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    command = [sys.executable, "-m", "tests.open_inference.beyond_a_text"]
+    command = [sys.executable, "-m", "tests.open_inference.codec.beyond_a_text"]
     asked = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert (asked.returncode, asked.stdout.strip()) == (0, "alike"), asked.stderr[-2000:]

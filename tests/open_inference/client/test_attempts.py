@@ -10,7 +10,7 @@ import pytest
 
 from headrace.open_inference import DeadlinePassed, NotReady, OpenInferenceError, Overloaded, PredictorFailed, Tensor
 from headrace.open_inference.client.endpoints import STRIKES
-from tests.open_inference.pods import Act, Deployment, away, broken, cut, dead, deployed, full, http, hung, right
+from tests.open_inference.client.pods import Act, Deployment, away, broken, cut, dead, deployed, full, http, hung, right
 
 
 def among(*acts: Act | None, ask: Callable[[Deployment], Awaitable[Any]], **how: Any) -> Any:

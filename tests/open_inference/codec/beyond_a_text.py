@@ -10,7 +10,7 @@ import numpy as np
 
 from headrace.open_inference.codec.json_loops import read_lists
 from headrace.open_inference.codec.json_numbers import PADDING
-from tests.open_inference.json_bodies import READ, STRANGE, VALID, filled
+from tests.open_inference.codec.json_bodies import READ, STRANGE, VALID, filled
 
 PADDINGS = [part[:PADDING].ljust(PADDING) for part in (b"", b"]" * 8, b"1" * 8, b"[" * 8, b'"data":[1', b"\n,1,1,1]")]
 PARTS = [

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from headrace.open_inference import DATATYPES, InvalidRequest
 from headrace.open_inference.codec import json_numbers
-from tests.open_inference import both_ways
-from tests.open_inference.json_bodies import DECIMALS, READ, STRANGE, VALID, body, filled, halves, loads
+from tests.open_inference.codec import both_ways
+from tests.open_inference.codec.json_bodies import DECIMALS, READ, STRANGE, VALID, body, filled, halves, loads
 
 JSON_TYPES = [name for name in DATATYPES if name not in ("BYTES", "BF16", "FP16")]
 BLANKS = st.text(" \t\n\r", max_size=2)

@@ -132,5 +132,5 @@ def test_the_client_speaks_to_the_server(echo: Live) -> None:
 
 
 def test_the_files_stay_small() -> None:
-    for file in (Path(__file__).parents[2] / "headrace" / "open_inference").rglob("*.py"):
+    for file in (Path(__file__).parents[3] / "headrace" / "open_inference").rglob("*.py"):
         assert len(file.read_text().splitlines()) <= 250, file.name

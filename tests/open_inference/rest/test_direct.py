@@ -19,7 +19,7 @@ from headrace.open_inference.calls import WatchedApp
 from headrace.open_inference.rest.connections import Bounds
 from headrace.open_inference.rest.direct import Direct
 from headrace.open_inference.serving.server import serve
-from tests.open_inference.askable import (
+from tests.open_inference.rest.askable import (
     Answering,
     AskedOnly,
     Chosen,

@@ -13,7 +13,7 @@ from headrace.open_inference import InferRequest, InferResponse, InvalidRequest,
 from headrace.open_inference.codec import binary_data
 from headrace.open_inference.grpc.codec import decode_message, encode_message
 from headrace.open_inference.grpc.messages import INFERENCE
-from tests.open_inference.test_codec import same, several
+from tests.open_inference.codec.test_codec import same, several
 
 
 def asked(*inputs: dict[str, Any], **more: Any) -> Any:
