@@ -31,10 +31,8 @@ _WEIGHT_MOST, _STEPS = 64, 255
 _TAILS = (0.0, 1e-6, 1e-5, 1e-4, 1e-3)  # shares of values that may lie outside of a range
 _RIDGE = 1e-4  # keeps a fit near the layer as it was, where rows say little
 _NARROWEST = 1e-6  # half of a column's range, at least: one that is always the same has none
-_SIGNED = (
-    ["Abs", "Concat", "Sign"],
-    ["Abs", "Concat", "Div"],
-)  # who reads a value that is given with its signed logarithm
+# Who reads a value that is given with its signed logarithm.
+_SIGNED = ["Abs", "Concat", "Sign"], ["Abs", "Concat", "Div"]
 _LOOKED_AT = 1_000_000  # values by which a range is chosen
 Range = tuple[np.float32, np.uint8]  # scale and zero point
 
