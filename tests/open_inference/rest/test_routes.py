@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import http.client
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,32 +14,19 @@ import pytest
 from headrace.open_inference import InferRequest, Tensor, decode_response, encode_request, make_app
 from headrace.open_inference.errors import CONTROL_IS_OFF
 from headrace.open_inference.rest.coding import PACK_FROM, chosen
-from tests.open_inference.asking import ask
+from tests.open_inference.asking import Said, ask
 from tests.open_inference.echo_server import Echo
 from tests.open_inference.live import Live
 
 INFER = "/v2/models/echo/infer"
 
 
-@dataclass
-class Heard:
-    """What came back, as it came."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return orjson.loads(self.body)
-
-
-def call(live: Live, method: str, path: str, body: bytes = b"", **headers: str) -> Heard:
+def call(live: Live, method: str, path: str, body: bytes = b"", **headers: str) -> Said:
     connection = http.client.HTTPConnection(live.http, timeout=20)
     try:
         connection.request(method, path, body or None, {k.replace("_", "-"): v for k, v in headers.items()})
         said = connection.getresponse()
-        return Heard(said.status, {k.lower(): v for k, v in said.getheaders()}, said.read())
+        return Said(said.status, {k.lower(): v for k, v in said.getheaders()}, said.read())
     finally:
         connection.close()
 
