@@ -103,9 +103,9 @@ def payments(count: int = EVENTS, seed: int = 3) -> pa.Table:
 
 
 def written(path: Path, events: pa.Table) -> Path:
-    """Write events to a Parquet file with row groups, and return it."""
-    pq.write_table(events, path, row_group_size=50_000)
-    return path
+    """Write events to a Parquet file with row groups, and return it; whoever reads sees it whole, or as it was."""
+    pq.write_table(events, begun := path.with_name(f".{path.name}.begun"), row_group_size=50_000)
+    return begun.replace(path)
 
 
 def records(path: Path, groups: Sequence[WindowedGroup]) -> dict[str, np.ndarray]:
