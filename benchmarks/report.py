@@ -19,7 +19,7 @@ from benchmarks.registry import OURS, Benchmark, Figure, Result
 
 VERSIONS = (
     *("numpy", "kserve", "hopsworks", "uvicorn", "uvloop", "aiohttp", "grpcio", "onnxruntime", "lmdb", "pandas"),
-    *("pyarrow", "bytewax"),
+    *("pyarrow", "bytewax", "pyspark"),
 )
 
 
