@@ -23,6 +23,7 @@ COPY applications applications
 # The installers stay behind, so that a running container can install nothing, and the tests of other packages.
 RUN /opt/headrace/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-index --no-deps --no-build-isolation . \
  && /opt/headrace/bin/pip check \
+ && HEADRACE_LOOPS=/opt/headrace/loops /opt/headrace/bin/headrace compile fraud \
  && /opt/headrace/bin/pip uninstall --yes --quiet setuptools pip \
  && find /opt/headrace/lib -type d -name tests -prune -exec rm -r {} +
 
@@ -30,6 +31,8 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="headrace" org.opencontainers.image.licenses="Apache-2.0"
 # Nothing is written below /opt or /home, so the root file system may be read-only; state goes to mounted volumes.
 ENV PATH=/opt/headrace/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp
+# Loops that were compiled above, for any processor of this architecture: else each new pod compiles them for 20 seconds.
+ENV HEADRACE_LOOPS=/opt/headrace/loops
 # A container is reached from outside; on a laptop the transformer listens on loopback only.
 ENV HEADRACE_HOST=0.0.0.0
 COPY --from=build /opt/headrace /opt/headrace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
@@ -12,6 +13,19 @@ from typing import Any, cast
 
 import numba
 import numpy as np
+
+from headrace import kept_loops
+
+#: Every module that has loops over arrays.
+MODULES = (
+    "headrace.features.kernels",
+    "headrace.features.merging",
+    "headrace.open_inference.codec.json_loops",
+    "headrace.stores.packed_kernels",
+    "headrace.stores.packed_reading",
+)
+#: Where loops that were made ahead are taken from, if any were.
+KEPT = kept_loops.use(numba.config, os.environ)
 
 #: What a loop reads: arrays of any layout, which it must not write to.
 LONGS, DOUBLES, FLOATS = (
@@ -110,6 +124,11 @@ def load(*modules: str) -> None:
     gc.collect()  # what is garbage by now would never be freed
     gc.freeze()
     gc.set_threshold(_NEW, *gc.get_threshold()[1:])
+
+
+def compile_all() -> None:
+    """Make machine code of every loop of this package, unless it is kept on disk already."""
+    load(*MODULES)
 
 
 def tuple_of(kind: type, *fields: Any) -> Any:

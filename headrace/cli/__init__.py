@@ -23,6 +23,7 @@ COMMANDS = {
     "manifests": "headrace.cli.manifests",
     "bench": "headrace.cli.bench",
     "conformance": "headrace.cli.conformance",
+    "compile": "headrace.cli.compile",
     "doctor": "headrace.cli.doctor",
 }
 

@@ -11,6 +11,7 @@ import pytest
 from tests.end_to_end.asking import ask, infer
 from tests.end_to_end.ground import OUTPUT, PATIENT_MS
 from tests.end_to_end.payments import asked
+from tests.headrace.kept import TOLD
 from tests.image.contained import SHARED
 
 pytestmark = pytest.mark.image
@@ -47,6 +48,13 @@ def test_it_holds_what_was_locked_and_no_installer(image, shared):
     assert found.keys().isdisjoint({"pip", "setuptools", "torch", "hypothesis", "pytest"})
     assert {"headrace", "kserve", "onnxruntime", "lmdb"} <= found.keys()
     assert image.run(shared, "headrace", "--version").stdout.startswith(f"headrace, version {found['headrace']}")
+
+
+def test_its_loops_were_compiled_when_it_was_built(image, shared):
+    told = json.loads(image.run(shared, "python", "-c", TOLD).stdout)
+    assert told["made"] == 0
+    assert told["kept"] > 0
+    assert told["from"].startswith("/tmp/headrace-loops-")
 
 
 def test_the_channel_runs_from_events_to_answers(image, shared, ground):
