@@ -47,4 +47,8 @@ def _readable(folder: Path) -> Path:
         return folder
     copy = TemporaryDirectory(prefix="headrace-loops-")
     _copies.append(copy)
-    return Path(shutil.copytree(folder, copy.name, dirs_exist_ok=True))
+    for file in filter(Path.is_file, folder.rglob("*")):  # but for its mode: what cannot be written to is no use
+        to = Path(copy.name) / file.relative_to(folder)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, to)
+    return Path(copy.name)

@@ -7,7 +7,7 @@ import json
 from importlib import import_module
 import numba
 from headrace.compiled import MODULES
-held = [value for name in MODULES for value in vars(import_module(name)).values() if hasattr(value, "stats")]
+held = [value for name in MODULES for value in vars(import_module(name)).values() if hasattr(value, "py_func")]
 stats = [loop.stats for loop in held if loop.signatures]
 print(json.dumps({
     "kept": sum(sum(each.cache_hits.values()) for each in stats),

@@ -75,12 +75,15 @@ def test_a_folder_that_can_be_written_to_is_used_itself(config, tmp_path):
 
 
 def test_one_that_cannot_be_written_to_is_copied_and_the_copy_goes(config, kept, unwritable, copies):
+    for folder in (kept / "features", kept):
+        folder.chmod(0o555)
     kept_loops.use(config, {"HEADRACE_LOOPS": str(kept)}, "aarch64")
     copy = Path(config.CACHE_DIR)
     assert copy != kept
     assert (copy / "features" / "fold.nbc").read_bytes() == b"code"
     assert config.CPU_NAME == "generic"
     assert copy.stat().st_mode & 0o077 == 0
+    assert (copy / "features").stat().st_mode & 0o200
     copies[0].cleanup()
     assert not copy.exists()
 
