@@ -21,14 +21,12 @@ from headrace.features.rows import nearest
 PREFIX = "HEADRACE_"
 #: Variables that set the pipelines' Kafka client, which often shares an environment with the servers.
 KAFKA_PREFIX = "HEADRACE_KAFKA_"
-#: Variables of the command and of the tests, which start servers in their own environment.
-OF_OTHERS = ("HEADRACE_KUBECTL", "HEADRACE_SPECS", "HEADRACE_CI_ENGINES")
-#: Variables of commands and tests that run on the same machine: no setting of a server.
-_OF_COMMANDS = frozenset(
+#: What commands, tests and images on the same machine are told: no setting of a server.
+OF_OTHERS = frozenset(
     PREFIX + name
     for name in (
-        *("CACHE", "CI_ENGINES", "FLINK_PYTHON", "KUBECTL", "PREDICTION_KEY", "SIGNING_PASSWORD", "SPECS"),
-        *("TORCHSERVE", "WORKER"),
+        *("CACHE", "CI_ENGINES", "CI_IMAGE", "CI_KUBE", "ETCD", "FLINK_PYTHON", "IMAGE", "KUBECTL", "KUBE_APISERVER"),
+        *("LOOPS", "PEER_MODEL", "POD_SECURITY", "PREDICTION_KEY", "SIGNING_PASSWORD", "SPECS", "TORCHSERVE", "WORKER"),
     )
 )
 #: What Kubernetes puts into every container for a Service whose name begins with `headrace`.
@@ -182,7 +180,7 @@ def _of_file(path: str | None) -> dict[str, Any]:
 
 
 def _of_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    names = (name for name in environment if name.startswith(PREFIX) and name != FILE and name not in _OF_COMMANDS)
+    names = (name for name in environment if name.startswith(PREFIX) and name != FILE)
     return {
         name.removeprefix(PREFIX).lower(): environment[name]
         for name in names

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from headrace.settings import FILE, SettingsError, TransformerSettings, described, read_settings
+from headrace.settings import FILE, OF_OTHERS, SettingsError, TransformerSettings, described, read_settings
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def test_what_kubernetes_says_of_its_services_is_no_setting():
         read_settings(TransformerSettings, [], {"HEADRACE_HTP_PORT": "9000"})
 
 
-@pytest.mark.parametrize("name", ["HEADRACE_CACHE", "HEADRACE_FLINK_PYTHON", "HEADRACE_KUBECTL", "HEADRACE_SPECS"])
+@pytest.mark.parametrize("name", sorted(OF_OTHERS))
 def test_what_commands_of_the_same_machine_are_told_is_no_setting(name):
     assert read_settings(TransformerSettings, [], {name: "there"}) == TransformerSettings()
 
