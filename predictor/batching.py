@@ -146,13 +146,19 @@ class Batches:
 class _Waiting:
     """Who waits for a run: `told` hears of it, unless it was given up, or `answer` was, where a task waits for it."""
 
-    __slots__ = ("answer", "features", "told", "wanted")
+    __slots__ = ("answer", "features", "lane", "told", "wanted")
 
     def __init__(
-        self, features: np.ndarray, wanted: tuple[str, ...], told: Told, answer: asyncio.Future[Answers] | None
+        self,
+        features: np.ndarray,
+        wanted: tuple[str, ...],
+        told: Told,
+        answer: asyncio.Future[Answers] | None,
+        lane: _Lane,
     ) -> None:
         self.features, self.wanted, self.answer = features, wanted, answer
         self.told: Told | None = told
+        self.lane: _Lane | None = lane  # whose rows these are among, until they are run
 
     @property
     def gone(self) -> bool:
@@ -160,6 +166,13 @@ class _Waiting:
 
     def cancel(self) -> None:
         self.told = None
+        self.leave()
+
+    def leave(self) -> None:
+        """Keep no rows of the lane's from others any longer."""
+        lane, self.lane = self.lane, None
+        if lane is not None:
+            lane.rows -= len(self.features)
 
 
 class _Lane:
@@ -188,7 +201,7 @@ class _Lane:
         told: Told,
         answer: asyncio.Future[Answers] | None = None,
     ) -> _Waiting:
-        waiting = _Waiting(features, wanted, told, answer)
+        waiting = _Waiting(features, wanted, told, answer, self)
         self._queue.append(waiting)
         self.rows += len(features)
         self._look_soon()
@@ -220,7 +233,7 @@ class _Lane:
         rows = 0
         while self._queue and (not rows or rows + len(self._queue[0].features) <= self._most):
             one = self._queue.popleft()
-            self.rows -= len(one.features)
+            one.leave()
             if not one.gone:  # else its deadline has passed, or its caller hung up
                 rows += len(one.features)
                 batch.append(one)

@@ -17,6 +17,7 @@ _OF_A_HOP = frozenset(
     )
 )
 _NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_NAME_IN_GRPC = re.compile(r"[a-z0-9_.-]+(?<!-bin)")
 
 
 def predictor_client(settings: TransformerSettings, model: str) -> PredictorClient:
@@ -41,7 +42,8 @@ def forwarded(settings: TransformerSettings) -> tuple[str, ...]:
     ('traceparent', 'tracestate', 'x-request-id', 'x-tenant', 'authorization')
     """
     further = [name.strip().lower() for name in settings.forward_headers.split(",") if name.strip()]
+    known = _NAME_IN_GRPC if settings.predictor_protocol == "grpc-v2" else _NAME
     for name in further:
-        if not _NAME.fullmatch(name) or name in _OF_A_HOP or name.startswith("grpc-"):
+        if not known.fullmatch(name) or name in _OF_A_HOP or name.startswith("grpc-"):
             raise SettingsError(f"setting forward_headers has {name[:50]!r}, needs names of headers that may go on")
     return tuple(dict.fromkeys((*ALWAYS, *further)))

@@ -1,7 +1,8 @@
 """Small requests made one, and one request's part of what was found for all of them.
 
 Only requests of the same columns in the same datatypes are made one, so that a column is one array. A row's answer
-depends on that row alone; which rows it was computed beside, nobody can tell.
+depends on that row alone; which rows it was computed beside, nobody can tell. Nor are requests made one whose headers
+go on with unlike values, those for tracing apart: nobody's rows are asked for in another's name.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from headrace.features.rows import Rows
 from headrace.open_inference.tensors import InferRequest, Tensor
 from headrace.stores.online import Block
+from transformer.asking import ALWAYS
 
 #: Rows of a request that is worth joining: what is saved is the cost of a call, not that of a row.
 MOST_ROWS = 256
@@ -36,7 +38,8 @@ def kind_of(request: InferRequest) -> Hashable | None:
     rows = {shape[0] if shape and shape[1:] in ((), (1,)) else 0 for shape in shapes}
     if len(rows) != 1 or not 0 < rows.pop() <= MOST_ROWS:
         return None
-    return *request.inputs, *[tensor.datatype for tensor in tensors]
+    named = tuple(header for header in request.headers.items() if header[0] not in ALWAYS) if request.headers else ()
+    return *request.inputs, *[tensor.datatype for tensor in tensors], named
 
 
 def runs_of(asked: Sequence[tuple[Hashable, InferRequest]], most: int) -> list[list[int]]:

@@ -15,6 +15,8 @@ from __future__ import annotations
 FULL = "as many requests are under way as are answered in time, needs fewer: try later"
 #: The share of its time that a request may have used on the average, and the share aimed at above that.
 PRESSED, AIM = 0.6, 0.5
+#: The most that one request is taken to have used: whoever allows next to nothing says little of the others' time.
+LATEST = 4.0
 #: How few requests are always let in, and after how many answers the limit is considered.
 FEWEST, EVERY = 8, 32
 
@@ -53,7 +55,7 @@ class Admission:
         self.pending -= 1
         self._places += place
         self._taken += seconds
-        self._share += seconds / allowed_s
+        self._share += min(LATEST, seconds / allowed_s)
         self._done += 1
         if self._done >= EVERY:
             self._adapt()

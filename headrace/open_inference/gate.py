@@ -42,7 +42,7 @@ class Gate:
     max_in_flight: int = 512
     draining: bool = False
     in_flight: int = 0
-    observe: Callable[[str, int, float], None] | None = None
+    observe: Callable[[str, int, float | None], None] | None = None
     statistics: Statistics = field(default_factory=Statistics)
     others: Callable[[], str | None] | None = None
     forwards: Forwards = ()
@@ -141,7 +141,7 @@ class Gate:
     def tell_shed(self) -> None:
         """Tell `observe` of a request that was refused unread: of the one model, where there is only one."""
         if self.observe is not None:
-            self.observe(next(iter(self.servables)) if len(self.servables) == 1 else "", Overloaded.http_status, 0.0)
+            self.observe(next(iter(self.servables)) if len(self.servables) == 1 else "", Overloaded.http_status, None)
 
     def tell_refused(self, model: str, refused: OpenInferenceError, seconds: float) -> None:
         """Tell who keeps the log of a refusal; a fault was logged where it was found."""

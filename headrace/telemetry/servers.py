@@ -39,19 +39,20 @@ class ServerMetrics:
         self._requests = self._counter(
             "headrace_requests", "Requests by status; an unknown model has no name", "status"
         )
-        self._seconds = self._histogram("headrace_request_seconds", "From the first byte in to the answer", BUCKETS)
+        self._seconds = self._histogram("headrace_request_seconds", "From a whole request to its answer", BUCKETS)
         self._known: dict[tuple[str, int], tuple[Count, Histogram]] = {}
         about = gauges(self.registry, "headrace_build_info", "1; which release runs on what", "version", "python")
         about.ask(lambda: 1.0, headrace.__version__, platform.python_version())
 
-    def observe(self, model: str, status: int, seconds: float) -> None:
-        """Count one request of a model."""
+    def observe(self, model: str, status: int, seconds: float | None) -> None:
+        """Count one request of a model; `seconds` is None of one that was refused unread."""
         known = self._known.get((model, status))
         if known is None:
             known = self._requests.labels(model, str(status)), self._seconds.labels(model)
             self._known[model, status] = known
         known[0].value += 1
-        known[1].observe(seconds)
+        if seconds is not None:
+            known[1].observe(seconds)
 
     def watch_in_flight(self, in_flight: Callable[[], float]) -> None:
         """Ask how many requests are under way whenever the metrics are read."""

@@ -50,6 +50,7 @@ def test_what_is_counted_is_read():
     metrics = RequestMetrics("fraud", ("cards", "shops"))
     metrics.rows.inc(25)
     metrics.observe("fraud", 429, 0.0001)
+    metrics.observe("fraud", 429, None)  # refused unread
     metrics.observe("fraud", 200, 0.002)
     metrics.observe("fraud", 200, 0.2)
     metrics.observe("", 404, 0.001)
@@ -58,7 +59,7 @@ def test_what_is_counted_is_read():
     metrics.predict.observe(0.0015)
     read = samples(metrics)
     assert read["headrace_rows_total", MODEL] == 25
-    assert read["headrace_requests_total", (*MODEL, ("status", "429"))] == 1
+    assert read["headrace_requests_total", (*MODEL, ("status", "429"))] == 2
     assert read["headrace_requests_total", (*MODEL, ("status", "200"))] == 2
     assert read["headrace_requests_total", (("model_name", ""), ("status", "404"))] == 1
     assert read["headrace_request_seconds_count", MODEL] == 3

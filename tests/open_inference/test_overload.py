@@ -62,6 +62,14 @@ def test_who_is_in_a_hurry_is_refused_where_others_are_not() -> None:
     assert (admission.full(0.01), admission.full(1.0)) == (True, False)
 
 
+def test_one_caller_who_allows_next_to_nothing_leaves_the_others_their_room() -> None:
+    admission = Admission(512)
+    for _ in range(20 * EVERY):
+        answered(admission, each_s=0.005, allowed_s=1.0, under_way=9)
+        answered(admission, each_s=0.005, allowed_s=0.0001, under_way=1)
+    assert admission.limit == 512
+
+
 def test_over_http_what_there_is_no_room_for_is_refused_at_once_and_its_connection_kept() -> None:
     live = started("--most", "2", "--deadline-s", "60")
     waiting = [connected(live) for _ in range(2)]

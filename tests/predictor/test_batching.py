@@ -137,6 +137,33 @@ def test_who_hung_up_is_not_run_for(pool):
     assert seen == [(1, 1), (1, 2)]
 
 
+@pytest.mark.parametrize("asks", ["score", "ask"])
+def test_who_hung_up_keeps_no_place_from_others(pool, asks):
+    held = Held()
+    batches = Batches(held, Threads(pool, 1), Limits(queue_rows=10))
+
+    async def ask():
+        first = asyncio.create_task(batches.score(rows_of(1), ("p",)))
+        await until(held.begun)
+        if asks == "ask":
+            gone = batches.ask(rows_of(10), ("p",), lambda found: None)
+        else:
+            gone = asyncio.create_task(batches.score(rows_of(10), ("p",)))
+            await asyncio.sleep(0)
+        assert batches.waiting_rows == 10
+        gone.cancel()
+        gone.cancel()
+        await asyncio.sleep(0)
+        assert batches.waiting_rows == 0
+        stays = asyncio.create_task(batches.score(rows_of(9), ("p",)))
+        await asyncio.sleep(0)
+        held.go.set()
+        await asyncio.gather(first, stays)
+        return batches.waiting_rows
+
+    assert asyncio.run(ask()) == 0
+
+
 def test_a_run_that_fails_fails_for_all_in_it_and_for_nobody_after(pool):
     def run(features, wanted):
         if len(features) > 3:

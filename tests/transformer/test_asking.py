@@ -66,3 +66,10 @@ def test_a_header_of_one_hop_does_not_go_on(name: str) -> None:
 def test_flags_of_kserves_own_server_are_ignored_and_said(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert read(f"--{flag}", "3") == TransformerSettings()
     assert capsys.readouterr().err == f"ignored the flag --{flag}, which means nothing here\n"
+
+
+@pytest.mark.parametrize("name", ["x-tenant-bin", "x!tenant"])
+def test_over_grpc_a_header_goes_on_by_a_name_that_grpc_has(name: str) -> None:
+    assert forwarded(read("--forward_headers", name))[-1] == name
+    with pytest.raises(SettingsError, match="needs names of headers that may go on"):
+        forwarded(read("--forward_headers", name, "--predictor_protocol", "grpc-v2"))

@@ -17,6 +17,7 @@ from headrace.open_inference import (
     InferRequest,
     InferResponse,
     OpenInferenceError,
+    PredictorFailed,
     RequestedOutput,
     Tensor,
 )
@@ -148,3 +149,43 @@ def test_a_model_that_fails_refuses_all_of_a_run() -> None:
     model = Tiny(answer=lambda features: {"score": np.full(len(features), np.nan, dtype=np.float32)})
     found = answers([asked(row()), asked(row())], model=model)
     assert all("not finite" in str(refused) for refused in found)
+
+
+def _by_visits(features: np.ndarray) -> dict[str, np.ndarray]:
+    scores = features.sum(axis=1, dtype=np.float32)
+    scores[features[:, 1] > 1e18] = np.nan
+    return {"score": scores}
+
+
+def _refusing(features: np.ndarray) -> dict[str, np.ndarray]:
+    found = _by_visits(features)
+    if not np.isfinite(found["score"]).all():
+        raise PredictorFailed("the model answered NaN")
+    return found
+
+
+@pytest.mark.parametrize("answer", [_by_visits, _refusing])
+def test_a_row_on_which_the_model_fails_refuses_its_own_request_alone(answer: Any) -> None:
+    model = Tiny(answer=answer)
+    good, bad = [asked(row(visits=[at])) for at in range(40)], asked(row(visits=[2**62]))
+    found = answers([*good[:17], bad, *good[17:]], model=model)
+    assert isinstance(found.pop(17), PredictorFailed)
+    assert [one.outputs[0].array for one in found] == [answer.outputs[0].array for answer in answers(good)]
+    assert sorted(map(len, model.asked), reverse=True)[:5] == [41, 21, 20, 10, 10]
+    assert len(model.asked) <= 1 + 2 * 6  # halves, until it is alone
+
+
+def test_a_model_that_fails_on_everything_is_not_asked_for_everybody() -> None:
+    model = Tiny(answer=lambda features: {"score": np.full(len(features), np.nan, dtype=np.float32)})
+    found = answers([asked(row(visits=[at])) for at in range(64)], model=model)
+    assert all("not finite" in str(refused) for refused in found)
+    assert len(model.asked) == 1 + 32
+
+
+@pytest.mark.parametrize(("header", "runs"), [("authorization", [1, 2]), ("x-request-id", [3])])
+def test_nobody_is_asked_for_in_anothers_name(header: str, runs: list[int]) -> None:
+    model, given = Tiny(), [asked(row()) for _ in range(3)]
+    for one, whose in zip(given, ("ann", "bob", "ann"), strict=True):
+        one.headers = {header: whose}
+    answers(given, model=model)
+    assert sorted(map(len, model.asked)) == runs

@@ -35,7 +35,8 @@ class GrpcChannel:
 
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Ask a model; the request's headers go with it."""
-        headers = tuple((name, value) for name, value in request.headers.items() if value.isprintable())
+        # Of others gRPC would begin no call at all.
+        headers = tuple(each for each in request.headers.items() if each[1].isascii() and each[1].isprintable())
         answer = await self._asked("ModelInfer", request.model, encode_request_message(request), deadline, headers)
         try:
             return decode_response_message(answer)

@@ -39,7 +39,7 @@ def make_app(
     max_body_bytes: int = 16 << 20,
     max_in_flight: int = 512,
     metrics: Callable[[], bytes] | None = None,
-    observe: Callable[[str, int, float], None] | None = None,
+    observe: Callable[[str, int, float | None], None] | None = None,
     name: str = "headrace",
     version: str = "",
     forward: Iterable[str] = (),

@@ -213,6 +213,14 @@ def test_no_room_is_an_overload_over_grpc_too(said: OpenInferenceError) -> None:
     assert asyncio.run(scene()) == 1.0
 
 
+@WAYS
+def test_a_header_beyond_ascii_fails_no_request(echo: Live, way: str) -> None:
+    async def ask(client: PredictorClient) -> InferResponse:
+        return await client.infer([Tensor.of("a", [1.0])], headers={"x-request-id": "café", "tracestate": "a\x7f"})
+
+    assert isinstance(asked(url_of(echo, way), way, ask), InferResponse)
+
+
 def test_over_grpc_another_pod_answers_for_one_that_stops() -> None:
     async def scene() -> list[int]:
         first, second = Full(NotReady("gone")), Echo("echo")
