@@ -7,6 +7,7 @@ not written yet is lost, at most `every_s` seconds of it.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,9 +19,12 @@ import pyarrow.parquet as pq
 
 from headrace.predictions.log import SinkFailed
 
+LOG = logging.getLogger("headrace.predictions")
 SUFFIX, _UNFINISHED = ".parquet", ".tmp"
 _DAY = "%Y-%m-%d"
 _SWEEP = timedelta(minutes=1)
+#: A file is written in seconds; what is unfinished after so long, a killed process left.
+_LEFT = timedelta(hours=1)
 
 
 class ParquetFiles:
@@ -39,7 +43,7 @@ class ParquetFiles:
         """Raise SinkFailed where nothing can be written to the folder now: it is found at start, not in the night."""
         self.folder, self.every_s, self.most_rows = folder, every_s, most_rows
         self._days, self._most_bytes, self._clock = days, most_bytes, clock
-        self._files, self._swept = 0, datetime.min.replace(tzinfo=UTC)
+        self._files, self._written, self._swept = 0, 0, datetime.min.replace(tzinfo=UTC)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".{os.getpid()}{_UNFINISHED}"
@@ -61,18 +65,29 @@ class ParquetFiles:
             day.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, unfinished, compression="zstd")
             unfinished.rename(day / name)
-            if abs(now - self._swept) >= _SWEEP:
-                self._sweep(now)
-                self._swept = now
         except OSError as refused:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise SinkFailed(f"the folder of predictions takes no file: {refused.strerror or refused}") from refused
+        self._written += table.num_rows
+        if abs(now - self._swept) >= _SWEEP:
+            self._swept = now
+            try:
+                self._sweep(now)
+            except OSError as refused:
+                LOG.warning("old predictions stay, the folder grows: %s", refused.strerror or refused)
+
+    def settled(self) -> int:
+        """Return how many rows were written since it was last asked."""
+        written, self._written = self._written, 0
+        return written
 
     def close(self) -> None:
         """Every file is whole: there is nothing to finish."""
 
     def _sweep(self, now: datetime) -> None:
+        for file in _left_in(self.folder, now - _LEFT):
+            _remove(file)
         oldest = (now - timedelta(days=self._days)).strftime(f"{_DAY}/%H%M%S")
         found = sorted((f"{file.parent.name}/{file.name}", file) for file in files_of(self.folder))
         sizes = [_size(file) for _, file in found]
@@ -81,16 +96,30 @@ class ParquetFiles:
             if name >= oldest and total <= self._most_bytes:
                 break
             total -= size
-            file.unlink(missing_ok=True)
-            with suppress(OSError):  # not empty yet
-                file.parent.rmdir()
+            _remove(file)
 
 
 def files_of(folder: Path) -> list[Path]:
     """Return the whole files of a folder of predictions, oldest first; other processes may sweep it meanwhile."""
-    files = [file for part in _inside(folder) for file in _inside(part)]
-    whole = (file for file in files if file.name.endswith(SUFFIX) and not file.name.startswith("."))
+    whole = (file for file in _files_in(folder) if file.name.endswith(SUFFIX) and not file.name.startswith("."))
     return sorted(whole, key=lambda file: (file.parent.name, file.name))
+
+
+def _remove(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    with suppress(OSError):  # not empty yet
+        file.parent.rmdir()
+
+
+def _left_in(folder: Path, until: datetime) -> list[Path]:
+    """Return the unfinished files that were begun before an instant."""
+    last = until.strftime(f"{_DAY}/.%H%M%S")
+    unfinished = (file for file in _files_in(folder) if file.name.endswith(_UNFINISHED))
+    return [file for file in unfinished if f"{file.parent.name}/{file.name}" < last]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [file for part in _inside(folder) for file in _inside(part)]
 
 
 def _inside(folder: Path) -> list[Path]:

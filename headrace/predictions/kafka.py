@@ -66,25 +66,32 @@ class KafkaTopic:
             "bootstrap.servers": servers,
             "log_level": 0,
         }
-        self._lost, self._why = 0, ""
+        self._written = self._lost = 0
+        self._why = ""
         try:
             self._producer = kafka.Producer(told)
         except kafka.KafkaException as refused:
             raise SinkFailed(f"the Kafka client takes no such settings: {refused.args[0].str()}") from refused
 
     def write(self, table: pa.Table) -> None:
-        """Queue each row as a message; SinkFailed where messages, these or former ones, were lost."""
+        """Queue each row as a message; whether the broker took it, `settled` tells later."""
         for record in records_of(table):
             self._produce(record)
+
+    def settled(self) -> int:
+        """Return how many messages the broker took since; SinkFailed where some were lost."""
         self._producer.poll(0)
-        self._tell()
+        if self._lost:
+            lost, why = self._lost, self._why
+            self._lost, self._why = 0, ""
+            raise SinkFailed(f"topic {self.topic!r} did not take {lost} rows: {why}", lost)
+        written, self._written = self._written, 0
+        return written
 
     def close(self) -> None:
-        """Wait a few seconds for the broker to take what was queued; SinkFailed where it did not."""
-        left = self._producer.flush(_CLOSE_S)
-        self._lost += left
-        self._why = self._why or "it does not answer"
-        self._tell()
+        """Wait a few seconds for the broker to take what was queued; what it did not is lost."""
+        if left := self._producer.flush(_CLOSE_S):
+            self._lost, self._why = self._lost + left, self._why or "it does not answer"
 
     def _produce(self, record: Record) -> None:
         try:
@@ -97,14 +104,10 @@ class KafkaTopic:
             self._lost, self._why = self._lost + 1, refused.args[0].str()
 
     def _delivered(self, error: kafka.KafkaError | None, _: kafka.Message) -> None:
-        if error is not None:
+        if error is None:
+            self._written += 1
+        else:
             self._lost, self._why = self._lost + 1, error.str()
-
-    def _tell(self) -> None:
-        lost, why = self._lost, self._why
-        self._lost, self._why = 0, ""
-        if lost:
-            raise SinkFailed(f"topic {self.topic!r} did not take {lost} rows: {why}", lost)
 
 
 def messages(address: str, settings: Mapping[str, Any], since_ms: int) -> Iterator[Record]:

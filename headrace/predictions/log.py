@@ -39,7 +39,10 @@ class Sink(Protocol):
     most_rows: int
 
     def write(self, table: pa.Table) -> None:
-        """Write all of a table, or raise SinkFailed."""
+        """Take a table, or raise SinkFailed."""
+
+    def settled(self) -> int:
+        """Return how many rows were written since it was last asked; raise SinkFailed where some taken were lost."""
 
     def close(self) -> None:
         """Finish what was written; raise SinkFailed where that fails."""
@@ -103,10 +106,12 @@ class PredictionLog:
                     self._write()
             if self._tables and (stopped or monotonic() >= self._due):
                 self._write()
+            self._settle()
         try:
             self._sink.close()
         except SinkFailed as lost:
             self._lost(lost.rows or 0, lost)
+        self._settle()
 
     def _make(self) -> None:
         runs = [self._runs.popleft() for _ in range(min(len(self._runs), _MOST_RUNS))]
@@ -129,12 +134,18 @@ class PredictionLog:
         try:
             self._sink.write(pa.concat_tables(tables))
         except SinkFailed as failed:
-            lost = rows if failed.rows is None else failed.rows  # rows handed over before may be among them
-            self.written += max(0, rows - lost)
-            self._lost(lost, failed)
+            self._lost(rows if failed.rows is None else failed.rows, failed)
+        self._settle()
+
+    def _settle(self) -> None:
+        try:
+            written = self._sink.settled()
+        except SinkFailed as failed:
+            self._lost(failed.rows or 0, failed)
+            self._settle()  # what was written beside it
             return
-        self.written += rows
-        if self._failing:
+        self.written += written
+        if written and self._failing:
             self._failing = False
             LOG.warning("predictions are written again; %d rows were lost", self.failed)
 

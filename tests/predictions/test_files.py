@@ -69,6 +69,27 @@ def test_a_day_that_another_process_sweeps_meanwhile_fails_nothing(tmp_path, mon
     assert [pq.read_table(file)["request_id"][0].as_py() for file in files_of(tmp_path)] == ["new"]
 
 
+def test_what_a_killed_process_left_is_swept_and_what_another_is_writing_is_not(tmp_path):
+    clock = Clock()
+    for day, name in (("2026-11-20", ".235959.000-7-9"), ("2026-11-21", ".113000.000-7-1")):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / f"{name}.parquet.tmp").write_bytes(b"half")
+    written(tmp_path, "a", clock=clock)
+    assert not (tmp_path / "2026-11-20").exists()
+    assert (tmp_path / "2026-11-21" / ".113000.000-7-1.parquet.tmp").exists()
+
+
+def test_a_sweep_that_fails_loses_nothing_that_was_written(tmp_path, caplog):
+    (tmp_path / "2026-01-01" / "000000.000-7-1.parquet").mkdir(parents=True)
+    log = PredictionLog(ParquetFiles(tmp_path, days=1, clock=Clock()), columns().table)
+    log.offer(run("a", rows=2))
+    log.close()
+    assert (log.written, log.failed) == (2, 0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "old predictions stay, the folder grows: Is a directory"
+    ]
+
+
 def test_no_more_bytes_are_kept_than_agreed(tmp_path):
     clock = Clock()
     files = written(tmp_path, "0", clock=clock)

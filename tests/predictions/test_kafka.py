@@ -14,6 +14,7 @@ from headrace.predictions import PredictionLog, SinkFailed
 from headrace.predictions.kafka import KafkaTopic, client_settings
 from headrace.predictions.reading import in_topic
 from tests.predictions.runs import columns, run
+from tests.predictions.test_log import until
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,22 @@ def test_rows_are_messages_and_are_found_again(address):
     assert in_topic(address, {}, "b", datetime.now(UTC) + timedelta(hours=1)).looked_at == 0
 
 
+def test_rows_are_counted_once_the_broker_has_them_without_more_to_write(address):
+    log = PredictionLog(KafkaTopic(address, {}), columns().table)
+    log.offer(run("c", rows=3))
+    until(lambda: log.written == 3)
+    log.close()
+    assert (log.written, log.failed) == (3, 0)
+
+
 def test_a_broker_that_is_away_costs_rows_and_nothing_else():
     topic = KafkaTopic(f"kafka://127.0.0.1:{free_port()}/p", {"message.timeout.ms": "250"})
     log = PredictionLog(topic, columns().table)
     log.offer(run("a", rows=3))
+    until(lambda: log.failed == 3)
+    log.offer(run("b", rows=2))
     log.close()
-    assert log.failed == 3
+    assert (log.written, log.failed) == (0, 5)
 
 
 def test_a_topic_that_is_not_there_is_named(address):

@@ -21,6 +21,7 @@ class Kept:
 
     def __init__(self, *, goes: bool = True) -> None:
         self.tables: list[pa.Table] = []
+        self.since = 0
         self.failing = self.closed = False
         self.entered, self.goes = Event(), Event()
         if goes:
@@ -32,6 +33,11 @@ class Kept:
         if self.failing:
             raise SinkFailed("the disk is full")
         self.tables.append(table)
+        self.since += table.num_rows
+
+    def settled(self) -> int:
+        written, self.since = self.since, 0
+        return written
 
     def close(self) -> None:
         self.closed = True

@@ -32,9 +32,15 @@ class Kept:
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
+        self.since = 0
 
     def write(self, table: pa.Table) -> None:
         self.records += records_of(table)
+        self.since += table.num_rows
+
+    def settled(self) -> int:
+        written, self.since = self.since, 0
+        return written
 
     def close(self) -> None:
         """Nothing is open."""
