@@ -23,7 +23,11 @@ SCALES = {scale.name: scale for scale in (FULL, QUICK, TINY)}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks that are named, or all; return the exit code."""
-    known = benchmarks()
+    try:
+        known = benchmarks()
+    except ModuleNotFoundError as absent:
+        print(f"{absent.name} is not installed, benchmarks need every extra: make .venv/.dev", file=sys.stderr)
+        return 2
     given = _parser(list(known)).parse_args(arguments)
     unknown = [name for name in given.names if name not in known]
     if unknown:

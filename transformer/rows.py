@@ -56,7 +56,9 @@ def tensors_of(view: FeatureView, instances: Any, most: int = 10_000) -> dict[st
     value that is not of its column's kind, and TooLarge for more than `most` of them. Nothing is
     built before the names and the number of rows are known to fit.
     """
-    if not isinstance(instances, list) or not instances or not all(isinstance(row, dict) for row in instances):
+    if instances == []:
+        raise InvalidRequest("'instances' has 0 rows, needs at least 1")
+    if not isinstance(instances, list) or not all(isinstance(row, dict) for row in instances):
         raise InvalidRequest(
             "'instances' is not a list of objects, needs one object per row such as {\"amount\": 12.5}"
         )
@@ -135,8 +137,9 @@ def _all_null(column: Column, values: Sequence[Any]) -> bool:
 def _instance_tensor(column: Column, values: Sequence[Any]) -> Tensor:
     name = column.name
     textual = column.dtype in ("timestamp", "string")
+    kinds = {str, int, float} if textual else {bool, int, float} if column.dtype == "bool" else {int, float}
     for value in values:
-        if value is not None and not isinstance(value, str | int | float if textual else int | float):
+        if value is not None and type(value) not in kinds:  # a truth value is no number
             raise InvalidRequest(f"{name!r} holds a {type(value).__name__} in an instance, needs {column.dtype}")
     if textual:
         texts = np.empty(len(values), dtype=object)
@@ -146,7 +149,7 @@ def _instance_tensor(column: Column, values: Sequence[Any]) -> Tensor:
         return Tensor(name, "FP64", np.array([_number(value) for value in values]))
     if all(type(value) is int and abs(value) < 2**63 for value in values):
         return Tensor(name, "INT64", np.array(values, dtype=np.int64))
-    raise InvalidRequest(f"{name!r} is null or not whole in an instance, needs int64 in every one")
+    raise InvalidRequest(f"{name!r} is null, not whole or beyond 64 bits in an instance, needs int64 in every one")
 
 
 def _text(value: Any) -> bytes:

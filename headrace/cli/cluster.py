@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -76,6 +77,8 @@ def stand_in(home: Path) -> Iterator[tuple[Mapping[str, Any], Mapping[str, str]]
             f"there is no Hopsworks to talk to: name a cluster by {_NAMED}, HOPSWORKS_PROJECT and HOPSWORKS_API_KEY, "
             "or run this in a checkout, which has a stand-in"
         )
+    if find_spec("pymysql") is None:  # comes with the SDK
+        raise StackError("the stand-in of Hopsworks needs what a cluster needs: pip install 'headrace[hopsworks]'")
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))

@@ -42,6 +42,8 @@ def get(app: Application, store: Path, keys: tuple[str, ...], given: tuple[str, 
         at = epoch_ms(as_of) if as_of else now_ms()
         if at == NO_TIME:
             raise ValueError(f"--as-of is {as_of!r}, needs ISO 8601 or epoch milliseconds")
+        if any(pair.partition("=")[0] == app.view.time for pair in given):
+            raise ValueError(f"--set {app.view.time} would say when, needs --as-of for that")
         columns = _columns(app, keys, given)
         when = {app.view.time: np.array([at])} if app.view.time in app.view.request_names else {}
         rows = conform(app.view, {**columns, **when}, at, partial=True)

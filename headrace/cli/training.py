@@ -100,6 +100,8 @@ def training_rows(app: Application, table: pa.Table) -> tuple[np.ndarray, np.nda
     frame that was made under another view.
     """
     view, key = app.view, app.groups[0].key
+    if not app.label:
+        raise RowsError(f"application {app.name!r} names no label, needs label='column' and train='module:function'")
     absent = [name for name in (*view.names, app.label, view.time, key) if name not in table.column_names]
     if absent:
         raise RowsError(f"the frame has no {', '.join(absent)}, needs them: make it with `headrace backfill`")

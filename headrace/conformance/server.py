@@ -33,9 +33,13 @@ class Server:
     def __init__(
         self, url: str, *, model: str = "", grpc: str = "", request: Path | None = None, timeout_s: float = 10.0
     ) -> None:
+        if "/" in grpc:
+            raise ValueError(f"{grpc!r} is no address for gRPC, needs HOST:PORT")
         self.wire = Wire(url.rstrip("/"), timeout_s)
         self.model = model or self._first_model()
         self._given = read(request) if request else None
+        if model and all(self.wire.ask("GET", self.path + route).status == 404 for route in ("", "/ready")):
+            raise ValueError(f"the server has no model {model!r}, needs the name of one that it serves")
         self._grpc_address = grpc
         self._timeout_s = timeout_s
         self.first: Answer | None = None

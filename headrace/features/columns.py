@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,9 @@ class Column:
         if self.dtype not in DTYPES:
             known = ", ".join(sorted(DTYPES))
             raise ValueError(f"column {self.name!r} has dtype {self.dtype!r}, needs one of {known}")
+        for what in ("missing", "low", "high"):
+            if not isinstance(found := getattr(self, what), Real):
+                raise ValueError(f"column {self.name!r} has {what} {found!r}, needs a number")
 
     def outside(self, values: Floats) -> NDArray[np.bool_]:
         """Tell which of `values` are infinite or beyond the accepted range; NaN is not outside."""

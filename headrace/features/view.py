@@ -25,7 +25,7 @@ class FeatureView:
     """The columns a model reads, each `request.column`, `group.column` or an on-demand feature.
 
     `request` declares what a request carries: the keys of the groups, further columns, and
-    `time`, the column that says when (a timestamp; the server's clock where it is absent).
+    `time`, the column that says when (a timestamp; the server's clock where it is absent, always where that is "").
     """
 
     name: str
@@ -122,6 +122,12 @@ class FeatureView:
         if self.time in self.request_names and self.request_column(self.time).dtype != "timestamp":
             found = self.request_column(self.time).dtype
             raise ValueError(f"view {self.name!r} has time column {self.time!r} of dtype {found!r}, needs 'timestamp'")
+        stamps = [repr(column.name) for column in self.request if column.dtype == "timestamp"]
+        if self.time and stamps and self.time not in self.request_names:  # else a caller's time would not be heeded
+            raise ValueError(
+                f"view {self.name!r} has time column {self.time!r}, which no request carries, "
+                f"needs {' or '.join(stamps)}, or '' where the server's clock alone tells the time"
+            )
 
     def _check(self, source: str) -> tuple[str, str]:
         origin, _, name = source.partition(".")

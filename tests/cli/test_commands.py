@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import click
 import numpy as np
 import onnxruntime
@@ -12,6 +15,7 @@ import headrace as package
 from applications.fraud.features import FRAUD_VIEW
 from headrace.cli import COMMANDS, main
 from headrace.features import Plan
+from tests.architecture.code import ROOT
 
 
 def commands(group: click.Group, *path: str) -> list[tuple[str, ...]]:
@@ -120,3 +124,36 @@ def test_a_demo_of_files_that_are_not_there_says_so(headrace):
     output = headrace("demo", "fraud", "--data", "no.csv", code=1).output
     assert "no.csv" in output
     assert "Traceback" not in output
+
+
+WITHOUT_EXTRAS = """
+import sys
+
+class Extras:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in EXTRAS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+EXTRAS = set(sys.argv[1:])
+sys.meta_path.insert(0, Extras())
+from click.testing import CliRunner
+from headrace.cli import COMMANDS, main
+for words in ((), *((name,) for name in COMMANDS)):
+    told = CliRunner().invoke(main, [*words, "--help"], catch_exceptions=False)
+    assert told.exit_code == 0, (words, told.output)
+from benchmarks.__main__ import main as measured
+assert measured(["--help"]) == 2
+"""
+#: What the extras bring along, by the names they are imported by.
+EXTRAS = (
+    *("bytewax", "confluent_kafka", "duckdb", "fastavro", "hopsworks", "hopsworks_common", "hsfs", "jsonschema"),
+    *("kubernetes_validate", "matplotlib", "model_signing", "onnx", "onnxscript", "opentelemetry", "pybase64"),
+    *("pyflink", "pymysql", "pyspark", "referencing", "sklearn", "torch", "tritonclient"),
+)
+
+
+def test_every_command_says_what_it_is_without_any_extra():
+    asked = [sys.executable, "-c", WITHOUT_EXTRAS, *EXTRAS]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith("is not installed, benchmarks need every extra: make .venv/.dev\n")

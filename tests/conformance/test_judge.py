@@ -168,6 +168,7 @@ def test_the_command_finds_the_model_and_prints_json(plain: Running) -> None:
         ((), "no server was named, needs a URL such as http://127.0.0.1:8080"),
         (("http://127.0.0.1:1",), "127.0.0.1:1 cannot be reached (Connection refused)"),
         (("ftp://127.0.0.1",), "the server is 'ftp://127.0.0.1', needs a URL such as http://127.0.0.1:8080"),
+        (("http://127.0.0.1:1", "--grpc", "http://127.0.0.1:2"), "'http://127.0.0.1:2' is no address for gRPC, needs"),
         (("http://127.0.0.1:1", "--only", "REST-999"), "there is no check 'REST-999', needs one that --list shows"),
     ],
 )
@@ -182,6 +183,12 @@ def test_a_server_without_models_is_said() -> None:
         done = command(url)
     assert done.exit_code == 2
     assert "the server lists no models, needs the name of one by --model" in done.output
+
+
+def test_a_model_that_is_not_there_is_no_finding(plain: Running) -> None:
+    done = command(f"http://{plain.http}", "--model", "nope")
+    assert done.exit_code == 2
+    assert "the server has no model 'nope', needs the name of one that it serves" in done.output
 
 
 def test_the_rules_are_listed() -> None:

@@ -130,6 +130,11 @@ def test_a_view_less_a_column_is_another_view():
         (lambda: view(request=(AT, AMOUNT)), r"group 'activity' keyed by 'card', needs a request column of that name"),
         (lambda: view(("request.at",), (KEY, AMOUNT)), r"reads 'request.at', needs one of card, amount"),
         (lambda: view(request=(KEY, Column("at"), AMOUNT)), r"time column 'at' of dtype 'float64', needs 'timestamp'"),
+        (
+            lambda: view(time="att"),
+            r"view 'v' has time column 'att', which no request carries, needs 'at', or '' where the server's clock",
+        ),
+        (lambda: Column("amount", low="a"), r"column 'amount' has low 'a', needs a number$"),
         (lambda: Column("amount", "decimal"), r"column 'amount' has dtype 'decimal', needs one of bool, float64"),
     ],
 )

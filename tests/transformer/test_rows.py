@@ -209,6 +209,7 @@ def test_null_in_an_instance_is_missing() -> None:
         rows(tensors_of(VIEW, [{"user": None, "amount": 1}]))
 
 
+UNWHOLE = "'visits' is null, not whole or beyond 64 bits in an instance, needs int64 in every one"
 OBJECTS = "'instances' is not a list of objects, needs one object per row such as {\"amount\": 12.5}"
 
 
@@ -216,19 +217,24 @@ OBJECTS = "'instances' is not a list of objects, needs one object per row such a
     ("instances", "message"),
     [
         (None, OBJECTS),
-        ([], OBJECTS),
+        ([], "'instances' has 0 rows, needs at least 1"),
         ({"user": "ann"}, OBJECTS),
         ([{"user": "ann"}, 7], OBJECTS),
         ([{"amount": "10"}], "'amount' holds a str in an instance, needs float64"),
         ([{"amount": [10]}], "'amount' holds a list in an instance, needs float64"),
         ([{"member": "yes"}], "'member' holds a str in an instance, needs bool"),
-        ([{"visits": 1.5}], "'visits' is null or not whole in an instance, needs int64 in every one"),
-        ([{"visits": True}], "'visits' is null or not whole in an instance, needs int64 in every one"),
-        ([{"visits": 2**63}], "'visits' is null or not whole in an instance, needs int64 in every one"),
+        ([{"visits": 1.5}], UNWHOLE),
+        ([{"visits": True}], "'visits' holds a bool in an instance, needs int64"),
+        ([{"amount": True}], "'amount' holds a bool in an instance, needs float64"),
+        ([{"note": True}], "'note' holds a bool in an instance, needs string"),
+        ([{"visits": 2**63}], UNWHOLE),
         ([{"visits": "2"}], "'visits' holds a str in an instance, needs int64"),
         ([{"user": {"name": "ann"}}], "'user' holds a dict in an instance, needs string"),
         ([{"at": [NOW]}], "'at' holds a list in an instance, needs timestamp"),
-        ([{"visits": 2}, {"visits": None}], "'visits' is null or not whole in an instance, needs int64 in every one"),
+        (
+            [{"visits": 2}, {"visits": None}],
+            UNWHOLE,
+        ),
     ],
 )
 def test_instances_that_are_none(instances: Any, message: str) -> None:

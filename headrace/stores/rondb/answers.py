@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from pybase64 import b64decode
 
 from headrace.stores.rondb.errors import BrokenAnswer
 from headrace.stores.rondb.view import TilesView
@@ -74,6 +73,8 @@ def columns_of(view: TilesView, answer: bytes, entries: int) -> list[tuple[Any, 
 
 def tiles_of(view: TilesView, column: Sequence[Any]) -> list[bytes]:
     """Return the bytes of a column's values, empty where there is no row; raises BrokenAnswer."""
+    from pybase64 import b64decode  # an extra: whoever got here has a session, and so has it
+
     try:
         return [b64decode(value, None, True) if value else b"" for value in column]
     except (TypeError, ValueError):
