@@ -21,6 +21,7 @@ import click
 from headrace.cache_folder import cache_folder
 
 START_S = 60.0
+_QUIET_S = 3.0
 STOP_S = 10.0
 _LISTENING = "listening "
 #: The module that serves models under each name of `--predictor`.
@@ -154,11 +155,14 @@ def worker(
 
 
 def wait_ready(of: Server) -> None:
-    """Wait until the server is ready; StackError with its reason after START_S seconds."""
-    until, why = time.monotonic() + START_S, ""
-    while time.monotonic() < until:
+    """Wait until the server is ready, and say early what it lacks; StackError with its reason after START_S seconds."""
+    began, why, told = time.monotonic(), "", ""
+    while (waited := time.monotonic() - began) < START_S:
         if not (why := not_ready(of)):
             return
+        if waited >= _QUIET_S and why != told:
+            print(f"the {of.name} is not ready yet: {why}", file=sys.stderr, flush=True)
+            told = why
         time.sleep(0.1)
     raise StackError(f"the {of.name} was not ready after {START_S:.0f} s: {why}")
 
