@@ -26,7 +26,7 @@ class Reader(ABC):
     def __init__(self, everyone: Connections) -> None:
         self.everyone = everyone
         self._parser = httptools.HttpRequestParser(self)
-        self._in_head, self._stalled, self._head_bytes = False, False, 0
+        self._in_head, self._stalled, self._offered, self._head_bytes = False, False, False, 0
         self._incoming: Exchange | None = None
 
     @abstractmethod
@@ -47,8 +47,10 @@ class Reader(ABC):
         self._head_bytes = self._head_bytes + len(data) if self._in_head or self._stalled else len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            return False  # the request is answered as it is; what follows it would be another protocol
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._offered:
+                return self._declined(data[upgrade.args[0] :])
+            return False  # CONNECT is answered as it is; what follows it would be another protocol
         except httptools.HttpParserCallbackError as stopped:
             if isinstance(stopped.__context__, Unreadable):
                 raise stopped.__context__ from None
@@ -81,13 +83,16 @@ class Reader(ABC):
         """Hand on a head that is within its bounds, and whose body can be."""
         self._in_head = False
         bounds, headers, parser = self.everyone.bounds, self._headers, self._parser
+        method, version = parser.get_method().decode("ascii"), parser.get_http_version()
+        self._offered = parser.should_upgrade() and method != "CONNECT"
+        if self._offered:
+            return  # the parser reads no body of it: see _declined
         if len(headers) > bounds.headers:
             raise Unreadable(431, "head", f"the request has {len(headers)} headers, needs at most {bounds.headers}")
         if self._head_bytes > bounds.head_bytes and _size(self._url, headers) > bounds.head_bytes:
             raise self._long_head()
         named = dict(headers)
         self._bound_body(int(named.get(b"content-length", b"0")))
-        method, version = parser.get_method().decode("ascii"), parser.get_http_version()
         kept = parser.should_keep_alive() and not parser.should_upgrade()
         exchange = Exchange(method, self._url, headers, version, kept=kept)
         self._incoming = exchange
@@ -106,11 +111,21 @@ class Reader(ABC):
 
     def on_message_complete(self) -> None:
         """Hand on a request."""
+        if self._offered:
+            return
         exchange, self._incoming = self._incoming, None
         assert exchange is not None
         parts = exchange.parts
         exchange.body = parts[0] if len(parts) == 1 else b"".join(parts)
         self.take(exchange)
+
+    def _declined(self, rest: bytes) -> bool:
+        """Read a request that offers another protocol as one that does not: every server may, and callers know."""
+        version = self._parser.get_http_version().encode("ascii")
+        lines = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._url, version)]
+        lines += [b"%b: %b" % header for header in self._headers if header[0] != b"upgrade"]
+        self._parser, self._offered = httptools.HttpRequestParser(self), False
+        return self.feed(b"\r\n".join((*lines, b"", rest)))
 
     def _allowed_s(self, named: dict[bytes, bytes]) -> float:
         said = named.get(DEADLINE)

@@ -194,9 +194,10 @@ def test_a_body_is_asked_for_where_its_sender_waits_for_that(brisk: Live) -> Non
         (b"GET /v2 HTTP/1.1\r\nconnection: close\r\n\r\n", False),
         (b"GET http://somewhere/v2 HTTP/1.1\r\nhost: somewhere\r\n\r\n", True),
         (b"GET /%76%32 HTTP/1.1\r\nhost: x\r\n\r\n", True),
-        (b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n", False),
+        (b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n", True),
+        (b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: h2c\r\n\r\n", False),
     ],
-    ids=["HTTP/1.0", "close", "by a proxy", "encoded", "upgrade"],
+    ids=["HTTP/1.0", "close", "by a proxy", "encoded", "upgrade", "upgrade and close"],
 )
 def test_a_connection_is_kept_where_its_caller_wants_it(brisk: Live, sent: bytes, kept: bool) -> None:
     with connected(brisk) as connection:
@@ -205,6 +206,23 @@ def test_a_connection_is_kept_where_its_caller_wants_it(brisk: Live, sent: bytes
         assert (status, json.loads(body)["version"]) == (200, "0.1")
         assert (headers.get("connection") != "close") is kept
         assert to_the_end(connection) == b""
+
+
+OFFER = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAEAAEAAAAIAAAAB")
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_another_protocol_is_declined_and_the_body_read(brisk: Live, chunked: bool, apart: bool) -> None:
+    """As Java's own client asks unless told otherwise."""
+    sent = post(AMOUNT, *OFFER)
+    if chunked:
+        sent = sent.replace(b"content-length: %d" % len(AMOUNT), b"transfer-encoding: chunked")
+        sent = sent.replace(AMOUNT, b"%x\r\n%b\r\n0\r\n\r\n" % (len(AMOUNT), AMOUNT))
+    sent += sent + b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    told = said(brisk, *[sent[at : at + 7] for at in range(0, len(sent), 7)] if apart else [sent])
+    assert (told.count(b"HTTP/1.1 200 OK"), told.count(b'"data":[1.5]')) == (3, 2)
+    assert b"upgrade" not in told.lower()
 
 
 def test_a_head_alone_is_answered_without_a_body(brisk: Live) -> None:

@@ -116,8 +116,8 @@ REQUESTS = {
     "what is allowed": sent(b"", method="OPTIONS"),
     "another method": sent(ONE, method="PUT"),
     "waiting to be asked": sent(ONE, "expect: 100-continue"),
-    "upgraded": sent(ONE, "connection: upgrade", "upgrade: h2c", last=False),
-    "upgraded, refused": sent(b"[]", "connection: upgrade", "upgrade: h2c", last=False),
+    "upgraded": sent(ONE, "connection: upgrade, close", "upgrade: h2c", last=False),
+    "upgraded, refused": sent(b"[]", "connection: upgrade, close", "upgrade: h2c", last=False),
     "one after another": sent(ONE, last=False) + sent(tensors("count"), last=False) + sent(tensors("flag")),
     "refusals one after another": b"".join(sent(b"[%d" % at, last=False) for at in range(4)) + sent(b"{"),
     "refusals among answers": sent(ONE, last=False)
@@ -127,7 +127,7 @@ REQUESTS = {
     + sent(tensors("count"), last=False)
     + sent(b"{}"),
     "an answer before what is upgraded": sent(ONE, last=False)
-    + sent(b"[]", "connection: upgrade", "upgrade: h2c", last=False),
+    + sent(b"[]", "connection: upgrade, close", "upgrade: h2c", last=False),
 }
 
 
