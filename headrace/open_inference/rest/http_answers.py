@@ -11,20 +11,24 @@ from headrace.open_inference.admission import FULL
 Headers = list[tuple[bytes, bytes]]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_KEPT_OLD = b"connection: keep-alive\r\n\r\n"  # its callers take silence for the opposite
 _JOINED = 1 << 16  # bytes up to which copying a body behind its head costs less than writing two
 _LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 
 
-def answer_bytes(status: int, headers: Headers, body: bytes, *, kept: bool, bare: bool = False) -> list[bytes]:
+def answer_bytes(
+    status: int, headers: Headers, body: bytes, *, kept: bool, old: bool = False, bare: bool = False
+) -> list[bytes]:
     """Return what is to be written for an answer, in one part or two.
 
-    A connection that is not kept says so, once. A bare answer, to HEAD, has the body's length and no body.
+    A connection that is not kept says so, once; one of HTTP/1.0, an `old` one, says that it is kept.
+    A bare answer, to HEAD, has the body's length and no body.
     """
     parts = [_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
     for name, value in headers:
         if name != b"connection":
             parts += (name, b": ", value, b"\r\n")
-    parts.append(b"\r\n" if kept else b"connection: close\r\n\r\n")
+    parts.append((_KEPT_OLD if old else b"\r\n") if kept else b"connection: close\r\n\r\n")
     if bare:
         return [b"".join(parts)]
     if len(body) > _JOINED:

@@ -23,6 +23,7 @@ class Exchange:
 
     __slots__ = (
         "allowed_s",
+        "asks",
         "began",
         "body",
         "counted",
@@ -58,6 +59,7 @@ class Exchange:
         self.parts: list[bytes] = []
         self.size, self.began, self.allowed_s, self.status, self.place = 0, 0.0, 1.0, 0, 0
         self.body, self.shed, self.wrote = b"", False, False
+        self.asks = False  # whether its sender waits to be told that its body is wanted
 
     async def __call__(self) -> dict[str, Any]:
         """Return the whole body."""
@@ -118,7 +120,7 @@ class Exchange:
     def _write(self, connection: Connection, headers: Headers) -> None:
         self.kept = self.kept and not connection.everyone.app.gate.draining
         body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
-        bare = self.scope["method"] == "HEAD"
-        for part in answer_bytes(self.status, headers, body, kept=self.kept, bare=bare):
+        bare, old = self.scope["method"] == "HEAD", self.scope["http_version"] == "1.0"
+        for part in answer_bytes(self.status, headers, body, kept=self.kept, old=old, bare=bare):
             connection.write(part)
         self.wrote = True

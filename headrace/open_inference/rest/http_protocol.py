@@ -35,6 +35,8 @@ class Connection(Reader, asyncio.Protocol):
         self._task: Withdrawable | None = None
         self._current: Exchange | None = None  # what is being answered
         self._over = self._full = False  # nothing more is read; nothing more can be written for now
+        self._unread = 0  # bytes of answers that are not taken, when that was last looked at
+        self._refusal = b""  # of what could not be read, said once what came before it is answered
         self._woken = False  # what comes next was sent while this rested, and may have to be refused for that
 
     def connection_made(self, transport: Any) -> None:
@@ -60,7 +62,7 @@ class Connection(Reader, asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Read on; what cannot be read is refused, and the connection closed."""
+        """Read on; what cannot be read is refused in its turn, and the connection closed."""
         if self._over:
             return
         try:
@@ -76,21 +78,13 @@ class Connection(Reader, asyncio.Protocol):
         if self._current is None:
             self.until = self._loop.time() + self.everyone.bounds.head_s
 
-    def decide(self, exchange: Exchange, *, asks: bool) -> None:
+    def decide(self, exchange: Exchange) -> None:
         """Refuse what there is no room for; give the body of all else its time."""
         if self._current is not None or self._over:
             return  # it waits, and its turn will tell; or it comes too late
         self.until = self._loop.time() + self.everyone.bounds.body_s
-        admission = self.everyone.admission
-        looked = exchange.counted and (admission.crowded or self._woken)
-        late = looked and exchange.waited(_waiting_s(self._transport))
-        if late or (exchange.counted and admission.full(exchange.allowed_s)):
-            exchange.shed = True
-            admission.shed += 1
-            self.everyone.app.gate.tell_shed()
-            self.write(OVERLOADED)
-        elif asks:
-            self.write(CONTINUE)
+        looked = exchange.counted and (self.everyone.admission.crowded or self._woken)
+        self._admit(exchange, late=looked and exchange.waited(_waiting_s(self._transport)))
 
     def take(self, exchange: Exchange) -> None:
         """Hand a request on, or let it wait for the one before it."""
@@ -104,13 +98,15 @@ class Connection(Reader, asyncio.Protocol):
         elif self._current is None:
             self._begin(exchange)
         else:
+            if len(self._waiting) >= (most := self.everyone.bounds.pipelined):
+                raise Unreadable(400, "pipelined", f"more than {most} requests wait for an answer, needs fewer")
             self._waiting.append(exchange)
             self._transport.pause_reading()
-            if len(self._waiting) > (most := self.everyone.bounds.pipelined):
-                raise Unreadable(400, "pipelined", f"more than {most} requests wait for an answer, needs fewer")
 
     def write(self, data: bytes) -> None:
         """Write to the caller."""
+        if self._full:
+            self._unread += len(data)
         self._transport.write(data)
 
     def answered(self, exchange: Exchange) -> None:
@@ -121,6 +117,7 @@ class Connection(Reader, asyncio.Protocol):
     def pause_writing(self) -> None:
         """The caller reads its answers too slowly; until it has, nothing more is read of it."""
         self._full = True
+        self._unread = self._transport.get_write_buffer_size()
         self.until = self._loop.time() + self.everyone.bounds.answer_s
         if not self._transport.is_closing():
             self._transport.pause_reading()
@@ -132,8 +129,10 @@ class Connection(Reader, asyncio.Protocol):
         self._read_on()
 
     def expire(self) -> None:
-        """Hang up on a caller that took too long."""
-        if self._full:
+        """Hang up on a caller that took too long; one that has taken a part of its answers has as long again."""
+        if self._full and (left := self._transport.get_write_buffer_size()) < self._unread:
+            self._unread, self.until = left, self._loop.time() + self.everyone.bounds.answer_s
+        elif self._full:
             self.everyone.count("unread")
             self.abort()
         elif self._incoming is not None and not self._incoming.shed:
@@ -177,6 +176,8 @@ class Connection(Reader, asyncio.Protocol):
         if self._transport.is_closing():
             return
         if not kept or (self._over and not self._waiting):
+            if kept and self._refusal:
+                self.write(self._refusal)
             self._close()
         elif self._waiting:
             self._begin(self._waiting.popleft())
@@ -184,6 +185,19 @@ class Connection(Reader, asyncio.Protocol):
         else:
             self._since = self._loop.time()
             self.until = self._since + self._patience_s()
+            if self._incoming is not None:
+                self._admit(self._incoming, late=False)  # its bytes were read as they came, and waited for nothing
+
+    def _admit(self, exchange: Exchange, *, late: bool) -> None:
+        admission = self.everyone.admission
+        if late or (exchange.counted and admission.full(exchange.allowed_s)):
+            exchange.shed = True
+            exchange.kept = exchange.kept and exchange.scope["http_version"] != "1.0"  # the refusal does not say kept
+            admission.shed += 1
+            self.everyone.app.gate.tell_shed()
+            self.write(OVERLOADED)
+        elif exchange.asks and not exchange.size:
+            self.write(CONTINUE)
 
     def _read_on(self) -> None:
         if not (self._waiting or self._full or self._transport.is_closing()):
@@ -199,8 +213,12 @@ class Connection(Reader, asyncio.Protocol):
 
     def _refuse(self, status: int, reason: str, message: str) -> None:
         self.everyone.count(reason)
-        if self._current is None and not self._over:  # else it would be taken for the answer to another request
-            self.write(refusal_bytes(status, message))
+        refusal = refusal_bytes(status, message)
+        if self._current is not None:
+            self._over, self._refusal = True, refusal  # said now, it would be taken for the answer to another request
+            return
+        if not self._over:
+            self.write(refusal)
         self._close()
 
     def _close(self) -> None:

@@ -26,7 +26,8 @@ class Reader(ABC):
     def __init__(self, everyone: Connections) -> None:
         self.everyone = everyone
         self._parser = httptools.HttpRequestParser(self)
-        self._in_head, self._stalled, self._offered, self._head_bytes = False, False, False, 0
+        self._in_head, self._stalled = False, False
+        self._head_bytes = self._ahead = 0  # since the head may have begun; of these, what ended before it
         self._incoming: Exchange | None = None
 
     @abstractmethod
@@ -34,8 +35,8 @@ class Reader(ABC):
         """A request has begun."""
 
     @abstractmethod
-    def decide(self, exchange: Exchange, *, asks: bool) -> None:
-        """A head is whole; `asks` is whether its sender waits to be told that its body is wanted."""
+    def decide(self, exchange: Exchange) -> None:
+        """A head is whole."""
 
     @abstractmethod
     def take(self, exchange: Exchange) -> None:
@@ -44,13 +45,16 @@ class Reader(ABC):
     def feed(self, data: bytes) -> bool:
         """Read on; tell whether more can follow. Raises Unreadable."""
         before, read = self._incoming, self._incoming.size if self._incoming is not None else 0
-        self._head_bytes = self._head_bytes + len(data) if self._in_head or self._stalled else len(data)
+        if self._in_head or self._stalled:
+            self._head_bytes += len(data)
+        else:
+            self._head_bytes, self._ahead = len(data), 0
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._offered:
-                return self._declined(data[upgrade.args[0] :])
-            return False  # CONNECT is answered as it is; what follows it would be another protocol
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offered:
+                if not self._declined(memoryview(data), offered):
+                    return False  # CONNECT is answered as it is; what follows it would be another protocol
         except httptools.HttpParserCallbackError as stopped:
             if isinstance(stopped.__context__, Unreadable):
                 raise stopped.__context__ from None
@@ -59,7 +63,7 @@ class Reader(ABC):
             raise Unreadable(400, "malformed", "Invalid HTTP request received.") from None
         # What adds nothing to a body that is under way are the ends of chunks and what follows the last of them.
         self._stalled = before is not None and before is self._incoming and before.size == read
-        if (self._in_head or self._stalled) and self._head_bytes > self.everyone.bounds.head_bytes:
+        if (self._in_head or self._stalled) and self._head_bytes - self._ahead > self.everyone.bounds.head_bytes:
             raise self._long_head()
         return True
 
@@ -81,12 +85,11 @@ class Reader(ABC):
 
     def on_headers_complete(self) -> None:
         """Hand on a head that is within its bounds, and whose body can be."""
-        self._in_head = False
         bounds, headers, parser = self.everyone.bounds, self._headers, self._parser
-        method, version = parser.get_method().decode("ascii"), parser.get_http_version()
-        self._offered = parser.should_upgrade() and method != "CONNECT"
-        if self._offered:
-            return  # the parser reads no body of it: see _declined
+        method = parser.get_method().decode("ascii")
+        if parser.should_upgrade() and method != "CONNECT":
+            return  # for the parser this is the request's end, for `_declined` it is not
+        self._in_head = False
         if len(headers) > bounds.headers:
             raise Unreadable(431, "head", f"the request has {len(headers)} headers, needs at most {bounds.headers}")
         if self._head_bytes > bounds.head_bytes and _size(self._url, headers) > bounds.head_bytes:
@@ -94,11 +97,12 @@ class Reader(ABC):
         named = dict(headers)
         self._bound_body(int(named.get(b"content-length", b"0")))
         kept = parser.should_keep_alive() and not parser.should_upgrade()
-        exchange = Exchange(method, self._url, headers, version, kept=kept)
+        exchange = Exchange(method, self._url, headers, parser.get_http_version(), kept=kept)
         self._incoming = exchange
         if exchange.counted:
             exchange.allowed_s = self._allowed_s(named)
-        self.decide(exchange, asks=b"expect" in named and named[b"expect"].lower() == b"100-continue")
+        exchange.asks = b"expect" in named and named[b"expect"].lower() == b"100-continue"
+        self.decide(exchange)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, unless the request is refused already."""
@@ -111,21 +115,33 @@ class Reader(ABC):
 
     def on_message_complete(self) -> None:
         """Hand on a request."""
-        if self._offered:
+        if self._in_head:
             return
+        self._ahead = self._head_bytes  # the parser does not tell where it stands: what has come is no later head's
         exchange, self._incoming = self._incoming, None
         assert exchange is not None
         parts = exchange.parts
         exchange.body = parts[0] if len(parts) == 1 else b"".join(parts)
         self.take(exchange)
 
-    def _declined(self, rest: bytes) -> bool:
-        """Read a request that offers another protocol as one that does not: every server may, and callers know."""
-        version = self._parser.get_http_version().encode("ascii")
-        lines = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._url, version)]
-        lines += [b"%b: %b" % header for header in self._headers if header[0] != b"upgrade"]
-        self._parser, self._offered = httptools.HttpRequestParser(self), False
-        return self.feed(b"\r\n".join((*lines, b"", rest)))
+    def _declined(self, rest: memoryview, offered: httptools.HttpParserUpgrade) -> bool:
+        """Read requests that offer another protocol as if they did not (RFC 9110 7.8); False for one that asks for it.
+
+        The parser has read the head of such a request and no more, so another reads it again without the offer.
+        """
+        while self._in_head:
+            rest = rest[offered.args[0] :]
+            asked = (self._parser.get_method(), self._url, self._parser.get_http_version().encode())
+            lines = [b"%s: %s\r\n" % each for each in self._headers if each[0] != b"upgrade"]
+            self._parser = httptools.HttpRequestParser(self)
+            self._parser.feed_data(b"%s %s HTTP/%s\r\n%s\r\n" % (*asked, b"".join(lines)))
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as another:
+                offered = another
+            else:
+                return True
+        return False
 
     def _allowed_s(self, named: dict[bytes, bytes]) -> float:
         said = named.get(DEADLINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,10 +164,56 @@ def test_answers_come_in_the_order_of_requests_sent_ahead(brisk: Live) -> None:
     assert [part[:3] for part in found.split(b'"data":[')[1:]] == [b"0.0", b"1.0", b"2.0", b"3.0"]
 
 
-def test_requests_sent_too_far_ahead_end_the_connection(brisk: Live) -> None:
+def test_requests_sent_too_far_ahead_end_the_connection_once_those_before_are_answered(brisk: Live) -> None:
     before = metric(brisk, cut("pipelined"))
-    said(brisk, post(WAIT) + post(AMOUNT) * 6)
+    told = said(brisk, post(WAIT, "headrace-deadline-ms: 200") + post(AMOUNT) * 6)
+    assert [part[:3] for part in told.split(b"HTTP/1.1 ")[1:]] == [b"504", *[b"200"] * 4, b"400"]
+    assert told.endswith(b'{"error":"more than 4 requests wait for an answer, needs fewer"}')
     assert metric(brisk, cut("pipelined")) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("behind", "status", "error"),
+    [
+        (b"\x00nonsense\r\n\r\n", 400, "Invalid HTTP request received."),
+        (b"GET /v2 HTTP/1.1\r\n" + b"a: b\r\n" * 13 + b"\r\n", 431, "the request has 13 headers, needs at most 12"),
+        (
+            f"POST {INFER} HTTP/1.1\r\ncontent-length: 99999999\r\n\r\n".encode(),
+            413,
+            "the body has 99999999 bytes, needs at most 1048576",
+        ),
+    ],
+    ids=["no HTTP", "headers", "length"],
+)
+def test_what_cannot_be_read_takes_no_answer_from_what_came_before_it(
+    brisk: Live, behind: bytes, status: int, error: str
+) -> None:
+    first = post(WAIT, "headrace-deadline-ms: 100")
+    for asked in (first + behind, first + post(AMOUNT) + behind):
+        told = [part.partition(b"\r\n\r\n") for part in said(brisk, asked).split(b"HTTP/1.1 ")[1:]]
+        statuses = [int(head[:3]) for head, _, _ in told]
+        assert statuses == [504, *[200] * (len(told) - 2), status]
+        assert [b"connection: close" in head for head, _, _ in told] == [*[False] * (len(told) - 1), True]
+        assert json.loads(told[-1][2]) == {"error": error}
+
+
+def test_who_asks_for_no_more_is_told_nothing_of_what_follows(brisk: Live) -> None:
+    told = said(brisk, post(WAIT, "headrace-deadline-ms: 100", "connection: close") + b"nonsense\r\n\r\n")
+    assert told.startswith(b"HTTP/1.1 504 ")
+    assert told.count(b"HTTP/1.1 ") == 1
+
+
+def test_the_end_of_a_body_is_not_counted_as_the_head_behind_it(brisk: Live) -> None:
+    large, then = post(AMOUNT + b" " * 100_000), post(AMOUNT, "connection: close")
+    assert said(brisk, large + then[:12], then[12:]).count(b"HTTP/1.1 200 OK") == 2
+
+
+@pytest.mark.parametrize("ended", [b"", b"\r\n\r\n"], ids=["in parts", "whole"])
+def test_a_head_behind_a_body_has_its_bound(brisk: Live, ended: bytes) -> None:
+    before = metric(brisk, cut("head"))
+    told = said(brisk, post(AMOUNT + b" " * 1000) + b"GET /v2 HTTP/1.1\r\nx: " + b"x" * (400 << 10) + ended)
+    assert [part[:3] for part in told.split(b"HTTP/1.1 ")[1:]] == [b"200", b"431"]
+    assert metric(brisk, cut("head")) == before + 1
 
 
 def test_a_caller_that_leaves_takes_its_request_with_it(brisk: Live) -> None:
@@ -187,6 +234,19 @@ def test_a_body_is_asked_for_where_its_sender_waits_for_that(brisk: Live) -> Non
         assert answer(connection)[0] == 200
 
 
+def test_a_body_that_waits_behind_another_request_is_asked_for_in_its_turn(brisk: Live) -> None:
+    head, _, body = post(AMOUNT, "Expect: 100-continue", "connection: close").partition(b"\r\n\r\n")
+    with connected(brisk) as connection:
+        connection.sendall(post(WAIT, "headrace-deadline-ms: 100") + head + b"\r\n\r\n")
+        told = b""
+        while not told.endswith(b"HTTP/1.1 100 Continue\r\n\r\n"):
+            told += (part := connection.recv(1 << 16))
+            assert part != b"", told
+        assert told.startswith(b"HTTP/1.1 504 ")
+        connection.sendall(body)
+        assert to_the_end(connection).startswith(b"HTTP/1.1 200 OK")
+
+
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [
@@ -195,9 +255,8 @@ def test_a_body_is_asked_for_where_its_sender_waits_for_that(brisk: Live) -> Non
         (b"GET http://somewhere/v2 HTTP/1.1\r\nhost: somewhere\r\n\r\n", True),
         (b"GET /%76%32 HTTP/1.1\r\nhost: x\r\n\r\n", True),
         (b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n", True),
-        (b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: h2c\r\n\r\n", False),
     ],
-    ids=["HTTP/1.0", "close", "by a proxy", "encoded", "upgrade", "upgrade and close"],
+    ids=["HTTP/1.0", "close", "by a proxy", "encoded", "another protocol offered"],
 )
 def test_a_connection_is_kept_where_its_caller_wants_it(brisk: Live, sent: bytes, kept: bool) -> None:
     with connected(brisk) as connection:
@@ -208,21 +267,42 @@ def test_a_connection_is_kept_where_its_caller_wants_it(brisk: Live, sent: bytes
         assert to_the_end(connection) == b""
 
 
-OFFER = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAEAAEAAAAIAAAAB")
+def test_a_connection_of_http_1_0_is_said_to_be_kept_where_it_is(brisk: Live) -> None:
+    asked = b"GET /v2 HTTP/1.0\r\nconnection: keep-alive\r\n\r\n"
+    with connected(brisk) as connection:
+        for _ in range(2):
+            connection.sendall(asked)
+            status, headers, _ = answer(connection)
+            assert (status, headers["connection"]) == (200, "keep-alive")
 
 
-@pytest.mark.parametrize("apart", [True, False])
-@pytest.mark.parametrize("chunked", [True, False])
-def test_another_protocol_is_declined_and_the_body_read(brisk: Live, chunked: bool, apart: bool) -> None:
-    """As Java's own client asks unless told otherwise."""
-    sent = post(AMOUNT, *OFFER)
-    if chunked:
-        sent = sent.replace(b"content-length: %d" % len(AMOUNT), b"transfer-encoding: chunked")
-        sent = sent.replace(AMOUNT, b"%x\r\n%b\r\n0\r\n\r\n" % (len(AMOUNT), AMOUNT))
-    sent += sent + b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    told = said(brisk, *[sent[at : at + 7] for at in range(0, len(sent), 7)] if apart else [sent])
-    assert (told.count(b"HTTP/1.1 200 OK"), told.count(b'"data":[1.5]')) == (3, 2)
-    assert b"upgrade" not in told.lower()
+OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB", "Upgrade: other")
+IN_CHUNKS = "\r\n".join([f"POST {INFER} HTTP/1.1", "host: x", "transfer-encoding: chunked", *OFFER, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [post(AMOUNT, *OFFER), IN_CHUNKS + b"%x\r\n%s\r\n0\r\n\r\n" % (len(AMOUNT), AMOUNT)],
+    ids=["with a length", "in chunks"],
+)
+@pytest.mark.parametrize("piece", [1, 7, 300, 1 << 16])
+def test_an_offer_of_another_protocol_is_passed_over_and_the_connection_goes_on(
+    brisk: Live, request_: bytes, piece: int
+) -> None:
+    asked = request_ * 3 + post(AMOUNT, "connection: close")
+    with connected(brisk) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(asked), piece):
+            connection.sendall(asked[at : at + piece])
+        told = to_the_end(connection)
+    assert told.count(b"HTTP/1.1 200 OK") == told.count(b'"data":[1.5]') == 4
+    assert told.count(b"connection: close") == 1
+
+
+def test_a_tunnel_is_refused_and_what_follows_it_is_not_read(brisk: Live) -> None:
+    told = said(brisk, b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n" + post(AMOUNT))
+    assert told.startswith(b"HTTP/1.1 4")
+    assert told.count(b"HTTP/1.1 ") == told.count(b"connection: close") == 1
 
 
 def test_a_head_alone_is_answered_without_a_body(brisk: Live) -> None:

@@ -36,6 +36,7 @@ from tests.open_inference.sockets import INFER
 
 ONE = tensors("amount")
 RAW = struct.pack("<2d", 1.5, 2.5)
+OFFER = ("connection: upgrade", "upgrade: h2c")
 CUT = "inference-header-content-length: "
 LATE = b'{"error":"model \'echo\' had no answer when the request\'s deadline passed"}'
 
@@ -116,8 +117,8 @@ REQUESTS = {
     "what is allowed": sent(b"", method="OPTIONS"),
     "another method": sent(ONE, method="PUT"),
     "waiting to be asked": sent(ONE, "expect: 100-continue"),
-    "upgraded": sent(ONE, "connection: upgrade, close", "upgrade: h2c", last=False),
-    "upgraded, refused": sent(b"[]", "connection: upgrade, close", "upgrade: h2c", last=False),
+    "another protocol offered": sent(ONE, *OFFER, last=False) + sent(ONE),
+    "another protocol offered, refused": sent(b"[]", *OFFER, last=False) + sent(ONE),
     "one after another": sent(ONE, last=False) + sent(tensors("count"), last=False) + sent(tensors("flag")),
     "refusals one after another": b"".join(sent(b"[%d" % at, last=False) for at in range(4)) + sent(b"{"),
     "refusals among answers": sent(ONE, last=False)
@@ -126,8 +127,7 @@ REQUESTS = {
     + sent(tensors("refuse"), last=False)
     + sent(tensors("count"), last=False)
     + sent(b"{}"),
-    "an answer before what is upgraded": sent(ONE, last=False)
-    + sent(b"[]", "connection: upgrade, close", "upgrade: h2c", last=False),
+    "an answer before such an offer": sent(ONE, last=False) + sent(b"[]", *OFFER, last=False) + sent(ONE),
 }
 
 
@@ -300,14 +300,14 @@ def test_a_refusal_that_is_the_connections_last_is_its_last(behind: bytes) -> No
     assert body == b'{"error":"the body is a JSON list, needs an object"}'
 
 
-def test_too_many_sent_ahead_of_an_answer_end_it() -> None:
+def test_too_many_sent_ahead_of_an_answer_end_the_connection_after_theirs() -> None:
     async def scene(server: Server) -> Any:
-        said = await server.said(sent(WAIT, last=False) + sent(ONE, last=False) * 3)
-        await server.until(lambda: server.told != [])
-        return said, server.model.cancelled, server.connections.cut, server.under_way
+        asking = asyncio.create_task(server.said(sent(WAIT, last=False) + sent(ONE, last=False) * 3))
+        await server.until(lambda: server.model.asked != [] and server.connections.cut == {"pipelined": 1})
+        server.model.asked[0].end()
+        return [head.split()[1] for head, _ in answers_in(await asking)], server.connections.cut, server.under_way
 
-    cut = {"pipelined": 1, "gone": 1}
-    assert both(scene, bounds=Bounds(pipelined=2)) == (b"", ["mine"], cut, (0, 0, 0))
+    assert both(scene, bounds=Bounds(pipelined=2)) == ([b"200"] * 3 + [b"400"], {"pipelined": 1}, (0, 0, 0))
 
 
 @pytest.mark.parametrize("reads", [False, True])
