@@ -30,9 +30,9 @@ class Runtime:
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
         inputs = session.get_inputs()
-        shape = inputs[0].shape
+        shape = (inputs[0].shape or [None]) if inputs else [None]
         if [i.name for i in inputs] != [INPUT] or inputs[0].type != "tensor(float)" or not isinstance(shape[-1], int):
-            found = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+            found = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs) or "nothing"
             raise RuntimeRefused(f"the model reads {found}, needs one input {INPUT!r} tensor(float) [rows, columns]")
         self.width: int = shape[-1]
         self.outputs: tuple[str, ...] = tuple(output.name for output in session.get_outputs())

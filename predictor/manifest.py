@@ -23,6 +23,7 @@ class ModelRefused(Exception):
     """The model must not be served; the text says what was found and what was needed.
 
     `reason` is a word for metrics: code, unlisted, incomplete, altered, unsigned, absent, unreadable, unfit.
+    What no check foresaw is counted as a fault.
     """
 
     def __init__(self, text: str, reason: str = "unfit") -> None:

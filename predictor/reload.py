@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from headrace.open_inference import OpenInferenceError
+from headrace.open_inference.shield import outcome
 from headrace.telemetry import ModelMetrics
 from predictor.repository import ModelRefused
 from predictor.server import Runs, directory_of
@@ -41,17 +43,22 @@ class Watch:
         stamp = stamp_of(self.directory)
         if stamp in (self.model.stamp, self._refused):
             return False
-        try:
-            versions = await asyncio.to_thread(self.load)
-        except ModelRefused as refused:
+        found = await asyncio.to_thread(outcome, self._loaded)
+        if isinstance(found, ModelRefused | OpenInferenceError):
             self._refused = stamp
-            self.metrics.refused(self.model.name, refused.reason)
-            self.say(f"predictor: {refused}; version {self.model.production} of {self.model.name!r} serves on\n")
+            self.metrics.refused(self.model.name, found.reason if isinstance(found, ModelRefused) else "fault")
+            self.say(f"predictor: {found}; version {self.model.production} of {self.model.name!r} serves on\n")
             return False
-        self.model.exchange(versions)
+        self.model.exchange(found)
         self.metrics.loaded(self.model.name, self.model.versions, self.model.production)
         self.say(f"predictor: {self.model.name!r} now answers by version {self.model.production}\n")
         return True
+
+    def _loaded(self) -> Versions | ModelRefused:
+        try:
+            return self.load()
+        except ModelRefused as refused:
+            return refused
 
 
 def watched(

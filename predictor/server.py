@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ ONE_CORE_S = 0.002  # with one core to use: a thread of its own would only take 
 LARGE_S = 0.01  # a model whose run of a sample takes longer gets every core for each run
 _MOST_INLINE, _SAMPLE, _TIMES = 4096, 256, 3
 _LIMITS = Limits()
+_MOST_NAMES, _LONGEST_NAME = 5, 100  # of a caller's, that are said back
 
 
 class OnnxServable:
@@ -81,11 +84,7 @@ class OnnxServable:
 
     async def predict_v1(self, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Score `{"instances": [[...], ...]}`: one list of features per row."""
-        try:
-            features = np.asarray(body.get("instances"), dtype=np.float32)
-        except (TypeError, ValueError):
-            raise InvalidRequest("instances are not lists of numbers of equal length, needs one per row") from None
-        features = _checked(features, self._width)
+        features = _checked(_numbers(body.get("instances")), self._width)
         wanted = self._outputs[:1]
         given = self._checked(await self.batches.score(features, wanted), wanted)
         return {"predictions": given[wanted[0]].tolist()}
@@ -213,13 +212,29 @@ def _agree(manifest: Manifest, runtime: Runtime, name: str) -> None:
 
 
 def _features(inputs: Mapping[str, Tensor], width: int) -> np.ndarray:
-    unknown = [given for given in inputs if given != INPUT]
-    if unknown or INPUT not in inputs:
-        raise InvalidRequest(f"inputs are {', '.join(map(repr, inputs)) or 'none'}, needs {INPUT!r} alone")
+    if len(inputs) != 1 or INPUT not in inputs:
+        raise InvalidRequest(f"inputs are {_few(inputs) or 'none'}, needs {INPUT!r} alone")
     tensor = inputs[INPUT]
     if tensor.datatype != "FP32":
         raise InvalidRequest(f"input {INPUT!r} is {tensor.datatype}, needs FP32")
     return _checked(tensor.array, width)
+
+
+def _numbers(instances: Any) -> np.ndarray:
+    try:
+        given = np.asarray(instances)
+    except ValueError:  # of unequal length
+        given = np.array("")
+    nulls = given.dtype.kind == "O" and {int, float, NoneType}.issuperset(map(type, given.flat))
+    if given.dtype.kind not in "iuf" and not nulls:  # texts and truth values are no numbers
+        raise InvalidRequest("instances are not lists of numbers of equal length, needs one per row")
+    return given.astype(np.float32)
+
+
+def _few(names: Collection[str]) -> str:
+    """Return some of a caller's names as text, and how many more there are: it may have sent thousands."""
+    said = [repr(name[:_LONGEST_NAME]) for name in islice(names, _MOST_NAMES)]
+    return ", ".join(said) + (f" and {len(names) - len(said)} more" if len(names) > len(said) else "")
 
 
 def _checked(features: np.ndarray, width: int) -> np.ndarray:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def write_signature(directory: Path, key: Path | str, password: str = "") -> Non
     """Sign all that lies in a directory, but an earlier signature; raises ModelRefused for a key that cannot sign."""
     hashing, signing, _ = _library()
     if wrong := _unlike(key, password):
-        raise ModelRefused(f"key {Path(key).name!r} cannot sign: it is of {wrong}, needs a private key of {_CURVES}")
+        raise _no_signer(key, f"it is of {wrong}")
     covers = hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
 
     def sign() -> None:
@@ -37,7 +37,26 @@ def write_signature(directory: Path, key: Path | str, password: str = "") -> Non
         config.sign(directory, directory / SIGNATURE)
 
     if wrong := _failure(sign):
-        raise ModelRefused(f"key {Path(key).name!r} cannot sign: {wrong}, needs a private key of {_CURVES}")
+        raise _no_signer(key, wrong)
+
+
+@contextmanager
+def public_half(key: Path | str, password: str = "") -> Iterator[Path]:
+    """Give a file of the same name with the public half of a private key; ModelRefused for a key that cannot sign."""
+    _library()
+    from cryptography.hazmat.primitives import serialization
+
+    encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    with tempfile.TemporaryDirectory() as folder:
+        half = Path(folder) / Path(key).name
+
+        def write() -> None:
+            private = serialization.load_pem_private_key(Path(key).read_bytes(), password.encode() or None)
+            half.write_bytes(private.public_key().public_bytes(encoding, form))
+
+        if wrong := _failure(write):
+            raise _no_signer(key, wrong)
+        yield half
 
 
 def check_signature(directory: Path, name: str, digests: Mapping[str, str], public_key: Path | str) -> None:
@@ -61,6 +80,10 @@ def check_signature(directory: Path, name: str, digests: Mapping[str, str], publ
         wrong = f"it is not of {', '.join(unlike)} as found" if unlike else "it is of other files"
     by = Path(public_key).name
     raise ModelRefused(f"the signature of model {name!r} does not hold under the key of {by!r}: {wrong}", "unsigned")
+
+
+def _no_signer(key: Path | str, wrong: str) -> ModelRefused:
+    return ModelRefused(f"key {Path(key).name!r} cannot sign: {wrong}, needs a private key of {_CURVES}")
 
 
 def _found_wrong(directory: Path, content: bytes, public_key: Path | str) -> str:

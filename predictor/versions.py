@@ -2,7 +2,8 @@
 
 Every change writes the directory anew beside the old one, the files of the versions that stay linked
 into it, and exchanges both. A change takes a signature away, since it no longer holds, unless the key is
-given to sign anew.
+given to sign anew: then the signature there is must hold under that key first, or what somebody else altered
+would get a good one. `sign` alone signs whatever lies there.
 
 The aliases: `production` is what transformers ask for, `candidate` the one that may follow it, and
 `previous` the one that was production before, which a rollback returns to. Servers load these three,
@@ -27,6 +28,7 @@ from predictor.manifest import (
     MANIFEST,
     PREVIOUS,
     PRODUCTION,
+    SIGNATURE,
     ModelManifest,
     ModelRefused,
     Version,
@@ -36,7 +38,7 @@ from predictor.manifest import (
     onnx_file,
 )
 from predictor.pbtxt import written
-from predictor.signing import write_signature
+from predictor.signing import public_half, write_signature
 from predictor.triton import Serving, labels_file
 from predictor.verified import Model, verified
 
@@ -131,16 +133,23 @@ class Draft:
 
 @contextmanager
 def changing(
-    directory: Path, key: Path | str | None = None, password: str = "", *, create: bool = False
+    directory: Path,
+    key: Path | str | None = None,
+    password: str = "",
+    *,
+    create: bool = False,
+    afresh: bool = False,
 ) -> Iterator[Draft]:
     """Give a draft of what a model directory holds; it is written and exchanged at the end, and signed with `key`.
 
-    Raises ModelRefused where there is no model, unless it is to be created, or one that is not whole.
+    Raises ModelRefused where there is no model, unless it is to be created, one that is not whole, or one whose
+    signature does not hold under `key`, unless it is signed afresh.
     """
     directory = directory.resolve()  # a link to it stays one
     with replacing(directory.parent, directory.name) as fresh:
         empty = create and not directory.exists()
-        draft = Draft(directory.name) if empty else Draft.of(verified(directory))
+        checked = None if afresh else key
+        draft = Draft(directory.name) if empty else Draft.of(_found(directory, checked, password))
         yield draft
         draft.write(fresh, directory)
         if key is not None:
@@ -195,6 +204,22 @@ def serve_as(directory: Path, serving: Serving, key: Path | str | None = None) -
 
 
 def sign(directory: Path, key: Path | str, password: str = "") -> None:
-    """Sign a model directory as it is; ModelRefused."""
-    with changing(directory, key, password):
+    """Sign a model directory as it is, whoever signed it before; ModelRefused."""
+    with changing(directory, key, password, afresh=True):
         pass
+
+
+def _found(directory: Path, key: Path | str | None, password: str) -> Model:
+    if key is None or not (directory / SIGNATURE).exists():
+        return verified(directory)
+    with public_half(key, password) as public:
+        try:
+            return verified(directory, public)
+        except ModelRefused as refused:
+            if refused.reason != "unsigned":
+                raise
+            raise ModelRefused(
+                f"{refused}; nothing was changed: look at what was altered, then sign afresh what was looked at, with "
+                "headrace model sign",
+                refused.reason,
+            ) from refused

@@ -22,7 +22,7 @@ from predictor.verified import Model, read_version, verified
 
 #: Of every command that writes: the directory's signature would no longer hold.
 KEY = click.option(
-    "--key", type=FILE, help="The private key to sign the model with again; without it a signature goes."
+    "--key", type=FILE, help="The private key that signed the model, to sign it again; without it a signature goes."
 )
 
 UNSIGNED = f"{SIGNATURE} is gone, since it no longer holds: sign the model again"

@@ -191,6 +191,21 @@ def test_a_model_that_cannot_be_run_is_refused(repository, watching):
     assert found.model.production == "1"
 
 
+def test_a_fault_in_loading_is_a_refusal_that_is_counted_and_ends_no_watch(repository, watching, capsys):
+    found, said, _ = watching()
+    write_version(repository, 1.0)
+    load, found.load = found.load, lambda: [][0]
+    assert not looked(found)
+    assert not looked(found)  # once for one state of the directory
+    assert len(said) == 1
+    assert said[0].endswith("; version 1 of 'small' serves on\n")
+    assert 'headrace_model_refused_total{model_name="small",reason="fault"} 1.0' in found.metrics.text().decode()
+    assert ": IndexError" in capsys.readouterr().err
+    found.load = load
+    write_version(repository, 2.0)
+    assert looked(found)
+
+
 @pytest.fixture
 def keys(tmp_path):
     """Return the files of a private and its public key."""

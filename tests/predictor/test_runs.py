@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import re
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -11,10 +13,11 @@ from onnx import helper
 
 from headrace.open_inference import InferRequest, InvalidRequest, PredictorFailed, Tensor
 from headrace.open_inference.servable import settle
+from headrace.runtime import Runtime, RuntimeRefused
 from predictor.batching import Limits
 from predictor.repository import ModelRefused, read_model, write_model
 from predictor.rewriting import step
-from predictor.server import Runs, load
+from predictor.server import Runs, _features, load
 from tests.predictor.test_rewriting import WIDTH, model_of
 
 
@@ -113,3 +116,19 @@ def test_a_run_that_fails_is_the_predictors_fault_and_says_nothing_of_the_featur
 def test_limits_are_the_servers(published, pool):
     found = opened(published, pool, limits=Limits(7, 9))
     assert found.batches.limits == Limits(7, 9)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reads"), [([], "nothing"), ([SimpleNamespace(name="x", type="t", shape=[])], "x t []")]
+)
+def test_a_model_that_reads_nothing_is_refused(inputs, reads):
+    with pytest.raises(RuntimeRefused, match=re.escape(f"the model reads {reads}, needs one input 'features'")):
+        Runtime(SimpleNamespace(get_inputs=lambda: inputs))
+
+
+def test_a_refusal_names_a_few_of_many_inputs():
+    given = {f"{'x' * 200}{at}": Tensor.of("x", [1.0]) for at in range(2000)}
+    with pytest.raises(InvalidRequest) as refused:
+        _features(given, 3)
+    assert refused.value.message.endswith(" and 1995 more, needs 'features' alone")
+    assert len(refused.value.message) < 600

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from model_signing import hashing, signing
 
 from predictor.repository import ModelRefused, alone, verified
-from predictor.versions import promote, sign
+from predictor.triton import Serving
+from predictor.versions import nominate, promote, remove, roll_back, serve_as, sign
 from tests.predictor.small_models import keys, onnx_of, relisted, write
 
 
@@ -175,6 +176,49 @@ def test_a_change_takes_the_signature_away_or_makes_it_anew(signed, key, public)
     assert "has no signature" in refusal(signed, public)
     promote(signed, 1, key)
     assert verified(signed, public).aliases == {"production": 1, "previous": 2}
+
+
+CHANGES = {
+    "promote": lambda directory, key: promote(directory, 2, key),
+    "nominate": lambda directory, key: nominate(directory, 2, key),
+    "roll back": roll_back,
+    "remove": lambda directory, key: remove(directory, 2, key),
+    "config": lambda directory, key: serve_as(directory, Serving(instances=2), key),
+    "write": lambda directory, key: write(directory.parent, b"three", key=key),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_altered_without_the_key_is_not_signed_by_a_change_with_it(signed, key, public, change):
+    (signed / "2" / "model.onnx").write_bytes(onnx_of(b"evil"))
+    relisted(signed, "2/model.onnx")
+    before = {path: path.read_bytes() for path in signed.rglob("*") if path.is_file()}
+    with pytest.raises(ModelRefused) as refused:
+        CHANGES[change](signed, key)
+    assert str(refused.value) == (
+        "the signature of model 'small' does not hold under the key of 'team.key': it is not of 2/model.onnx, "
+        "headrace.json as found; nothing was changed: look at what was altered, then sign afresh what was looked at, "
+        "with headrace model sign"
+    )
+    assert before == {path: path.read_bytes() for path in signed.rglob("*") if path.is_file()}
+    sign(signed, key)
+    assert verified(signed, public).models[2] == onnx_of(b"evil")
+
+
+def test_a_model_of_another_key_is_signed_afresh_before_it_is_changed(signed, tmp_path):
+    other, public = keys(tmp_path, "other")
+    with pytest.raises(ModelRefused, match=r"under the key of 'other.key': .*; nothing was changed: look at"):
+        promote(signed, 2, other)
+    sign(signed, other)
+    promote(signed, 2, other)
+    assert verified(signed, public).production == 2
+
+
+def test_a_change_with_a_key_that_cannot_sign(signed, public, tmp_path):
+    for given in (public, tmp_path / "absent", keys(tmp_path, "locked", password="open sesame")[0]):
+        with pytest.raises(ModelRefused, match=f"key '{given.name}' cannot sign: .*needs a private key of P-256"):
+            promote(signed, 2, given)
+    assert verified(signed, public).production == 1
 
 
 def test_a_model_that_is_not_whole_is_not_signed(signed, key):
