@@ -5,8 +5,8 @@ Each worker listens at the ports the parent holds, and the system spreads connec
 workers came to 16 and 0, 64 to 57 and 7; with shared ports to 9 and 7, and 34 and 30.
 
 A worker that dies is started anew, at once the first time and ever later when it goes on dying. One that ends before it
-listens when all are started ends the parent, and so does one that cannot be started anew. Signals
-are passed on; the parent ends with the last worker.
+listens when all are started ends the parent, and so does one that cannot be started anew; a process that the system
+does not give is one that ended before it listened. Signals are passed on; the parent ends with the last worker.
 """
 
 from __future__ import annotations
@@ -45,17 +45,20 @@ class Worker:
         self._last: dict[Subject, bytes] = {}
 
     async def start(self) -> None:
-        """Start a process."""
-        ours, its = socket.socketpair()
-        with its:
-            self.process = await asyncio.create_subprocess_exec(
-                *self._command,
-                pass_fds=[its.fileno()],
-                env={**os.environ, VARIABLE: str(its.fileno())},
-                start_new_session=True,  # Ctrl-C reaches the parent alone, which passes it on
-            )
-        ours.setblocking(False)
-        self.channel = await channel_of(ours)
+        """Start a process; OSError where the system gives none."""
+        with contextlib.ExitStack() as unless_started:
+            ours, its = socket.socketpair()
+            unless_started.enter_context(ours)
+            with its:
+                self.process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    pass_fds=[its.fileno()],
+                    env={**os.environ, VARIABLE: str(its.fileno())},
+                    start_new_session=True,  # Ctrl-C reaches the parent alone, which passes it on
+                )
+            ours.setblocking(False)
+            self.channel = await channel_of(ours)
+            unless_started.pop_all()
 
     async def ended(self, parent: Parent) -> int:
         """Listen to the process until it has ended; return its exit code."""
@@ -171,23 +174,30 @@ class Parent:
         pause, unheard = FIRST_S, 0
         while not self._stopping.is_set():
             began = time.monotonic()
-            await worker.start()
-            code = await worker.ended(self)
+            what, code = await self._lived(worker)
             first = unheard == 0 and not self._said
             unheard = 0 if worker.listens.is_set() else unheard + 1
             if self._stopping.is_set():
                 self._failed = self._failed or int(code != 0)
                 return
             if (first and unheard) or unheard >= ATTEMPTS:
-                sys.stderr.write(f"worker {worker.number} ended with code {code} before it listened: all are stopped\n")
+                sys.stderr.write(f"worker {worker.number} {what} before it listened: all are stopped\n")
                 self._fail(code if code > 0 else 1)
                 return
             worker.listens.clear()
             pause = FIRST_S if time.monotonic() - began > LIVED_S else pause
-            sys.stderr.write(f"worker {worker.number} ended with code {code}: it is started anew in {pause:g} s\n")
+            sys.stderr.write(f"worker {worker.number} {what}: it is started anew in {pause:g} s\n")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(2 * pause, LONGEST_S)
+
+    async def _lived(self, worker: Worker) -> tuple[str, int]:
+        try:
+            await worker.start()
+        except OSError as wrong:  # no room for another process, as at pids.max, or no descriptor
+            return f"could not be given a process ({wrong.strerror})", 1
+        code = await worker.ended(self)
+        return f"ended with code {code}", code
 
     def _fail(self, code: int) -> None:
         self._failed = self._failed or code

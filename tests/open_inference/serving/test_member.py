@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,3 +163,64 @@ def test_one_that_is_silent_has_told_nothing(monkeypatch: pytest.MonkeyPatch) ->
         assert await ending < 0
 
     with_worker(IS_SILENT, scene=scene)
+
+
+DIES_ONCE = """
+import os, signal, socket, struct, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+end = socket.socket(fileno=int(os.environ["HEADRACE_WORKER"]))
+end.sendall(struct.pack("<IBI", 0, 1, 0))
+if os.path.exists(sys.argv[1]):
+    os.kill(os.getppid(), signal.SIGTERM)
+    signal.pause()
+open(sys.argv[1], "w").close()
+"""
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, refused: Callable[[int], bool]) -> None:
+    """Have the system give no process at some of the times it is asked for one, counted from 1."""
+    given, asked = asyncio.create_subprocess_exec, 0
+
+    async def limited(*command: str, **how: Any) -> asyncio.subprocess.Process:
+        nonlocal asked
+        asked += 1
+        if refused(asked):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return await given(*command, **how)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", limited)
+
+
+async def ended(parent: Parent) -> int:
+    """Return a parent's exit code."""
+    async with asyncio.timeout(20):
+        return await parent.run("nowhere", 10)
+
+
+def test_one_that_the_system_gives_no_process_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusing(monkeypatch, lambda number: number in (2, 3))
+    monkeypatch.setattr(workers, "FIRST_S", 0.01)
+    parent = Parent(1, [sys.executable, "-c", DIES_ONCE, str(tmp_path / "died")], b"+".join)
+    assert asyncio.run(ended(parent)) == 0
+    assert capsys.readouterr().err == (
+        "worker 1 ended with code 0: it is started anew in 0.01 s\n"
+        "worker 1 could not be given a process (Resource temporarily unavailable): it is started anew in 0.02 s\n"
+        "worker 1 could not be given a process (Resource temporarily unavailable): it is started anew in 0.04 s\n"
+    )
+
+
+@pytest.mark.parametrize("from_the", [1, 2], ids=["never", "once"])
+def test_one_that_the_system_goes_on_giving_no_process_ends_the_parent(
+    from_the: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusing(monkeypatch, lambda number: number >= from_the)
+    monkeypatch.setattr(workers, "FIRST_S", 0.01)
+    parent = Parent(1, [sys.executable, "-c", DIES_ONCE, str(tmp_path / "died")], b"+".join)
+    assert asyncio.run(ended(parent)) == 1
+    *tried, last = capsys.readouterr().err.splitlines()
+    assert len(tried) == (0 if from_the == 1 else 1 + workers.ATTEMPTS - 1)
+    assert last == (
+        "worker 1 could not be given a process (Resource temporarily unavailable) before it listened: all are stopped"
+    )
