@@ -1,9 +1,9 @@
 """TLS of both doors: a certificate and its key from files, read again when the files change.
 
 A certificate that is renewed in place, as cert-manager does, is used for the next handshake; connections that are open
-go on with the one they have. Files that do not fit together, as half-way through a change, are left alone until
-they do: the one before serves on, and that is said once. With a client's CA only callers with a certificate of it
-are let in.
+go on with the one they have. A caller's session of before is not resumed: what has changed is asked of it, too.
+Files that do not fit together, as half-way through a change, are left alone until they do: the one before serves on,
+and that is said once. With a client's CA only callers with a certificate of it are let in.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class CertificateRefused(ValueError):
 class Certificate:
     """The certificate that is used now, and the files it is from.
 
-    `context` is for every listener; a handshake asks it for the newest. `pem` holds key, chain and the client's CA
-    (empty without), as they were read.
+    `context` is for the next handshake: sessions are its own, so that none outlives the CA that let it in. `pem` holds
+    key, chain and the client's CA (empty without), as they were read.
     """
 
     def __init__(self, certfile: str, keyfile: str, client_ca: str = "") -> None:
@@ -34,9 +34,8 @@ class Certificate:
             raise CertificateRefused(f"{given} is set without {absent}, needs both: nothing was started")
         self._certfile, self._keyfile, self._client_ca = certfile, keyfile, client_ca
         self._seen = self._stamp()
-        self.context = self._now = self._read()
+        self.context = self._read()
         self.pem = self._pem()
-        self.context.sni_callback = self._newest
 
     def refresh(self) -> bool:
         """Read the files again if they changed; tell whether another certificate is used from now on."""
@@ -45,7 +44,7 @@ class Certificate:
             return False
         self._seen = seen
         try:
-            self._now, self.pem = self._read(), self._pem()
+            self.context, self.pem = self._read(), self._pem()
         except CertificateRefused as refused:
             sys.stderr.write(f"{refused}: the certificate before it serves on\n")
             return False
@@ -73,9 +72,6 @@ class Certificate:
                 f"the files of ssl_certfile and ssl_keyfile cannot be used ({reason}), needs a certificate and its key"
             ) from None
         return context
-
-    def _newest(self, handshake: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-        handshake.context = self._now
 
     def _pem(self) -> tuple[bytes, bytes, bytes]:
         return tuple(Path(file).read_bytes() if file else b"" for file in self._files())  # type: ignore[return-value]

@@ -138,6 +138,38 @@ def test_only_callers_of_the_clients_authority_are_let_in(files: Files, tmp_path
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_session_outlives_the_authority_that_let_its_caller_in(
+    version: ssl.TLSVersion, files: Files, tmp_path: Path
+) -> None:
+    own, clients = (tmp_path / "caller.crt", tmp_path / "caller.key"), tmp_path / "clients.pem"
+    Authority(clients).sign("caller", *own)
+    with secured(files, str(clients)) as live:
+        context = trusting(files, *own)
+        context.maximum_version = version
+        with calling(live, context) as (connection, _):
+            connection.sendall(post(AMOUNT))
+            assert answer(connection)[0] == 200  # type: ignore[arg-type]
+            session = connection.session
+        assert session is not None
+        Authority(clients)  # another one, which has signed nobody
+
+        def let_in(session: ssl.SSLSession | None) -> bool:
+            host, _, port = live.http.partition(":")
+            try:
+                with (
+                    socket.create_connection((host, int(port)), timeout=20) as plain,
+                    context.wrap_socket(plain, server_hostname=host, session=session) as connection,
+                ):
+                    connection.sendall(post(AMOUNT))
+                    return connection.recv(1) != b""
+            except (ssl.SSLError, ConnectionError):
+                return False
+
+        until(lambda: not let_in(None), "the other authority")
+        assert not let_in(session)
+
+
 def test_a_certificate_needs_both_files_and_they_must_be_there(files: Files) -> None:
     with pytest.raises(CertificateRefused) as refused:
         Certificate(str(files.certfile), "")

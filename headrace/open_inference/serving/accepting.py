@@ -25,9 +25,7 @@ class Accepting:
 
     def __init__(self, listener: socket.socket, connections: Connections, certificate: Certificate | None) -> None:
         self._listener, self._connections = listener, connections
-        self._secured: dict[str, Any] = {}
-        if certificate is not None:
-            self._secured = {"ssl": certificate.context, "ssl_handshake_timeout": _HANDSHAKE_S}
+        self._certificate = certificate
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[Any]] = set()
         self._open = False
@@ -58,13 +56,18 @@ class Accepting:
                 self._loop.call_later(_PAUSE_S, self._again)
                 return
             found.setblocking(False)
-            task = self._loop.create_task(self._loop.connect_accepted_socket(self._made, found, **self._secured))
+            task = self._loop.create_task(self._loop.connect_accepted_socket(self._made, found, **self._secured()))
             self._opening.add(task)
             task.add_done_callback(self._opened)
 
     def _again(self) -> None:
         if self._open:
             self.begin()
+
+    def _secured(self) -> dict[str, Any]:
+        if self._certificate is None:
+            return {}
+        return {"ssl": self._certificate.context, "ssl_handshake_timeout": _HANDSHAKE_S}
 
     def _made(self) -> Connection:
         return Connection(self._connections, self._loop)
