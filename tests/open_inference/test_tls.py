@@ -16,7 +16,7 @@ import pytest
 from headrace.open_inference.tls import Certificate, CertificateRefused, certificate_of
 from tests.open_inference.certificates import Authority
 from tests.open_inference.live import Live, started
-from tests.open_inference.sockets import AMOUNT, answer, post, until
+from tests.open_inference.sockets import AMOUNT, answer, connected, post, to_the_end, until
 from tests.open_inference.test_overload import ASK, call_of
 
 
@@ -182,3 +182,45 @@ def test_a_certificate_needs_both_files_and_they_must_be_there(files: Files) -> 
         "needs a certificate and its key"
     )
     assert certificate_of("", "") is None
+
+
+def test_who_never_begins_a_handshake_is_counted_and_there_is_room_for_so_many(files: Files) -> None:
+    live = started("--tls", *files.names, "", "--bounds", '{"connections": 4}')
+    silent = [connected(live) for _ in range(20)]
+    for late in silent[4:]:
+        late.settimeout(5)  # half of what a handshake may take
+        assert to_the_end(late) == b""
+    silent.pop(0).close()
+
+    def let_in() -> bool:
+        try:
+            with calling(live, trusting(files)) as (connection, _):
+                connection.sendall(post(AMOUNT))
+                return answer(connection)[0] == 200  # type: ignore[arg-type]
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+    until(let_in, "room for another")
+    for left in silent:
+        left.close()
+    live.process.send_signal(signal.SIGTERM)
+    assert live.process.wait(20) == 0
+
+
+def test_who_is_in_a_handshake_when_the_server_stops_is_answered(files: Files) -> None:
+    live = started("--tls", *files.names, "")
+    host, _, port = live.http.partition(":")
+    with connected(live) as plain:
+        with calling(live, trusting(files)) as (before, _):
+            live.process.send_signal(signal.SIGTERM)
+            assert before.recv(1) == b""  # who asks nothing is hung up on: the server is stopping
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=20)
+        plain.settimeout(1)
+        with pytest.raises(TimeoutError):
+            plain.recv(1)  # it is waited for
+        plain.settimeout(20)
+        with trusting(files).wrap_socket(plain, server_hostname=host) as connection:
+            connection.sendall(post(AMOUNT))
+            assert answer(connection)[0] == 200  # type: ignore[arg-type]
+    assert live.process.wait(20) == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -143,15 +144,17 @@ class Connections:
             for connection in [each for each in self.open if each.until < now]:
                 connection.expire()
 
-    async def empty(self, within_s: float, idle_s: float = 0.25) -> None:
+    async def empty(self, within_s: float, idle_s: float = 0.25, opening: Collection[object] = ()) -> None:
         """Wait until every connection is closed: at once after its next answer, or when nothing is asked for `idle_s`.
+
+        Those that are `opening` are connections soon, and waited for.
 
         A connection that is closed while its next request is on the way has failed that request. What has asked
         nothing for a while is not likely to ask in the instant between.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + within_s
-        while self.open and loop.time() < end:
+        while (self.open or opening) and loop.time() < end:
             for connection in list(self.open):
                 connection.leave(idle_s)
             await asyncio.sleep(0.02)

@@ -79,7 +79,7 @@ async def serve(
             await stop.drained(app, drain_s)
         finally:
             accepting.end()
-            ending: list[Awaitable[Any]] = [connections.empty(grace_s)]
+            ending: list[Awaitable[Any]] = [connections.empty(grace_s, opening=accepting.opening)]
             await asyncio.gather(*ending, *([grpc_server.stop(grace_s)] if grpc_server else []))
             for task in watching:
                 task.cancel()
