@@ -121,7 +121,8 @@ async def watch(model: FeatureTransformer, pause: Callable[[float], object]) -> 
     while True:
         why = model.readiness()
         if why != said:
-            print("ready" if why is None else f"not ready: {why}", flush=True)
+            with suppress(OSError):  # whoever read it may have gone
+                print("ready" if why is None else f"not ready: {why}", flush=True)
             said = why
         await pause(CHECK_EVERY_S if why is None else CHECK_AGAIN_S)  # type: ignore[misc]
         await model.check()

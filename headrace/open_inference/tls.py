@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 _LOOK_S = 2.0
@@ -55,7 +56,8 @@ class Certificate:
         while True:
             await asyncio.sleep(every_s)
             if self.refresh():
-                print("the certificate was renewed", flush=True)
+                with suppress(OSError):  # whoever read it may have gone
+                    print("the certificate was renewed", flush=True)
 
     def _read(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,6 +115,31 @@ def test_files_that_do_not_fit_together_are_left_alone(files: Files, capsys: pyt
     assert complained.endswith("), needs a certificate and its key: the certificate before it serves on\n")
     files.authority.sign("third", files.certfile, files.keyfile)
     assert used.refresh()
+
+
+class Gone:
+    """A standard output that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_files_are_looked_at_though_nobody_reads_what_is_said(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    used, looks = Certificate(*files.names), iter((True, True))
+
+    def renewed() -> bool:
+        if (look := next(looks, None)) is None:
+            raise asyncio.CancelledError
+        return look
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    monkeypatch.setattr(used, "refresh", renewed)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(used.watch(0.0))
+    assert next(looks, None) is None
 
 
 def ask_as_nobody(live: Live, files: Files) -> None:
