@@ -15,7 +15,7 @@ and nearly the same answers, at the speed of the same steps in float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import onnx
@@ -48,8 +48,7 @@ def to_int8(model: bytes, rows: np.ndarray) -> bytes:
     layers = [node for node in graph.of_kind("Gemm") if _worth(graph, node)]
     if not layers:
         raise ValueError(f"the model has no product with a matrix of {LEAST_WEIGHTS} numbers, needs one to make int8")
-    for node in layers:
-        _even_out(graph, node, rows)
+    evened = {part for node in layers for part in _even_out(graph, node, rows)}
     sources = {node.input[0]: _source(graph, node.input[0]) for node in layers}
     curved = [node for node in layers if _gelu_between(graph, node, layers)]
     seen = _seen(graph, sorted({*sources.values(), *(node.output[0] for node in curved)}), rows)
@@ -69,7 +68,7 @@ def to_int8(model: bytes, rows: np.ndarray) -> bytes:
         _leave_out_gelu(graph, value)
     for node in graph.of_kind("Gelu"):
         graph.replace([node], [step("FastGelu", node.input, node.output, MICROSOFT)])
-    _clip_by_range(graph)
+    _clip_by_range(graph, evened)
     columns_by_product(graph)
     signs_as_quotients(graph)
     graph.model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
@@ -112,15 +111,15 @@ def _seen(graph: Graph, values: Sequence[str], rows: np.ndarray) -> dict[str, np
     return found | ({INPUT: rows} if INPUT in values else {})
 
 
-def _even_out(graph: Graph, layer: onnx.NodeProto, rows: np.ndarray) -> None:
-    """Bring each column of a layer's input into -1 to 1, where it is scaled by constants just before.
+def _even_out(graph: Graph, layer: onnx.NodeProto, rows: np.ndarray) -> list[str]:
+    """Bring each column of a layer's input into -1 to 1, where it is scaled by constants just before; return the parts.
 
     One range holds all columns of a matrix: a column with a long tail would leave the others a few steps.
     """
     joined = graph.producer(layer.input[0])
     if joined is None or joined.op_type != "Concat" or graph.only_reader(layer.input[0]) is None:
-        return
-    seen, at = _seen(graph, list(joined.input), rows), 0
+        return []
+    seen, at, evened = _seen(graph, list(joined.input), rows), 0, []
     weight = graph.constants[layer.input[1]].astype(np.float64)
     bias = graph.constants[layer.input[2]].astype(np.float64) if len(layer.input) > 2 else np.zeros(weight.shape[1])
     for part in joined.input:
@@ -136,8 +135,10 @@ def _even_out(graph: Graph, layer: onnx.NodeProto, rows: np.ndarray) -> None:
         scaled.input[1] = graph.constant((scale / half).astype(np.float32))
         bias += middle @ weight[here]
         weight[here] *= half[:, None]
+        evened.append(part)
     constants = graph.constant(weight.astype(np.float32)), graph.constant(bias.astype(np.float32))
     layer.input[:] = [layer.input[0], *constants]
+    return evened
 
 
 def _scaling(graph: Graph, value: str) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
@@ -152,19 +153,30 @@ def _scaling(graph: Graph, value: str) -> tuple[onnx.NodeProto, onnx.NodeProto] 
     return centred, scaled
 
 
-def _clip_by_range(graph: Graph) -> None:
+def _clip_by_range(graph: Graph, evened: Collection[str]) -> None:
     """Leave out that features are held within bounds, where the range of a quantised column holds them as well.
 
-    So it is where a column only grows with its feature: as it is, or as its signed logarithm, scaled.
+    So it is where a column only grows with its feature, as it is, or as its signed logarithm, and where all that is
+    made of it ends in columns that were evened out: any other layer, and a float32 one, would read it unbounded.
     """
     for node in graph.of_kind("Min"):
-        least = graph.producer(node.input[0])
-        readers = sorted(one.op_type for one in graph.nodes if node.output[0] in one.input)
+        least, held = graph.producer(node.input[0]), node.output[0]
+        readers = sorted(one.op_type for one in graph.nodes if held in one.input)
         if least is None or least.op_type != "Max" or least.input[0] != INPUT or readers not in _SIGNED:
             continue
+        if not _ends_in(graph, held, evened):
+            continue
         for one in graph.nodes:
-            one.input[:] = [INPUT if name == node.output[0] else name for name in one.input]
+            one.input[:] = [INPUT if name == held else name for name in one.input]
         graph.replace([least, node], [])
+
+
+def _ends_in(graph: Graph, value: str, ends: Collection[str]) -> bool:
+    """Tell whether whatever is made of a value is made of one of the ends."""
+    if value in ends:
+        return True
+    made = [out for node in graph.nodes if value in node.input for out in node.output]
+    return bool(made) and all(_ends_in(graph, one, ends) for one in made)
 
 
 def _source(graph: Graph, value: str) -> str:

@@ -51,10 +51,10 @@ def test_a_rows_answer_does_not_depend_on_its_company(int8, at, count, outlier):
     np.testing.assert_allclose(answers(int8, company)[:count], answers(int8, ROWS[at : at + count]), rtol=0, atol=SAME)
 
 
-def scaled(hidden=256, tail=1.0, sign=(("Sign", "x"),)):
+def scaled(hidden=256, tail=1.0, sign=(("Sign", "x"),), deeper=False):
     """A network that scales its columns before a layer, the first of which has a tail, and joins two views of them.
 
-    `sign` are the steps, each with what it reads, that make the sign of a column.
+    `sign` are the steps, each with what it reads, that make the sign of a column; `deeper` adds a layer.
     """
     made = [f"s{at}" for at in range(len(sign) - 1)] + ["s"]
     nodes = [
@@ -75,7 +75,8 @@ def scaled(hidden=256, tail=1.0, sign=(("Sign", "x"),)):
         step("MatMul", ["f", "w"], ["g"]),
         step("Add", ["g", "b"], ["h"]),
         step("Gelu", ["h"], ["i"]),
-        step("MatMul", ["i", "w2"], ["j"]),
+        *([step("MatMul", ["i", "deep"], ["i2"])] if deeper else []),
+        step("MatMul", ["i2" if deeper else "i", "w2"], ["j"]),
         step("Squeeze", ["j", "one"], ["p"]),
     ]
     constants = {
@@ -90,6 +91,7 @@ def scaled(hidden=256, tail=1.0, sign=(("Sign", "x"),)):
         "w": numbers(2 * WIDTH + 2, hidden, seed=1) / np.array([[20 * tail], *[[1]] * 11], np.float32),
         "b": numbers(hidden, seed=2),
         "w2": numbers(hidden, 1, seed=3),
+        "deep": numbers(hidden, hidden, seed=4) / np.float32(hidden**0.5),
         "one": np.array([1]),
     }
     return model_of(nodes, constants)
@@ -118,6 +120,15 @@ def test_a_feature_beyond_all_that_was_seen_is_held_as_before(sign):
     limit = np.array([[seen[:, 0].max(), 2, 2, 2, 2]], np.float32)
     apart = abs(float(answers(after, far)[0] - answers(after, limit)[0]))
     assert apart < 0.05 * answers(model, seen).std()
+
+
+def test_bounds_stay_where_a_layer_that_is_not_quantised_reads_the_features():
+    model = scaled(hidden=64, deeper=True)  # the first product has 768 weights and is not worth it
+    after = to_int8(model, np.clip(ROWS * 2, -2, 50))
+    assert kinds(after).count("QGemm") == 1
+    assert {"Max", "Min"} <= set(kinds(after))
+    far, edge = np.full((1, WIDTH), 1e6, np.float32), np.array([[50, 2, 2, 2, 2]], np.float32)
+    assert answers(after, far) == pytest.approx(answers(after, edge))
 
 
 def test_a_model_without_large_products_has_no_int8_variant():
