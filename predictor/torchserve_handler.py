@@ -20,6 +20,7 @@ import torch
 INPUT = "features"
 LENGTH = "inference-header-content-length"
 Answer = dict[str, Any] | bytes
+_SAID, _LONGEST = 4, 60  # of a request's own names, so many are said back, and so much of each
 
 
 class OpenInferenceHandler:
@@ -84,7 +85,9 @@ class OpenInferenceHandler:
         inputs: list[Any] = found if isinstance(found, list) else []
         names = [one.get("name") if isinstance(one, dict) else None for one in inputs]
         if names != [INPUT]:
-            raise ValueError(f"inputs are {', '.join(map(repr, names)) or 'none'}, needs {INPUT!r} alone")
+            said = ", ".join(repr(name)[:_LONGEST] for name in names[:_SAID]) or "none"
+            more = f" and {len(names) - _SAID} more" if len(names) > _SAID else ""
+            raise ValueError(f"inputs are {said}{more}, needs {INPUT!r} alone")
         tensor = inputs[0]
         shape, width = tensor.get("shape"), len(self._said["columns"])
         if tensor.get("datatype") != "FP32":

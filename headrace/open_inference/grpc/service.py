@@ -31,6 +31,9 @@ from headrace.open_inference.statistics import now_ns
 EXTENSIONS = ["model_configuration", "model_repository", "statistics"]
 #: Calls that one connection may have under way; clients wait with more by themselves.
 _STREAMS = 1024
+#: Bytes of a refusal's message. It travels in the trailers, of which callers read 8 KiB, as up to three bytes for one;
+#: with more they would see RESOURCE_EXHAUSTED in place of its status.
+_MOST_DETAILS = 2000
 Method = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -185,9 +188,16 @@ def _answered(call: Method, kind: Any) -> Method:
             return (await shielded(parsed(raw, context))).SerializeToString()
         except OpenInferenceError as refused:
             code = getattr(grpc.StatusCode, refused.grpc_code)
-            return await context.abort(code, refused.message, _pushback(refused.retry_after_s))
+            return await context.abort(code, _details(refused.message), _pushback(refused.retry_after_s))
 
     return answered
+
+
+def _details(message: str) -> str:
+    text = message.encode("utf-8", "replace")
+    if len(text) <= _MOST_DETAILS:
+        return message
+    return f"{text[:_MOST_DETAILS].decode('utf-8', 'ignore')}... ({len(message)} characters in all)"
 
 
 def _pushback(retry_after_s: float | None) -> tuple[tuple[str, str], ...]:

@@ -129,6 +129,10 @@ def test_a_wrong_tensor_is_refused_by_name(worker, changed, said):
         (b"{", "the body is not JSON, needs a JSON object"),
         (b"[]", "the body is a JSON list, needs an object"),
         ({"inputs": []}, "inputs are none, needs 'features' alone"),
+        (
+            {"inputs": [{"name": "x" * 5000}] * 300},
+            f"inputs are {', '.join([chr(39) + 'x' * 59] * 4)} and 296 more, needs 'features' alone",
+        ),
     ],
 )
 def test_a_wrong_body_is_refused(worker, body, said):

@@ -1,0 +1,50 @@
+"""A refusal's status reaches the caller, however much there is to say."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import pytest
+from grpc import aio
+
+from headrace.open_inference import InferRequest, InferResponse, InvalidRequest
+from headrace.open_inference.grpc.messages import INFERENCE
+from headrace.open_inference.grpc.service import serve_grpc
+from tests.open_inference.echo_server import Echo
+
+
+class Refusing(Echo):
+    """Refuses every request with the same words."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("echo")
+        self.message = message
+
+    async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
+        raise InvalidRequest(self.message)
+
+
+def details(message: str) -> str | None:
+    async def scene() -> aio.AioRpcError:
+        server = await serve_grpc({"echo": Refusing(message)}, "127.0.0.1:0")
+        one = {"name": "a", "datatype": "FP64", "shape": [1], "contents": {"fp64_contents": [1.5]}}
+        asked = INFERENCE["ModelInferRequest"](model_name="echo", inputs=[one]).SerializeToString()
+        async with aio.insecure_channel(f"127.0.0.1:{server.headrace_port}") as channel:
+            with pytest.raises(aio.AioRpcError) as refused:
+                await channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(asked, timeout=20)
+        await server.stop(None)
+        return refused.value
+
+    found = asyncio.run(scene())
+    assert found.code() == grpc.StatusCode.INVALID_ARGUMENT
+    return found.details()
+
+
+@pytest.mark.parametrize("character", ["a", "\x01", "é", "日", "🌊"])
+def test_a_long_message_is_cut_and_its_status_stays(character: str) -> None:
+    kept = 2000 // len(character.encode())
+    assert details(character * 2000) == (
+        character * 2000 if kept == 2000 else f"{character * kept}... (2000 characters in all)"
+    )
+    assert details(character * 400_000) == f"{character * kept}... (400000 characters in all)"
