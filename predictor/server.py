@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -226,7 +226,8 @@ def _numbers(instances: Any) -> np.ndarray:
     except ValueError:  # of unequal length
         given = np.array("")
     nulls = given.dtype.kind == "O" and {int, float, NoneType}.issuperset(map(type, given.flat))
-    if given.dtype.kind not in "iuf" and not nulls:  # texts and truth values are no numbers
+    truths = given.ndim == 2 and bool in set(map(type, chain.from_iterable(instances)))  # 1 and 0 beside numbers
+    if truths or (given.dtype.kind not in "iuf" and not nulls):  # texts and truth values are no numbers
         raise InvalidRequest("instances are not lists of numbers of equal length, needs one per row")
     return given.astype(np.float32)
 

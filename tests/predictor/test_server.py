@@ -102,6 +102,7 @@ def test_v1_instances(server, expected):
         ([["1.5", "2", "3"]], "instances are not lists of numbers"),
         ([[True, "1_000", 2]], "instances are not lists of numbers"),
         ([[None, True, 2]], "instances are not lists of numbers"),
+        ([[1, 2, 3], [True, 2.5, 3]], "instances are not lists of numbers"),
         ([{"amount": 1}], "needs one per row"),
         ([[1, None, 3]], "NaN or infinity"),
         ([[1, 2]], "needs [rows, 3]"),
