@@ -43,22 +43,17 @@ class Watch:
         stamp = stamp_of(self.directory)
         if stamp in (self.model.stamp, self._refused):
             return False
-        found = await asyncio.to_thread(outcome, self._loaded)
-        if isinstance(found, ModelRefused | OpenInferenceError):
+        try:
+            versions = await asyncio.to_thread(_loaded, self.model.name, self.load)
+        except ModelRefused as refused:
             self._refused = stamp
-            self.metrics.refused(self.model.name, found.reason if isinstance(found, ModelRefused) else "fault")
-            self.say(f"predictor: {found}; version {self.model.production} of {self.model.name!r} serves on\n")
+            self.metrics.refused(self.model.name, refused.reason)
+            self.say(f"predictor: {refused}; version {self.model.production} of {self.model.name!r} serves on\n")
             return False
-        self.model.exchange(found)
+        self.model.exchange(versions)
         self.metrics.loaded(self.model.name, self.model.versions, self.model.production)
         self.say(f"predictor: {self.model.name!r} now answers by version {self.model.production}\n")
         return True
-
-    def _loaded(self) -> Versions | ModelRefused:
-        try:
-            return self.load()
-        except ModelRefused as refused:
-            return refused
 
 
 def watched(
@@ -71,7 +66,7 @@ def watched(
     def load() -> Versions:
         return read_versions(directory, partial(runs.open, name=name, observe=observe), public_key)
 
-    model = ServedModel(name, load())
+    model = ServedModel(name, _loaded(name, load))
     metrics.loaded(name, model.versions, model.production)
     metrics.watch_queue(name, lambda: model.waiting_rows)
     return Watch(model, directory, load, metrics)
@@ -93,6 +88,21 @@ async def watch(
         await pause(every_s)
         for one in watches:
             await one.look()
+
+
+def _loaded(name: str, load: Callable[[], Versions]) -> Versions:
+    def refusal_or_versions() -> Versions | ModelRefused:
+        try:
+            return load()
+        except ModelRefused as refused:
+            return refused
+
+    found = outcome(refusal_or_versions)
+    if isinstance(found, ModelRefused):
+        raise found
+    if isinstance(found, OpenInferenceError):
+        raise ModelRefused(f"model {name!r} could not be loaded: {found}", "fault")
+    return found
 
 
 def _say_why(task: asyncio.Task[None]) -> None:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from headrace.open_inference import InferRequest, Tensor
 from headrace.telemetry import PredictorMetrics
 from predictor import versions
+from predictor.__main__ import main
 from predictor.batching import Batches, Threads
 from predictor.reload import Watch, watch
 from predictor.server import Runs
@@ -296,3 +297,11 @@ def test_requests_under_way_end_on_the_version_they_began_with(repository, watch
         return (await first).version, second.version
 
     assert asyncio.run(ask()) == ("1", "2")
+
+
+def test_a_fault_in_loading_ends_a_start_with_one_line_that_names_the_model(repository, monkeypatch, capsys):
+    monkeypatch.setattr("predictor.reload.read_versions", lambda *given: [][0])
+    assert main(["--repository", str(repository)]) == 2
+    said = capsys.readouterr().err
+    assert "predictor: model 'small' could not be loaded: internal error, id " in said.splitlines()[-1]
+    assert ": IndexError" in said
