@@ -2,13 +2,15 @@
 
 Checksums find what was damaged; who can write a file can write its checksum too. A signature says
 that whoever holds the private key has seen every byte: it covers the manifest, and so every file it
-lists. Keys are PEM files of an elliptic curve (P-256, P-384 or P-521). Nothing is asked of a network.
+lists. Keys are PEM files of an elliptic curve (P-256, P-384 or P-521), the password of a private one is in
+`HEADRACE_SIGNING_PASSWORD`. Nothing is asked of a network.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -22,18 +24,19 @@ _INSTALL = "pip install 'headrace[signing]'"
 #: How the library begins to say that the signature is good, and of other files.
 _OTHER_FILES = "Signature mismatch"
 _CURVES = "P-256, P-384 or P-521"
+_PASSWORD = "HEADRACE_SIGNING_PASSWORD"
 
 
-def write_signature(directory: Path, key: Path | str, password: str = "") -> None:
+def write_signature(directory: Path, key: Path | str) -> None:
     """Sign all that lies in a directory, but an earlier signature; raises ModelRefused for a key that cannot sign."""
     hashing, signing, _ = _library()
-    if wrong := _unlike(key, password):
+    if wrong := _unlike(key):
         raise _no_signer(key, f"it is of {wrong}")
     covers = hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
 
     def sign() -> None:
         config = signing.Config().set_hashing_config(covers)
-        config.use_elliptic_key_signer(private_key=Path(key), password=password.encode() or None)
+        config.use_elliptic_key_signer(private_key=Path(key), password=_password())
         config.sign(directory, directory / SIGNATURE)
 
     if wrong := _failure(sign):
@@ -41,7 +44,7 @@ def write_signature(directory: Path, key: Path | str, password: str = "") -> Non
 
 
 @contextmanager
-def public_half(key: Path | str, password: str = "") -> Iterator[Path]:
+def public_half(key: Path | str) -> Iterator[Path]:
     """Give a file of the same name with the public half of a private key; ModelRefused for a key that cannot sign."""
     _library()
     from cryptography.hazmat.primitives import serialization
@@ -51,7 +54,7 @@ def public_half(key: Path | str, password: str = "") -> Iterator[Path]:
         half = Path(folder) / Path(key).name
 
         def write() -> None:
-            private = serialization.load_pem_private_key(Path(key).read_bytes(), password.encode() or None)
+            private = serialization.load_pem_private_key(Path(key).read_bytes(), _password())
             half.write_bytes(private.public_key().public_bytes(encoding, form))
 
         if wrong := _failure(write):
@@ -119,7 +122,7 @@ def _check_key(public_key: Path | str) -> None:
         raise ModelRefused(f"public key {Path(public_key).name!r} is of {wrong}, needs one of {_CURVES}")
 
 
-def _unlike(key: Path | str, password: str = "") -> str:
+def _unlike(key: Path | str) -> str:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -130,12 +133,16 @@ def _unlike(key: Path | str, password: str = "") -> str:
         if b"PUBLIC KEY" in content:
             loaded = serialization.load_pem_public_key(content)
         else:
-            loaded = serialization.load_pem_private_key(content, password.encode() or None)
+            loaded = serialization.load_pem_private_key(content, _password())
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):  # what cannot be read is the library's to tell
         return ""
     if isinstance(loaded, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
         return ""
     return type(loaded).__name__.removesuffix("Key").removesuffix("Public").removesuffix("Private")
+
+
+def _password() -> bytes | None:
+    return os.environ.get(_PASSWORD, "").encode() or None
 
 
 def _failure(work: Callable[[], None]) -> str:

@@ -2,8 +2,8 @@
 
 Every change writes the directory anew beside the old one, the files of the versions that stay linked
 into it, and exchanges both. A change takes a signature away, since it no longer holds, unless the key is
-given to sign anew: then the signature there is must hold under that key first, or what somebody else altered
-would get a good one. `sign` alone signs whatever lies there.
+given to sign anew: then there must be one that holds under that key first, or what somebody else altered
+would get a good one. `sign` alone signs whatever lies there, and what is new is signed as it is written.
 
 The aliases: `production` is what transformers ask for, `candidate` the one that may follow it, and
 `previous` the one that was production before, which a rollback returns to. Servers load these three,
@@ -28,7 +28,6 @@ from predictor.manifest import (
     MANIFEST,
     PREVIOUS,
     PRODUCTION,
-    SIGNATURE,
     ModelManifest,
     ModelRefused,
     Version,
@@ -135,25 +134,24 @@ class Draft:
 def changing(
     directory: Path,
     key: Path | str | None = None,
-    password: str = "",
     *,
     create: bool = False,
     afresh: bool = False,
 ) -> Iterator[Draft]:
     """Give a draft of what a model directory holds; it is written and exchanged at the end, and signed with `key`.
 
-    Raises ModelRefused where there is no model, unless it is to be created, one that is not whole, or one whose
-    signature does not hold under `key`, unless it is signed afresh.
+    Raises ModelRefused where there is no model, unless it is to be created, one that is not whole, or one that has no
+    signature which holds under `key`, unless it is signed afresh.
     """
     directory = directory.resolve()  # a link to it stays one
     with replacing(directory.parent, directory.name) as fresh:
         empty = create and not directory.exists()
         checked = None if afresh else key
-        draft = Draft(directory.name) if empty else Draft.of(_found(directory, checked, password))
+        draft = Draft(directory.name) if empty else Draft.of(_found(directory, checked))
         yield draft
         draft.write(fresh, directory)
         if key is not None:
-            write_signature(fresh, key, password)
+            write_signature(fresh, key)
 
 
 def promote(directory: Path, which: Which, key: Path | str | None = None) -> int:
@@ -203,23 +201,23 @@ def serve_as(directory: Path, serving: Serving, key: Path | str | None = None) -
         draft.serving = serving
 
 
-def sign(directory: Path, key: Path | str, password: str = "") -> None:
+def sign(directory: Path, key: Path | str) -> None:
     """Sign a model directory as it is, whoever signed it before; ModelRefused."""
-    with changing(directory, key, password, afresh=True):
+    with changing(directory, key, afresh=True):
         pass
 
 
-def _found(directory: Path, key: Path | str | None, password: str) -> Model:
-    if key is None or not (directory / SIGNATURE).exists():
+def _found(directory: Path, key: Path | str | None) -> Model:
+    if key is None:
         return verified(directory)
-    with public_half(key, password) as public:
+    with public_half(key) as public:
         try:
             return verified(directory, public)
         except ModelRefused as refused:
             if refused.reason != "unsigned":
                 raise
             raise ModelRefused(
-                f"{refused}; nothing was changed: look at what was altered, then sign afresh what was looked at, with "
+                f"{refused}; nothing was changed: look at what lies there, then sign afresh what was looked at, with "
                 "headrace model sign",
                 refused.reason,
             ) from refused

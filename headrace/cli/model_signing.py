@@ -20,7 +20,6 @@ from predictor.verified import verified
 
 _ENDS = {signal.SIGTERM, signal.SIGINT}
 _WAIT = "import signal; signal.sigwait({signal.SIGTERM, signal.SIGINT})"
-PASSWORD = "HEADRACE_SIGNING_PASSWORD"
 
 
 @click.command("sign")
@@ -33,7 +32,7 @@ def sign(model: Path, key: Path) -> None:
     """
     with refused():
         found = verified(model)
-        versions.sign(model, key, os.environ.get(PASSWORD, ""))
+        versions.sign(model, key)
     console.print(
         f"model {found.name} is signed, versions {', '.join(map(str, sorted(found.manifest.versions)))}", soft_wrap=True
     )

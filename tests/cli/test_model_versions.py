@@ -105,6 +105,10 @@ def test_a_model_is_signed_verified_and_signed_again(headrace, model, tmp_path):
     assert "signature not looked at" in headrace("model", "verify", model).output
     output = headrace("model", "promote", model).output
     assert "model.sig is gone, since it no longer holds: sign the model again" in output
+    output = headrace("model", "rollback", model, "--key", key, code=1).output
+    assert "has no signature" in output
+    assert "nothing was changed" in output
+    headrace("model", "sign", model, "--key", key)
     assert "is gone" not in headrace("model", "rollback", model, "--key", key).output
     assert verified(model, public).production == 1
 

@@ -161,21 +161,24 @@ def test_keys_that_cannot_sign(signed, public, tmp_path):
     assert verified(signed, public) == before
 
 
-def test_a_key_with_a_password(signed, tmp_path):
+def test_a_key_with_a_password(signed, tmp_path, monkeypatch):
     key, public = keys(tmp_path, "locked", ec.SECP384R1(), "open sesame")
     for password in ("", "wrong"):
+        monkeypatch.setenv("HEADRACE_SIGNING_PASSWORD", password)
         with pytest.raises(ModelRefused, match=r"key 'locked.key' cannot sign: ") as refused:
-            sign(signed, key, password)
+            sign(signed, key)
         assert "wrong" not in str(refused.value)
-    sign(signed, key, "open sesame")
-    assert verified(signed, public).signed
+    monkeypatch.setenv("HEADRACE_SIGNING_PASSWORD", "open sesame")
+    sign(signed, key)
+    promote(signed, 2, key)
+    assert verified(signed, public).production == 2
 
 
 def test_a_change_takes_the_signature_away_or_makes_it_anew(signed, key, public):
-    promote(signed, 2)
+    promote(signed, 2, key)
+    assert verified(signed, public).aliases == {"production": 2, "previous": 1}
+    promote(signed, 1)
     assert "has no signature" in refusal(signed, public)
-    promote(signed, 1, key)
-    assert verified(signed, public).aliases == {"production": 1, "previous": 2}
 
 
 CHANGES = {
@@ -197,12 +200,20 @@ def test_what_was_altered_without_the_key_is_not_signed_by_a_change_with_it(sign
         CHANGES[change](signed, key)
     assert str(refused.value) == (
         "the signature of model 'small' does not hold under the key of 'team.key': it is not of 2/model.onnx, "
-        "headrace.json as found; nothing was changed: look at what was altered, then sign afresh what was looked at, "
+        "headrace.json as found; nothing was changed: look at what lies there, then sign afresh what was looked at, "
         "with headrace model sign"
     )
     assert before == {path: path.read_bytes() for path in signed.rglob("*") if path.is_file()}
     sign(signed, key)
     assert verified(signed, public).models[2] == onnx_of(b"evil")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_has_lost_its_signature_is_not_signed_by_a_change(signed, key, public, change):
+    (signed / "model.sig").unlink()
+    with pytest.raises(ModelRefused, match=r"needs one by the key of 'team\.key'; nothing was changed"):
+        CHANGES[change](signed, key)
+    assert "has no signature" in refusal(signed, public)
 
 
 def test_a_model_of_another_key_is_signed_afresh_before_it_is_changed(signed, tmp_path):
