@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 
 INPUT = "features"
+_SAID = 8  # so many inputs of another model are named
 
 
 class RuntimeRefused(Exception):
@@ -30,11 +31,15 @@ class Runtime:
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
         inputs = session.get_inputs()
-        shape = (inputs[0].shape or [None]) if inputs else [None]
-        if [i.name for i in inputs] != [INPUT] or inputs[0].type != "tensor(float)" or not isinstance(shape[-1], int):
-            found = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs) or "nothing"
-            raise RuntimeRefused(f"the model reads {found}, needs one input {INPUT!r} tensor(float) [rows, columns]")
-        self.width: int = shape[-1]
+        columns = inputs[0].shape[-1:] if inputs else []
+        if [(i.name, i.type, len(i.shape)) for i in inputs] != [(INPUT, "tensor(float)", 2)] or type(
+            columns[0]
+        ) is not int:
+            found = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs[:_SAID]) or "nothing"
+            more = f" and {len(inputs) - _SAID} more" if len(inputs) > _SAID else ""
+            needs = f"needs one input {INPUT!r} tensor(float) [rows, columns]"
+            raise RuntimeRefused(f"the model reads {found}{more}, {needs}")
+        self.width: int = columns[0]
         self.outputs: tuple[str, ...] = tuple(output.name for output in session.get_outputs())
         self.properties: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
 

@@ -21,6 +21,8 @@ from tests.open_inference.live import Live, started
 from tests.open_inference.sockets import AMOUNT, answer, connected, post, to_the_end, until
 from tests.open_inference.test_overload import ASK, call_of
 
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # and a frame of no settings
+
 
 @dataclass
 class Files:
@@ -165,34 +167,36 @@ def test_only_callers_of_the_clients_authority_are_let_in(files: Files, tmp_path
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.parametrize("door", ["http", "grpc"])
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_no_session_outlives_the_authority_that_let_its_caller_in(
-    version: ssl.TLSVersion, files: Files, tmp_path: Path
+    version: ssl.TLSVersion, door: str, files: Files, tmp_path: Path
 ) -> None:
     own, clients = (tmp_path / "caller.crt", tmp_path / "caller.key"), tmp_path / "clients.pem"
     Authority(clients).sign("caller", *own)
     with secured(files, str(clients)) as live:
         context = trusting(files, *own)
         context.maximum_version = version
-        with calling(live, context) as (connection, _):
-            connection.sendall(post(AMOUNT))
-            assert answer(connection)[0] == 200  # type: ignore[arg-type]
-            session = connection.session
-        assert session is not None
-        Authority(clients)  # another one, which has signed nobody
+        if door == "grpc":
+            context.set_alpn_protocols(["h2"])
 
-        def let_in(session: ssl.SSLSession | None) -> bool:
-            host, _, port = live.http.partition(":")
+        def let_in(session: ssl.SSLSession | None) -> ssl.SSLSession | None:
+            """Return the session of a connection that is answered, None where it is not."""
+            host, _, port = getattr(live, door).partition(":")
             try:
                 with (
                     socket.create_connection((host, int(port)), timeout=20) as plain,
                     context.wrap_socket(plain, server_hostname=host, session=session) as connection,
                 ):
-                    connection.sendall(post(AMOUNT))
-                    return connection.recv(1) != b""
+                    connection.sendall(post(AMOUNT) if door == "http" else HTTP2)
+                    return connection.session if connection.recv(1) else None
             except (ssl.SSLError, ConnectionError):
-                return False
+                return None
 
+        session = let_in(None)
+        assert session is not None
+        assert let_in(session)
+        Authority(clients)  # another one, which has signed nobody
         until(lambda: not let_in(None), "the other authority")
         assert not let_in(session)
 

@@ -119,9 +119,19 @@ def test_limits_are_the_servers(published, pool):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "reads"), [([], "nothing"), ([SimpleNamespace(name="x", type="t", shape=[])], "x t []")]
+    ("inputs", "reads"),
+    [
+        ([], "nothing"),
+        ([SimpleNamespace(name="x", type="t", shape=[])], "x t []"),
+        ([SimpleNamespace(name="features", type="tensor(float)", shape=[3])], "features tensor(float) [3]"),
+        (
+            [SimpleNamespace(name="features", type="tensor(float)", shape=["n", "m"])],
+            "features tensor(float) ['n', 'm']",
+        ),
+        ([SimpleNamespace(name="x", type="t", shape=[])] * 100, f"{', '.join(['x t []'] * 8)} and 92 more"),
+    ],
 )
-def test_a_model_that_reads_nothing_is_refused(inputs, reads):
+def test_a_model_that_reads_something_else_is_refused(inputs, reads):
     with pytest.raises(RuntimeRefused, match=re.escape(f"the model reads {reads}, needs one input 'features'")):
         Runtime(SimpleNamespace(get_inputs=lambda: inputs))
 
