@@ -23,7 +23,7 @@ from headrace.open_inference.codec.bodies import encode_request
 from headrace.open_inference.tensors import InferRequest, Tensor
 from headrace.runtime import Runtime
 
-FLOOR, BARE = "floor", "bare server"
+FLOOR, BARE, PREDICTOR = "floor", "bare server", "predictor"
 _MEANING = """
 A ratio of 1.0x would mean that features cost nothing; the aim, 1.5 times the floor, is a ratio of 0.67x. The bare
 server does the three in one request, over HTTP, and nothing else: it answers later than their sum, because each is
@@ -32,7 +32,8 @@ measured by itself over and over, with its code and data in the caches, and ther
 NOTES = (
     """
 p50 at one connection. The floor is the sum of an ASGI server that echoes (uvicorn on uvloop), the LMDB gets of the
-request's records without decoding them, and the predictor asked directly with the matrix ready, in binary.
+request's records without decoding them, and the predictor asked directly with the matrix ready, in binary, from the
+core of the transformer.
 """
     + _MEANING
 )
@@ -57,7 +58,7 @@ def floor(ground: Ground) -> Result:
                     OURS: (started[OURS].http, requests(ground, rows)),
                     BARE: (bare.http, requests(ground, rows)),
                     "echo": (echoing.http, requests(ground, rows)),
-                    "predictor": (predictor.http, [_matrix_request(ground, rows)]),
+                    PREDICTOR: (predictor.http, [_matrix_request(ground, rows)]),
                 }
                 result.figures.append(_over(ground, rows, asked, {"store get": gets_of(env, _keys(ground, rows))}))
     return result
@@ -89,8 +90,8 @@ def _over(
     parts = [side for side in (*asked, *here) if side not in (OURS, BARE)]
     taken = {side: Samples() for side in (OURS, FLOOR, BARE, *parts)}
     for _ in range(ground.scale.rounds):
-        with pinned(OTHERS):
-            for side, (address, bodies) in asked.items():
+        for side, (address, bodies) in asked.items():
+            with pinned(MEASURED if side == PREDICTOR else OTHERS):  # each from where it is asked in a request
                 put_load(address, bodies, 1, ground.scale.seconds / 10)
                 found = put_load(address, bodies, 1, ground.scale.seconds / 3)
                 taken[side].values.append(found.percentile_ms(50))
