@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.ground import FULL, QUICK, TINY, Ground, Scale
-from benchmarks.registry import benchmarks
+from benchmarks.registry import Benchmark, benchmarks
 from benchmarks.report import machine, show, write
 
 RESULTS = Path(__file__).parent / "results"
@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{absent.name} is not installed, benchmarks need every extra: make .venv/.dev", file=sys.stderr)
         return 2
     given = _parser(list(known)).parse_args(arguments)
+    if given.list:
+        _list(known)
+        return 0
     unknown = [name for name in given.names if name not in known]
     if unknown:
         print(f"there is no benchmark {', '.join(unknown)}, needs one of {', '.join(known)}", file=sys.stderr)
@@ -57,6 +60,7 @@ def _parser(known: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Headrace beside its peers.")
     which = f"which ones, of {', '.join(known)} (default all but soak and scale-serve-many)"
     parser.add_argument("names", nargs="*", metavar="NAME", help=which)
+    parser.add_argument("--list", action="store_true", help="only print the names, and what each measures")
     parser.add_argument("--quick", action="store_true", help="fewer events, fewer and shorter rounds; keeps no figures")
     parser.add_argument("--scale", choices=list(SCALES), default="full", help="how much is measured (default full)")
     parser.add_argument("--minutes", type=float, metavar="N", help="how long `soak` goes on (default 30)")
@@ -64,6 +68,12 @@ def _parser(known: list[str]) -> argparse.ArgumentParser:
         "--json", type=Path, metavar="DIR", help="where to keep the figures (default benchmarks/results)"
     )
     return parser
+
+
+def _list(known: dict[str, Benchmark]) -> None:
+    width = max(map(len, known))
+    for name, each in known.items():
+        print(f"{name:<{width}}  {each.title}{' (only where it is named)' if each.alone else ''}")
 
 
 if __name__ == "__main__":

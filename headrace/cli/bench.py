@@ -19,7 +19,8 @@ _ROOT = Path(headrace.__file__).parents[1]
 def command(context: click.Context) -> None:
     """Measure Headrace beside its peers: `headrace bench NAME`, all benchmarks without a name.
 
-    Takes what `python -m benchmarks` takes, such as --quick. It runs in a checkout alone.
+    `headrace bench --list` prints the names and what each measures. Takes what `python -m benchmarks`
+    takes, such as --quick. It runs in a checkout alone.
     """
     if not (_ROOT / "benchmarks/registry.py").is_file():
         raise click.ClickException(

@@ -5,6 +5,7 @@ import sys
 
 from click.testing import CliRunner
 
+from benchmarks.registry import benchmarks
 from headrace.cli import bench
 
 
@@ -13,6 +14,17 @@ def test_a_checkout_runs_its_benchmarks():
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "there is no benchmark fetsh, needs one of backfill, " in done.stderr
+
+
+def test_the_names_are_listed_with_what_each_measures():
+    assert "headrace bench --list" in CliRunner().invoke(bench.command, ["--help"]).output
+    asked = [sys.executable, "-m", "headrace.cli", "bench", "--list"]
+    listed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(listed) == len(benchmarks())
+    for line, (name, each) in zip(listed, benchmarks().items(), strict=True):
+        assert line.split(maxsplit=1)[0] == name
+        assert each.title in line
+        assert line.endswith("(only where it is named)") == each.alone
 
 
 def test_a_package_without_a_checkout_says_what_to_do(tmp_path, monkeypatch):
