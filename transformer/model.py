@@ -108,11 +108,11 @@ class FeatureTransformer(kserve.Model):
 
     async def preprocess(self, payload: Any, headers: Mapping[str, str] | None = None) -> kserve.InferRequest:
         """Turn a request of the stock server into the model's input."""
-        with refusing():
+        with refusing(lambda: self._allowed_s(headers)):
             request = self._v1_request(payload) if isinstance(payload, dict) else _request_of(self.name, payload)
             given = headers or {}
             request.headers = {name: given[name] for name in self._forward if name in given}
-            deadline = deadline_in(_deadline_s(given) or self._default_deadline_s)
+            deadline = deadline_in(self._allowed_s(given))
             prepared = await self.path.prepare(request, deadline)
         _prepared.set(prepared)
         features = kserve.InferInput(FEATURES, list(prepared.matrix.shape), "FP32")
@@ -121,7 +121,7 @@ class FeatureTransformer(kserve.Model):
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> dict[str, np.ndarray]:
         """Call the predictor over the kept-alive binary connection, within the request's deadline."""
-        with refusing():
+        with refusing(lambda: self._allowed_s(headers)):
             prepared = _prepared.get()
             return await self.path.predict(prepared, prepared.deadline)
 
@@ -133,6 +133,9 @@ class FeatureTransformer(kserve.Model):
         if prepared.request.parameters.get("v1"):
             return _v1_answer(answer)
         return _response_of(answer)
+
+    def _allowed_s(self, headers: Mapping[str, str] | None) -> float:
+        return _deadline_s(headers or {}) or self._default_deadline_s
 
     def _v1_request(self, body: dict[str, Any]) -> InferRequest:
         inputs = tensors_of(self.path.app.view, body.get("instances"), self.path.max_rows)

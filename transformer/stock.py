@@ -6,7 +6,7 @@ that models may add handlers to before it serves, and its gRPC side lets an exce
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fastapi import FastAPI, Request
@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from grpc import StatusCode
 from grpc_interceptor.exceptions import GrpcException
 
-from headrace.open_inference.errors import OpenInferenceError
+from headrace.open_inference.errors import DeadlinePassed, OpenInferenceError
 from headrace.open_inference.rest.answers import refusal
 
 
@@ -30,10 +30,12 @@ class Refused(GrpcException):
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
-    """Raise our errors as those that the stock server turns into statuses."""
+def refusing(allowed_s: Callable[[], float] | None = None) -> Iterator[None]:
+    """Raise our errors as those that the stock server turns into statuses; a deadline's says how long it was."""
     try:
         yield
+    except DeadlinePassed as late:
+        raise Refused(late.after(allowed_s()) if allowed_s else late) from late
     except OpenInferenceError as refused:
         raise Refused(refused) from refused
 

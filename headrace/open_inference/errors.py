@@ -107,6 +107,15 @@ class DeadlinePassed(OpenInferenceError):
     http_status = 504
     grpc_code = "DEADLINE_EXCEEDED"
 
+    def after(self, allowed_s: float) -> DeadlinePassed:
+        """Return the same with the time that there was; it may have been told to others, who had more or less.
+
+        >>> DeadlinePassed("there was no answer").after(0.05).message
+        'there was no answer: 50 ms were allowed'
+        """
+        allowed = f"{allowed_s * 1000:.3f}".rstrip("0").rstrip(".")
+        return DeadlinePassed(f"{self.message}: {allowed} ms were allowed")
+
 
 class InternalError(OpenInferenceError):
     """A fault nobody foresaw; the caller learns the id under which it was logged."""

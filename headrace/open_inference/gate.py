@@ -90,11 +90,18 @@ class Gate:
         """Return the instant of the loop's clock until which a request that starts now may take."""
         return asyncio.get_running_loop().time() + (self.default_deadline_s if allowed_s is None else allowed_s)
 
-    async def infer(self, servable: Servable, request: InferRequest, deadline: float) -> InferResponse:
-        """Ask a model, if it is ready and there is room, until the deadline, or sooner where its `timeout` says so."""
+    async def infer(
+        self, servable: Servable, request: InferRequest, deadline: float, allowed_s: float | None = None
+    ) -> InferResponse:
+        """Ask a model, if it is ready and there is room, until the deadline, or sooner where its `timeout` says so.
+
+        `allowed_s` is what the deadline was made from.
+        """
         deadline = self.admitted(servable, request, deadline)
         try:
             return await self._within(deadline, servable, servable.infer(request, deadline))
+        except DeadlinePassed as passed:
+            raise self.timed(passed, allowed_s, request) from None
         except OpenInferenceError as refused:
             refused.request_id = request.id
             raise
@@ -106,7 +113,20 @@ class Gate:
             deadline = min(deadline, self.deadline(_timeout_s(request.parameters["timeout"])))
         return deadline
 
-    async def predict_v1(self, servable: Servable, body: dict[str, Any], deadline: float) -> dict[str, Any]:
+    def timed(
+        self, passed: DeadlinePassed, allowed_s: float | None, request: InferRequest | None = None
+    ) -> DeadlinePassed:
+        """Return the refusal of a request whose deadline passed, with how long it had and the request's id."""
+        had = self.default_deadline_s if allowed_s is None else allowed_s
+        if request is not None and "timeout" in request.parameters:
+            had = min(had, _timeout_s(request.parameters["timeout"]))
+        said = passed.after(had)
+        said.request_id = "" if request is None else request.id
+        return said
+
+    async def predict_v1(
+        self, servable: Servable, body: dict[str, Any], deadline: float, allowed_s: float | None = None
+    ) -> dict[str, Any]:
         """Ask a model in the words of v1, under the same conditions; UnknownModel if it does not speak them."""
         predict = getattr(servable, "predict_v1", None)
         if predict is None:
@@ -114,6 +134,8 @@ class Gate:
         self._admit(servable)
         try:
             return await self._within(deadline, servable, predict(body, deadline))
+        except DeadlinePassed as passed:
+            raise self.timed(passed, allowed_s) from None
         except OpenInferenceError as refused:
             refused.request_id = ""  # one error may be told to several who asked together
             raise

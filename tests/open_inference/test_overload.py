@@ -146,7 +146,7 @@ def test_a_deadline_ends_a_request_over_both_doors(echo: Live) -> None:
         status, _, told = answer(connection)
     assert (status, json.loads(told)) == (
         504,
-        {"error": "model 'echo' had no answer when the request's deadline passed"},
+        {"error": "model 'echo' had no answer when the request's deadline passed: 50 ms were allowed"},
     )
     with grpc.insecure_channel(echo.grpc) as channel, pytest.raises(grpc.RpcError) as late:
         channel.unary_unary(ASK, lambda message: message.SerializeToString())(call_of("wait"), timeout=0.2)

@@ -158,14 +158,15 @@ class _Service:
 
     async def _infer(self, message: Any, context: Any) -> Any:
         servable = self.gate.model(message.model_name, message.model_version)
-        deadline = self.gate.deadline(context.time_remaining())
+        allowed_s = context.time_remaining()
+        deadline = self.gate.deadline(allowed_s)
         counts, began = self.gate.statistics.of(servable, message.model_version), now_ns()
         try:
             request = decode_message(message)
             if self.gate.forwards:
                 request.headers = of_grpc(self.gate.forwards, context.invocation_metadata())
             decoded = now_ns()
-            response = await self.gate.infer(servable, request, deadline)
+            response = await self.gate.infer(servable, request, deadline, allowed_s)
             inferred = now_ns()
             answer = encode_message(response, request)
         except BaseException:

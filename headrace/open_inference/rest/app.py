@@ -112,13 +112,14 @@ class App:
     async def _infer(self, model: str, version: str, scope: dict[str, Any], receive: Any) -> Answer:
         headers = dict(scope["headers"])
         servable = self.gate.model(model, version)
-        deadline = self.gate.deadline(allowed_s(headers))
+        allowed = allowed_s(headers)
+        deadline = self.gate.deadline(allowed)
         body = await read_body(receive, headers, self.max_body_bytes)
         counts, began = self.gate.statistics.of(servable, version), now_ns()
         try:
             request = read_request(model, version, servable, headers, body, self.gate.forwards)
             decoded = now_ns()
-            response = await self.gate.infer(servable, request, deadline)
+            response = await self.gate.infer(servable, request, deadline, allowed)
             inferred = now_ns()
             encoded, json_length = encode_response(response, request)
         except BaseException:
@@ -131,14 +132,15 @@ class App:
     async def _predict_v1(self, model: str, scope: dict[str, Any], receive: Any) -> Answer:
         headers = dict(scope["headers"])
         servable = self.gate.model(model)
-        deadline = self.gate.deadline(allowed_s(headers))
+        allowed = allowed_s(headers)
+        deadline = self.gate.deadline(allowed)
         body = await read_body(receive, headers, self.max_body_bytes)
         asked = _object(body)
         if not isinstance(asked.get("instances"), list):
             raise InvalidRequest("the body has no instances, needs an object with a list 'instances'")
         if self.gate.forwards:
             BESIDE_V1.set(of_http(self.gate.forwards, headers))
-        answer = answer_json(200, await self.gate.predict_v1(servable, asked, deadline))
+        answer = answer_json(200, await self.gate.predict_v1(servable, asked, deadline, allowed))
         return await packed_for(answer, headers) if len(answer[2]) >= PACK_FROM else answer
 
     async def _index(self, scope: dict[str, Any], receive: Any) -> Answer:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from urllib.parse import quote
 
 from headrace.open_inference.codec.bodies import encode_response
-from headrace.open_inference.errors import OpenInferenceError
+from headrace.open_inference.errors import DeadlinePassed, OpenInferenceError
 from headrace.open_inference.gate import Gate, late
 from headrace.open_inference.rest.answers import Answer, refusal
 from headrace.open_inference.rest.app import Headers, allowed_s, answer_of, packed_for, read_request
@@ -181,6 +181,8 @@ class Inference:
         self._exchange.answer(self._connection, answer)
 
     def _refuse(self, refused: OpenInferenceError) -> None:
+        if isinstance(refused, DeadlinePassed):
+            refused = self._gate.timed(refused, allowed_s(self._headers), self._request)
         if self._request is not None:
             refused.request_id = self._request.id
         self._count_refused()

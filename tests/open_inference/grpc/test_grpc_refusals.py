@@ -25,18 +25,22 @@ class Refusing(Echo):
         raise InvalidRequest(self.message)
 
 
-def details(message: str) -> str | None:
+def refusal(model: Echo, deadline_s: float, timeout: float | None = None, name: str = "a") -> aio.AioRpcError:
     async def scene() -> aio.AioRpcError:
-        server = await serve_grpc({"echo": Refusing(message)}, "127.0.0.1:0")
-        one = {"name": "a", "datatype": "FP64", "shape": [1], "contents": {"fp64_contents": [1.5]}}
+        server = await serve_grpc({"echo": model}, "127.0.0.1:0", default_deadline_s=deadline_s)
+        one = {"name": name, "datatype": "FP64", "shape": [1], "contents": {"fp64_contents": [1.5]}}
         asked = INFERENCE["ModelInferRequest"](model_name="echo", inputs=[one]).SerializeToString()
         async with aio.insecure_channel(f"127.0.0.1:{server.headrace_port}") as channel:
             with pytest.raises(aio.AioRpcError) as refused:
-                await channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(asked, timeout=20)
+                await channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(asked, timeout=timeout)
         await server.stop(None)
         return refused.value
 
-    found = asyncio.run(scene())
+    return asyncio.run(scene())
+
+
+def details(message: str) -> str | None:
+    found = refusal(Refusing(message), 20, 20)
     assert found.code() == grpc.StatusCode.INVALID_ARGUMENT
     return found.details()
 
@@ -48,3 +52,9 @@ def test_a_long_message_is_cut_and_its_status_stays(character: str) -> None:
         character * 2000 if kept == 2000 else f"{character * kept}... (2000 characters in all)"
     )
     assert details(character * 400_000) == f"{character * kept}... (400000 characters in all)"
+
+
+def test_a_call_without_a_deadline_is_told_how_long_the_servers_own_was() -> None:
+    found = refusal(Echo("echo"), 0.02, name="wait")
+    assert found.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert found.details() == "model 'echo' had no answer when the request's deadline passed: 20 ms were allowed"

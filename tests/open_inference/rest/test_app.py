@@ -277,7 +277,7 @@ REFUSED: dict[str, tuple[str, str, Any, dict[str, str], int, str]] = {
         with_input("wait"),
         {"headrace_deadline_ms": "1"},
         504,
-        "model 'echo' had no answer when the request's deadline passed",
+        "model 'echo' had no answer when the request's deadline passed: 1 ms were allowed",
     ),
     "refused": ("POST", INFER, with_input("refuse"), {}, 503, "the echo is gone"),
 }

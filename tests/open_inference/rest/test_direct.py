@@ -38,7 +38,7 @@ ONE = tensors("amount")
 RAW = struct.pack("<2d", 1.5, 2.5)
 OFFER = ("connection: upgrade", "upgrade: h2c")
 CUT = "inference-header-content-length: "
-LATE = b'{"error":"model \'echo\' had no answer when the request\'s deadline passed"}'
+LATE = b'{"error":"model \'echo\' had no answer when the request\'s deadline passed: 20 ms were allowed"}'
 
 
 def binary(head: str, raw: bytes, *headers: str, **how: Any) -> bytes:
