@@ -126,9 +126,16 @@ def load_application(name: str) -> Application:
     try:
         found = named(target)
     except ModuleNotFoundError as absent:
-        if absent.name and not target.startswith(absent.name):
+        module = target.partition(":")[0]
+        if absent.name and not f"{module}.".startswith(f"{absent.name}."):
             raise  # the application is there; something it needs is not
-        raise ValueError(f"there is no application {name!r}: looked for {target!r}") from absent
+        said = f"there is no application {name!r}: looked for {target!r}"
+        if target == name:  # a person's own; installing Headrace's command puts no folder of theirs on the path
+            said += (
+                f", but no module {absent.name or module!r} is on the import path, which the current folder may not be "
+                "on: needs PYTHONPATH to name the folder that holds it, such as PYTHONPATH=. there"
+            )
+        raise ValueError(said) from absent
     if not isinstance(found, Application):
         raise ValueError(f"{target!r} is a {type(found).__name__}, needs an Application")
     return found

@@ -58,6 +58,7 @@ def test_dead_letters_are_counted_by_reason_and_pointed_to(headrace, payments, t
         (("fraud", "--source", "e.csv", "--store", "s", "--order", "any"), 2, "'any' is not one of 'time', 'file'"),
         (("fraud", "--store", "s"), 2, "Missing option '--source'"),
         (("froud", "--source", "e.csv", "--store", "s"), 2, "there is no application 'froud': looked for"),
+        (("clicks:APP", "--source", "e.csv", "--store", "s"), 2, "no module 'clicks' is on the import path"),
         (("json:dumps", "--source", "e.csv", "--store", "s"), 2, "'json:dumps' is a function, needs an Application"),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
-import sys
 
 import numpy as np
 import pytest
@@ -23,6 +22,11 @@ VISITS = Stream(
     "visits", (Column("user", "int64"), Column("at", "timestamp"), Column("cost"), Column("page")), time="at"
 )
 VIEW = FeatureView("v", 1, (Column("user", "int64"),), (GROUP,), ("clicks.cost_count_1h",))
+
+NOT_IMPORTABLE = (
+    "but no module 'nowhere' is on the import path, which the current folder may not be on: "
+    "needs PYTHONPATH to name the folder that holds it, such as PYTHONPATH=. there"
+)
 
 
 def application(**changed) -> Application:
@@ -52,8 +56,9 @@ def test_every_application_of_the_project_is_found_and_whole(package):
     ("name", "message"),
     [
         ("froud", "there is no application 'froud': looked for 'applications.froud:APP'"),
-        ("nowhere:APP", "there is no application 'nowhere:APP': looked for 'nowhere:APP'"),
-        ("fraud.nowhere:APP", "there is no application 'fraud.nowhere:APP'"),
+        ("nowhere:APP", f"there is no application 'nowhere:APP': looked for 'nowhere:APP', {NOT_IMPORTABLE}"),
+        ("fraud.nowhere:APP", "looked for 'fraud.nowhere:APP', but no module 'fraud' is on the import path"),
+        ("headrace.nowhere.app:APP", "no module 'headrace.nowhere' is on the import path"),
         ("applications.fraud:NOT", "module 'applications.fraud' has no 'NOT'"),
         ("applications.fraud:", "'applications.fraud:' is not a name to load, needs 'module:attribute'"),
         (":APP", "':APP' is not a name to load, needs 'module:attribute'"),
@@ -69,12 +74,12 @@ def test_what_is_no_application_is_refused_by_name(name, message):
 
 
 def test_an_application_that_lacks_something_it_needs_shows_what(tmp_path, monkeypatch):
-    (tmp_path / "needy.py").write_text("import nothing_of_this_name\n")
     monkeypatch.syspath_prepend(tmp_path)
-    importlib.invalidate_caches()
-    with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
-        load_application("needy:APP")
-    sys.modules.pop("needy", None)
+    for needed in ("nothing_of_this_name", "need"):  # the second begins as the application's own name does
+        (tmp_path / f"needy_of_{needed}.py").write_text(f"import {needed}\n")
+        importlib.invalidate_caches()
+        with pytest.raises(ModuleNotFoundError, match=needed):
+            load_application(f"needy_of_{needed}:APP")
 
 
 def test_a_group_must_find_its_columns_in_its_stream():
