@@ -57,8 +57,9 @@ class Gate:
             said = f"model {name[:200]!r}" if _NAME.fullmatch(name) else "the model that is named"
             raise UnknownModel(f"{said} is unknown, needs one of {', '.join(self.servables) or 'none'}")
         if version and version not in servable.versions:
-            known = ", ".join(servable.versions) or "none: it is not versioned"
-            raise UnknownModel(f"model {name!r} has no version {version[:50]!r}, needs one of {known}")
+            known = ", ".join(servable.versions)
+            needed = f"needs one of {known}" if known else "and no versions at all: needs to be asked without one"
+            raise UnknownModel(f"model {name!r} has no version {version[:50]!r}, {needed}")
         chosen = getattr(servable, "at", None)
         return servable if chosen is None else chosen(version)
 

@@ -236,8 +236,10 @@ def test_more_v1_instances_than_are_answered_at_once(live: Server) -> None:
 
 def test_what_is_not_there(live: Server) -> None:
     good = request(one())
-    for path in ("/v2/models/frod/infer", "/v1/models/frod:predict", "/v2/models/fraud/versions/9/infer"):
+    for path in ("/v2/models/frod/infer", "/v1/models/frod:predict"):
         assert "needs one of" in refused(ask(live.http, "POST", path, good), 404)
+    versioned = refused(ask(live.http, "POST", "/v2/models/fraud/versions/9/infer", good), 404)
+    assert versioned == "model 'fraud' has no version '9', and no versions at all: needs to be asked without one"
     for path in ("/v2/models/frod", "/v2/models/frod/ready", "/nothing", "/v2/models/fraud/explain"):
         assert refused(ask(live.http, "GET", path), 404)
     assert refused(ask(live.http, "GET", INFER), 405)

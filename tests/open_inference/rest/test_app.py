@@ -155,7 +155,7 @@ REFUSED: dict[str, tuple[str, str, Any, dict[str, str], int, str]] = {
         b"",
         {},
         404,
-        "model 'silent' has no version '9', needs one of none: it is not versioned",
+        "model 'silent' has no version '9', and no versions at all: needs to be asked without one",
     ),
     "route": ("GET", "/v3", b"", {}, 404, "there is no such route, needs one of the Open Inference Protocol"),
     "model route": ("GET", "/v2/models/echo/x", b"", {}, 404, "there is no such route of model 'echo', needs infer"),
