@@ -278,7 +278,10 @@ class Demo:
         streams = [self.home / f"{stream.name}.parquet" for stream in self.app.streams]
         if self.data is not None and self.data.resolve() in [path.resolve() for path in streams]:
             raise ValueError(f"the demo would write over {self.data.name!r} in its own folder, needs it elsewhere")
-        for name in ("store", "models", "logs", "predictions"):
+        left = [name for name in ("store", "models", "logs", "predictions") if (self.home / name).exists()]
+        if left:
+            console.print(f"replaces the {', '.join(left)} of an earlier run in {self.home}", soft_wrap=True)
+        for name in left:
             shutil.rmtree(self.home / name, ignore_errors=True)
         self.home.mkdir(parents=True, exist_ok=True)
         marker.touch()

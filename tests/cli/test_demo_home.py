@@ -26,6 +26,18 @@ def test_a_cluster_that_is_named_wrongly_is_known_before_the_payments(tmp_path, 
     assert "payments" not in done.output
 
 
+def test_what_an_earlier_demo_left_is_said_before_it_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = ["demo", "fraud", "--home", "mine", "--data", "no-payments.csv"]
+    assert "replaces" not in CliRunner().invoke(main, asked).output
+    for name in ("store", "models"):
+        (tmp_path / "mine" / name).mkdir()
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 1
+    assert done.output.startswith("replaces the store, models of an earlier run in mine\n")
+    assert not (tmp_path / "mine" / "store").exists()
+
+
 def test_the_payments_are_not_written_over(tmp_path):
     (tmp_path / ".headrace-demo").touch()
     data = tmp_path / "payments.parquet"
