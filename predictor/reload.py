@@ -8,14 +8,14 @@ model serves on, the log says why, once, and the metrics count it by reason.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from headrace.open_inference import OpenInferenceError
-from headrace.open_inference.shield import outcome
+from headrace.open_inference.lasting import lasting
+from headrace.open_inference.shield import outcome, say
 from headrace.telemetry import ModelMetrics
 from predictor.repository import ModelRefused
 from predictor.server import Runs, directory_of
@@ -35,7 +35,7 @@ class Watch:
     directory: Path
     load: Callable[[], Versions]
     metrics: ModelMetrics
-    say: Callable[[str], object] = field(default=sys.stderr.write)
+    say: Callable[[str], object] = field(default=say)
     _refused: Stamp | None = None
 
     async def look(self) -> bool:
@@ -74,9 +74,7 @@ def watched(
 
 def watching(watches: Iterable[Watch], every_s: float = EVERY_S) -> asyncio.Task[None]:
     """Begin to look at every model again and again; what ends that other than a cancellation is said."""
-    task = asyncio.get_running_loop().create_task(watch(watches, every_s))
-    task.add_done_callback(_say_why)
-    return task
+    return lasting(watch(watches, every_s), "models were watched: start the predictor anew to reload")
 
 
 async def watch(
@@ -103,8 +101,3 @@ def _loaded(name: str, load: Callable[[], Versions]) -> Versions:
     if isinstance(found, OpenInferenceError):
         raise ModelRefused(f"model {name!r} could not be loaded: {found}", "fault")
     return found
-
-
-def _say_why(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (fault := task.exception()):
-        sys.stderr.write(f"predictor: {type(fault).__qualname__} while models were watched: start it anew to reload\n")

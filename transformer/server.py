@@ -11,6 +11,7 @@ from pathlib import Path
 import headrace
 from headrace.application import Application, load_application
 from headrace.open_inference.codec import json_numbers
+from headrace.open_inference.lasting import lasting
 from headrace.open_inference.predictor import Predictor
 from headrace.open_inference.rest.app import make_app
 from headrace.open_inference.rest.connections import Bounds
@@ -80,7 +81,7 @@ async def run(settings: TransformerSettings) -> None:
     json_numbers.prepare()
     prepare()
     await model.check()
-    watching = asyncio.create_task(watch(model, asyncio.sleep))
+    watching = lasting(watch(model, asyncio.sleep), "readiness was watched: it stays as it is until a new start")
     servables = {model.name: model}
     asgi = make_app(
         servables,
@@ -109,8 +110,7 @@ async def run(settings: TransformerSettings) -> None:
             )
     finally:
         watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        await asyncio.wait([watching])
         model.path.store.close()
         recording.close()
 

@@ -11,6 +11,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from headrace.open_inference.errors import InternalError, OpenInferenceError
@@ -43,12 +44,23 @@ def as_refusal(fault: Exception) -> OpenInferenceError:
     return fault if isinstance(fault, OpenInferenceError) else InternalError(f"internal error, id {_logged(fault)}")
 
 
-def _logged(fault: Exception) -> str:
-    label = secrets.token_hex(6)
+def tell_fault(said: str, fault: BaseException) -> None:
+    """Say of a fault what is said and where it was raised, in the log or on stderr; not the fault's own message."""
     frames = "".join(traceback.format_tb(fault.__traceback__))
     if LOG.handlers:
-        LOG.error("internal error, id %s: %s", label, type(fault).__qualname__, extra={"frames": frames})
-        return label
-    sys.stderr.write(f"internal error, id {label}: {type(fault).__qualname__}\n{frames}")
-    sys.stderr.flush()
+        LOG.error("%s", said, extra={"frames": frames})
+    else:
+        say(f"{said}\n{frames}")
+
+
+def say(lines: str) -> None:
+    """Write to stderr; whoever read it may have gone, which ends nothing."""
+    with suppress(OSError):
+        sys.stderr.write(lines)
+        sys.stderr.flush()
+
+
+def _logged(fault: Exception) -> str:
+    label = secrets.token_hex(6)
+    tell_fault(f"internal error, id {label}: {type(fault).__qualname__}", fault)
     return label

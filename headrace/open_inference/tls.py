@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import sys
 from contextlib import suppress
 from pathlib import Path
+
+from headrace.open_inference.shield import say
 
 _LOOK_S = 2.0
 
@@ -47,7 +48,7 @@ class Certificate:
         try:
             self.context, self.pem = self._read(), self._pem()
         except CertificateRefused as refused:
-            sys.stderr.write(f"{refused}: the certificate before it serves on\n")
+            say(f"{refused}: the certificate before it serves on\n")
             return False
         return True
 

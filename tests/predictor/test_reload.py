@@ -5,6 +5,7 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from predictor import versions
 from predictor.__main__ import main
 from predictor.batching import Batches, Threads
 from predictor.reload import Watch, watch
+from predictor.reload import watching as watching_all
 from predictor.server import Runs
 from predictor.serving import ServedModel, models_in, read_versions
 from tests.predictor.shifting import write_version
@@ -251,6 +253,18 @@ def test_the_watch_goes_on_looking(repository, watching):
         asyncio.run(watch([found], 2.5, pause))
     assert pauses == [2.5] * 4
     assert found.model.production == "2"
+
+
+def test_a_watch_that_dies_is_said_once(capsys):
+    async def broken():
+        raise LookupError("words of a model")
+
+    async def died():
+        await asyncio.wait([watching_all([SimpleNamespace(look=broken)], 0)])
+
+    asyncio.run(died())
+    complained = capsys.readouterr().err
+    assert complained.count("LookupError while models were watched: start the predictor anew to reload\n") == 1
 
 
 def test_a_state_is_told_from_one_of_the_same_number(repository, watching):

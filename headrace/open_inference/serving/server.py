@@ -25,6 +25,7 @@ from headrace.open_inference.admission import Admission
 from headrace.open_inference.errors import NotReady
 from headrace.open_inference.grpc.service import serve_grpc
 from headrace.open_inference.grpc.tls import credentials_of
+from headrace.open_inference.lasting import lasting
 from headrace.open_inference.rest.answers import metrics_answer, refusal
 from headrace.open_inference.rest.app import App
 from headrace.open_inference.rest.connections import Bounds, Connections
@@ -73,7 +74,7 @@ async def serve(
         grpc_server = await _grpc(app, servables, host, grpc_port, connections.admission, certificate, member)
         accepting = Accepting(http, connections, certificate)
         accepting.begin()
-        watching = [asyncio.create_task(each) for each in _watched(app, connections, certificate, member)]
+        watching = _watched(app, connections, certificate, member)
         try:
             _say(host, http, grpc_server, member)
             await stop.drained(app, drain_s)
@@ -146,15 +147,19 @@ async def _grpc(
     )
 
 
-def _watched(app: App, connections: Connections, certificate: Certificate | None, member: Member | None) -> list[Any]:
-    watched = [connections.watch()]
+def _watched(
+    app: App, connections: Connections, certificate: Certificate | None, member: Member | None
+) -> list[asyncio.Task[None]]:
+    watched = [lasting(connections.watch(), "slow connections were looked for: none is cut off until a new start")]
     if certificate is not None:
-        watched.append(certificate.watch())
+        watched.append(lasting(certificate.watch(), "certificates were watched: start it anew to use another"))
     if member is not None:
         app.gate.others = lambda: member.others
         app.gate.statistics.gather = member.statistics
         member.own[Subject.STATISTICS] = app.gate.statistics.written
-        watched += [member.listen(), member.report(app.gate.own_reason)]
+        watched.append(lasting(member.listen(), "the parent was listened to: this worker stops"))
+        told = "the parent was told of readiness: it hears of no change until a new start"
+        watched.append(lasting(member.report(app.gate.own_reason), told))
     return watched
 
 

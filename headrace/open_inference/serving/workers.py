@@ -20,9 +20,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from headrace.open_inference.lasting import lasting
 from headrace.open_inference.serving.listening import held, in_url
 from headrace.open_inference.serving.member import VARIABLE
 from headrace.open_inference.serving.worker_channel import Channel, Kind, Subject, channel_of, packed
+from headrace.open_inference.shield import say
 from headrace.open_inference.statistics import Statistics
 
 #: How long until a worker that died is started anew: doubled every time, forgotten when one has lived LIVED_S.
@@ -127,8 +129,9 @@ class Parent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        kept = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
-        all_listen = asyncio.create_task(self._say(where))
+        during = "a worker was watched: all are stopped"
+        kept = [lasting(self._keep(worker), during, lambda: self._fail(1)) for worker in self._workers]
+        all_listen = lasting(self._say(where), "workers were waited for: it is not said when they listen")
         stop = asyncio.create_task(self._stopping.wait())
         await stop
         all_listen.cancel()
@@ -156,7 +159,7 @@ class Parent:
             texts = await asyncio.gather(*(worker.told(subject) for worker in self._workers))
             asking.send(Kind.TOLD, packed([*past, *(text for text in texts if text is not None)]), number)
 
-        task = asyncio.create_task(gathered())
+        task = lasting(gathered(), f"{subject.name.lower()} were gathered: who asked is told nothing")
         self._gathering.add(task)
         task.add_done_callback(self._gathering.discard)
 
@@ -181,12 +184,12 @@ class Parent:
                 self._failed = self._failed or int(code != 0)
                 return
             if (first and unheard) or unheard >= ATTEMPTS:
-                sys.stderr.write(f"worker {worker.number} {what} before it listened: all are stopped\n")
+                say(f"worker {worker.number} {what} before it listened: all are stopped\n")
                 self._fail(code if code > 0 else 1)
                 return
             worker.listens.clear()
             pause = FIRST_S if time.monotonic() - began > LIVED_S else pause
-            sys.stderr.write(f"worker {worker.number} {what}: it is started anew in {pause:g} s\n")
+            say(f"worker {worker.number} {what}: it is started anew in {pause:g} s\n")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(2 * pause, LONGEST_S)
@@ -207,8 +210,8 @@ class Parent:
         for worker in self._workers:
             await worker.listens.wait()
         self._said = True
-        sys.stdout.write(f"listening {where}\n")
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):  # whoever read it may have gone
+            print(f"listening {where}", flush=True)
 
 
 def serve_with(

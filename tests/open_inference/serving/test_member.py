@@ -224,3 +224,28 @@ def test_one_that_the_system_goes_on_giving_no_process_ends_the_parent(
     assert last == (
         "worker 1 could not be given a process (Resource temporarily unavailable) before it listened: all are stopped"
     )
+
+
+def test_a_fault_while_a_worker_is_watched_is_said_once_and_ends_the_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(worker: Worker, parent: Parent) -> int:
+        raise LookupError("words of a worker")
+
+    monkeypatch.setattr(Worker, "ended", broken)
+    parent = Parent(1, [sys.executable, "-c", DIES_ONCE, str(tmp_path / "died")], b"+".join)
+    assert asyncio.run(ended(parent)) == 1
+    assert capsys.readouterr().err.count("LookupError while a worker was watched: all are stopped\n") == 1
+
+
+def test_a_worker_is_started_anew_though_nobody_reads_what_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone:
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(workers, "FIRST_S", 0.01)
+    monkeypatch.setattr(sys, "stderr", Gone())
+    parent = Parent(1, [sys.executable, "-c", DIES_ONCE, str(tmp_path / "died")], b"+".join)
+    assert asyncio.run(ended(parent)) == 0
