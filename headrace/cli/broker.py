@@ -6,6 +6,7 @@ It listens on the loopback only. Events come by any client; production runs a re
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from feature_pipelines.files import SourceError
 _PROGRAM = "noida-db"
 _STOP_S = 30.0
 _LOOK_S = 0.02
+_LEAST_PORT = 10_000
+_RETURNED: set[int] = set()
+#: Where the system says from which port on it gives them to connections, and what most say.
+_GIVEN, _FIRST_GIVEN = Path("/proc/sys/net/ipv4/ip_local_port_range"), 32_768
 
 
 @contextmanager
@@ -68,8 +73,17 @@ def _program() -> str:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port of the loopback that nobody listens on now, another one each time.
+
+    It is none of those that the system gives to connections: such a one could be gone before it is listened on.
+    """
+    first_given = _FIRST_GIVEN
+    with suppress(OSError):
+        first_given = int(_GIVEN.read_text().split()[0])
+    while True:
+        port = random.randrange(_LEAST_PORT, max(first_given, _LEAST_PORT + 10_000))
+        with suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            if port not in _RETURNED:
+                _RETURNED.add(port)
+                return port

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.cli.broker import free_port
 from tests.hopsworks import StandIn, StandInError
 
 ROOT = Path(__file__).parents[2]
@@ -32,9 +33,7 @@ def test_it_runs_until_it_is_interrupted(tmp_path):
 
 
 def test_for_a_shell_it_says_what_to_export_and_listens_where_a_cluster_does(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     told = [sys.executable, "-m", "tests.hopsworks", "--home", str(tmp_path), "--no-kafka", "--shell"]
     told += ["--rest-port", str(port)]
     with subprocess.Popen(told, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -11,6 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
+from headrace.cli.broker import free_port
 from headrace.cli.stack import Server, server, wait_ready
 from headrace.open_inference.grpc.messages import INFERENCE
 from tests.end_to_end.asking import INFER, PREDICT, ask, binary, infer, instances
@@ -29,15 +29,10 @@ def sides(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with ExitStack() as running:
         predictor, lean = running.enter_context(serving(ground, logs))
         flags = ["--store", str(ground.store), "--predictor_host", predictor.http]
-        flags += ["--http_port", free_port(), "--grpc_port", free_port()]
+        flags += ["--http_port", str(free_port()), "--grpc_port", str(free_port())]
         stock = running.enter_context(server("tests.transformer.stock", flags, logs))
         wait_ready(stock)
         yield {"lean": lean, "stock": stock, "predictor": predictor}
-
-
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return str(free.getsockname()[1])
 
 
 def v2_json(side: Server, columns: Columns) -> list[float]:

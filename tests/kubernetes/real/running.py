@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import subprocess
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from headrace.cli.broker import free_port
 from tests.hopsworks.certificates import Authority
 from tests.kubernetes.real.programs import Programs
 
@@ -36,7 +36,7 @@ class Running:
 @contextmanager
 def running(programs: Programs, home: Path) -> Iterator[Running]:
     """Run both until the block ends; raises RuntimeError, with the last it said, where one does not get ready."""
-    client, peer, port = _free_ports(3)
+    client, peer, port = free_port(), free_port(), free_port()
     authority = Authority()
     with (
         _process([programs.etcd, *_of_etcd(home, client, peer)], home / "etcd.log"),
@@ -122,11 +122,3 @@ def _await(server: subprocess.Popen[bytes], made: Running, log: Path) -> None:
             break
         paused.wait(0.2)
     raise RuntimeError(f"kube-apiserver did not get ready; the last it said:\n{log.read_text()[-2000:]}")
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server((_HERE, 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

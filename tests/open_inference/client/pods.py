@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from headrace.cli.broker import free_port
 from headrace.open_inference import InferResponse, Tensor
 from headrace.open_inference.client.model_client import Asking, PredictorClient
 
@@ -129,9 +129,7 @@ class Deployment:
 @asynccontextmanager
 async def deployed(*acts: Act | None, **how: object) -> AsyncIterator[Deployment]:
     """Give pods that act so, None being one that nobody runs; the first is asked first."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     pods = [Pod(f"127.0.0.{number}", act or right) for number, act in enumerate(acts, 1)]
     servers = [
         await asyncio.start_server(pod.serve, pod.address, port)
