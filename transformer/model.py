@@ -15,6 +15,7 @@ import kserve.model_server
 import numpy as np
 from kserve.errors import ModelNotReady
 
+from headrace.open_inference.codec import json_data
 from headrace.open_inference.errors import InvalidRequest, OpenInferenceError
 from headrace.open_inference.forwarding import BESIDE_V1
 from headrace.open_inference.servable import Answered, Withdrawable
@@ -144,8 +145,14 @@ class FeatureTransformer(kserve.Model):
 
 def _v1_answer(answer: InferResponse) -> dict[str, Any]:
     names = [tensor.name for tensor in answer.outputs]
-    columns = [tensor.array.tolist() for tensor in answer.outputs]
+    columns = [_values(tensor) for tensor in answer.outputs]
     return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]}
+
+
+def _values(tensor: Tensor) -> list[Any]:
+    if tensor.datatype == "BYTES":
+        return json_data.lists_of(tensor.name, "BYTES", tensor.array)
+    return tensor.array.tolist()
 
 
 def _request_of(name: str, payload: kserve.InferRequest) -> InferRequest:

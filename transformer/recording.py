@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from headrace.predictions import PredictionLog
     from headrace.telemetry.tracing import Tracing
 
-_LONGEST_ID = 200
 #: How long the log's thread may keep the interpreter from a request that wants it; Python's own 5 ms are a deadline's.
 _SWITCH_S = 0.0005
 #: Who is told of a call that nobody watched: the stock server's.
@@ -94,7 +93,7 @@ class Recording:
         version = getattr(self._path.predictor, "version", "")
         answered = [
             self._kinds.Answered(
-                one.request.id[:_LONGEST_ID],
+                one.request.id[: self._kinds.LONGEST_ID],
                 call.id,
                 call.trace.id if call.trace is not None else "",
                 one.request.version or version,
@@ -119,7 +118,9 @@ def _log(settings: TransformerSettings, app: Application, model: str, environmen
     except (KeysError, LogError) as refused:
         raise SettingsError(str(refused)) from refused
     sys.setswitchinterval(_SWITCH_S)
-    columns = Columns(model, app.view, [output.name for output in app.outputs], keys)
+    names = [output.name for output in app.outputs]
+    texts = [output.name for output in app.outputs if output.datatype == "BYTES"]
+    columns = Columns(model, app.view, names, keys, texts=texts)
     return PredictionLog(sink, columns.table, share=settings.prediction_log_share)
 
 

@@ -31,7 +31,7 @@ from headrace.open_inference.predictor import Predictor
 from headrace.open_inference.servable import Answered
 from headrace.open_inference.shield import outcome
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
-from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, StoreUnavailable
+from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, RowsUnread, StoreUnavailable
 from headrace.telemetry import RequestMetrics
 from transformer.counting import count, fallen_back, marked
 from transformer.joined import MOST_JOINED, block_in, join, kind_of, rows_in, runs_of
@@ -41,8 +41,8 @@ from transformer.turns import Place, Turns
 FEATURES = "features"
 EXTRAS = {"features": "FP32", "feature_age_ms": "FP64", "row_status": "BYTES", "stage_ms": "FP64"}
 STAGES = ("decode", "store", "assemble", "predict")
-#: How many further runs may be made of one that the predictor failed; of 64 requests, one that is to blame takes 12.
-_MOST_APART = 32
+#: How many further runs may be made of one that predictor or store failed; one to blame of 64 requests takes 12.
+_MOST_APART, _TO_FIND_ONE = 32, 12
 
 
 @dataclass(slots=True)
@@ -186,6 +186,8 @@ class RequestPath:
         except (InvalidRequest, TooLarge):  # whose fault it was, each finds out by itself
             return [await self._outcome(one) for one in asked]
         except OpenInferenceError as failed:
+            if isinstance(failed.__cause__, RowsUnread):
+                return await self._halves(asked, failed, iter(range(_TO_FIND_ONE)) if further is None else further)
             return [failed] * len(asked)
         try:
             predictions = await self.predict(prepared, deadline)
@@ -208,9 +210,9 @@ class RequestPath:
         return answers
 
     async def _halves(
-        self, asked: Sequence[Asked], failed: PredictorFailed, further: Iterator[int]
+        self, asked: Sequence[Asked], failed: OpenInferenceError, further: Iterator[int]
     ) -> Sequence[InferResponse | Exception]:
-        """Ask the halves of a run that failed, so that a row on which the model fails refuses its own request alone."""
+        """Ask the halves of a run that failed, so that a row on which one fails refuses its own request alone."""
         half, answers = len(asked) // 2, list[InferResponse | Exception]()
         for part in (asked[:half], asked[half:]):
             hopeless = self.predictor.failing is not None or next(further, None) is None
@@ -241,8 +243,9 @@ class RequestPath:
             unkeyed = rows.invalid.get(group.key)
             if unkeyed is not None:
                 block.values[unkeyed], block.found[unkeyed], block.age_ms[unkeyed] = np.nan, False, np.nan
-                if block.stale is not None:
-                    block.stale[unkeyed] = False
+                for marks in (block.stale, block.default):
+                    if marks is not None:
+                        marks[unkeyed] = False
         return {group.name: block for group, block in zip(groups, blocks, strict=True)}
 
     def _prediction(self, answer: InferResponse, name: str, rows: int) -> np.ndarray:

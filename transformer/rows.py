@@ -147,7 +147,7 @@ def _instance_tensor(column: Column, values: Sequence[Any]) -> Tensor:
         return Tensor(name, "BYTES", texts)
     if column.dtype != "int64":
         return Tensor(name, "FP64", np.array([_number(value) for value in values]))
-    if all(type(value) is int and abs(value) < 2**63 for value in values):
+    if all(type(value) is int and -(2**63) <= value < 2**63 for value in values):
         return Tensor(name, "INT64", np.array(values, dtype=np.int64))
     raise InvalidRequest(f"{name!r} is null, not whole or beyond 64 bits in an instance, needs int64 in every one")
 

@@ -84,11 +84,14 @@ def _nothing(wanted: str, found: Found) -> str:
 def _print(records: list[Record], row: int, features: Mapping[str, Described]) -> None:
     record = records[row]
     of = f", row {row} of {len(records)}" if len(records) > 1 else ""
-    console.print(f"[bold]{record['request_id']}[/bold]{of}, answered at {record['at']}", soft_wrap=True)
+    said = Text(_printable(record["request_id"]), style="bold").append(
+        f"{of}, answered at {record['at']}", style="not bold"
+    )
+    console.print(said, soft_wrap=True)
     about = [*_about(record), *((name, _number(value)) for name, value in record["outputs"].items())]
     width = max(len(name) for name, _ in about)
     for name, value in about:
-        console.print(f"  {name:<{width}}  {value}", soft_wrap=True, markup=False)
+        console.print(f"  {name:<{width}}  {_printable(str(value))}", soft_wrap=True, markup=False)
     console.print()
     console.print(_features(record, features))
     console.print()
@@ -104,7 +107,7 @@ def _about(record: Record) -> Iterator[tuple[str, Any]]:
     yield "model", f"{record['model']}{version}"
     yield "fingerprint", record["fingerprint"]
     yield "as of", record["as_of"]
-    for name, value in record["keys"].items():
+    for name, value in record.get("keys", {}).items():
         if value is not None:
             yield name, value
     yield "row status", record["row_status"]
@@ -116,7 +119,7 @@ def _features(record: Record, known: Mapping[str, Described]) -> Table:
     table.add_column("value", justify="right", no_wrap=True)
     for heading in ("unit", "from", "age"):
         table.add_column(heading, overflow="fold")
-    ages = record["age_ms"]
+    ages = record.get("age_ms", {})
     for name, value in record["features"].items():
         of = known.get(name, Described())
         missing = stands_for_missing(value, of, ages)
@@ -145,5 +148,12 @@ def waterfall(stage_ms: Mapping[str, float | None]) -> Iterator[Text]:
     yield Text(f"{'together':<12} {total:6.3f} ms")
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | str | None) -> str:
+    if isinstance(value, str):
+        return value
     return "-" if value is None else f"{value:.6g}"
+
+
+def _printable(text: str) -> str:
+    # Ids, keys and labels are others' words: none of them is to move a terminal's cursor.
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

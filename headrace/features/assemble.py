@@ -62,11 +62,11 @@ class Plan:
         `request[name]` is [rows]; `blocks[group]` is the group's merged windows, [rows, its columns].
         """
         out = np.empty((rows, self.width), dtype=np.float32)
-        for at, name in self.request:
-            out[:, at] = request[name]
-        for group, to, source in self.stored:
-            out[:, to] = blocks[group][:, source]
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            for at, name in self.request:
+                out[:, at] = request[name]
+            for group, to, source in self.stored:
+                out[:, to] = blocks[group][:, source]
             for step in self.computed:
                 inputs = [
                     request[where] if origin == "request" else blocks[origin][:, where]  # type: ignore[index]
@@ -81,7 +81,7 @@ class Plan:
             _loop(step)
 
     def fill(self, matrix: np.ndarray) -> np.ndarray:
-        """Put every column's declared missing value where a value is missing, in place.
+        """Put every column's declared missing value where a value is missing or too large for float32, in place.
 
         ValueError for anything but float32 [rows, columns]: the loop does not look.
         """

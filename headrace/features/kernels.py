@@ -102,13 +102,14 @@ def fold(
 def unfit(values: np.ndarray, low: float, high: float, required: bool, marks: np.ndarray) -> int:
     """Make NaN of every one of `values`, float64 [n], that is infinite or not from `low` to `high`; return how many.
 
+    Infinite is what is so as float32, which models read.
     `marks`, bool [n], becomes which. Where a value is `required`, one that was NaN already is unfit too.
     """
     count = 0
     for row in range(values.size):
         value = values[row]
         absent = np.isnan(value)
-        marks[row] = required if absent else not low <= value <= high or np.isinf(value)
+        marks[row] = required if absent else not low <= value <= high or np.isinf(np.float32(value))
         count += marks[row]
         if marks[row]:
             values[row] = np.nan
@@ -117,8 +118,8 @@ def unfit(values: np.ndarray, low: float, high: float, required: bool, marks: np
 
 @compiled(FLOATS, OUT_FLOATS)
 def fill(missing: np.ndarray, matrix: np.ndarray) -> None:
-    """Put `missing`, float32 [columns], wherever `matrix`, float32 [n, columns], holds NaN."""
+    """Put `missing`, float32 [columns], wherever `matrix`, float32 [n, columns], holds no finite number."""
     for row in range(len(matrix)):
         for column in range(missing.size):
-            if np.isnan(matrix[row, column]):
+            if not np.isfinite(matrix[row, column]):
                 matrix[row, column] = missing[column]

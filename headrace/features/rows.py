@@ -119,7 +119,7 @@ def _put_key(rows: Rows, column: Column, values: np.ndarray) -> None:
         keys = np.where(bad, 0, numbers).astype(np.int64)
         if np.asarray(values).dtype == object:  # whole numbers beside a null: a float would round the large ones
             for at, value in enumerate(values):
-                if isinstance(value, int) and abs(value) < 2**63:
+                if isinstance(value, int) and -(2**63) <= value < 2**63:
                     keys[at], bad[at] = value, False
     if bad.any():
         rows.invalid[column.name] = bad

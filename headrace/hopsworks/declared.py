@@ -19,6 +19,7 @@ from headrace.features.columns import Column
 from headrace.features.on_demand import OnDemand
 from headrace.features.streams import Stream
 from headrace.features.windows import WindowedGroup
+from headrace.stores.rondb.view import LONGEST_KEY
 
 TILES = "tiles"
 #: What RonDB holds of one row, in bytes.
@@ -143,7 +144,7 @@ def _events_of(stream: Stream) -> FeatureGroup:
 
 def _event_feature(column: Column, primary: bool) -> Feature:
     kind = TYPES[column.dtype]
-    return Feature(_named(column.name), kind, "varchar(200)" if kind == "string" else kind, primary)
+    return Feature(_named(column.name), kind, f"varchar({LONGEST_KEY})" if kind == "string" else kind, primary)
 
 
 def _view(

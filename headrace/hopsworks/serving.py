@@ -60,9 +60,16 @@ def address(session: Session, host: str = "", port: int = 0, *, tls: bool = True
             host = VariableApi()._get_loadbalancer_external_domain("online_store_rest_server")
     context = None
     if tls:
-        context = ssl.create_default_context(cafile=str(session.folder / "ca_chain.pem"))
-        if session.settings.ca_file:
-            context.load_verify_locations(session.settings.ca_file)
+        chain, own = session.folder / "ca_chain.pem", session.settings.ca_file
+        try:
+            context = ssl.create_default_context(cafile=str(chain))
+            if own:
+                context.load_verify_locations(own)
+        except OSError as unread:  # ssl.SSLError is one
+            raise HopsworksError(
+                f"the authorities for RonDB's certificate, of {own or chain.name}, cannot be read "
+                f"({unread.strerror or type(unread).__name__}), needs PEM files"
+            ) from unread
     return Address(host, port or PORT, context)
 
 

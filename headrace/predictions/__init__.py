@@ -4,8 +4,18 @@ The request path hands over references and goes on. A thread makes columns of th
 the sink does not keep up or fails, predictions are dropped and counted, and serving goes on as if nothing was.
 """
 
-from headrace.predictions.columns import Answered, Columns, Run
+from headrace.predictions.columns import LONGEST_ID, Answered, Columns, Run
 from headrace.predictions.log import PredictionLog, Sink, SinkFailed
 from headrace.predictions.pseudonyms import KeysError, Pseudonyms
 
-__all__ = ["Answered", "Columns", "KeysError", "PredictionLog", "Pseudonyms", "Run", "Sink", "SinkFailed"]
+__all__ = [
+    "LONGEST_ID",
+    "Answered",
+    "Columns",
+    "KeysError",
+    "PredictionLog",
+    "Pseudonyms",
+    "Run",
+    "Sink",
+    "SinkFailed",
+]

@@ -6,11 +6,11 @@
     row          which row of the request, from 0
     at, as_of    when it was answered, and the instant its features are of
     model, model_version, fingerprint
-    keys         struct: each key column, as Pseudonyms says
+    keys         struct: each key column, as Pseudonyms says; absent where the view has no groups
     features     struct: the model's input, missing values as the model saw them
-    age_ms       struct: of each group, since the key's newest event; null where there is none
+    age_ms       struct: of each group, since the key's newest event; null where there is none, absent as keys are
     row_status   as the output of this name
-    outputs      struct: what was answered
+    outputs      struct: what was answered, numbers or text
     stage_ms     struct: how long the stages of its run took
 
 The schema's metadata holds the view's columns, so that a file can be explained without the application.
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,6 +35,8 @@ from headrace.stores.online import Block
 #: The stages of a run that its timings are of, in order.
 STAGES = ("decode", "store", "assemble", "predict", "respond")
 VIEW = b"headrace.view"
+#: How much of a request's id is kept.
+LONGEST_ID = 200
 _INSTANT = pa.timestamp("ms", "UTC")
 Outputs = Mapping[str, np.ndarray]
 
@@ -66,10 +68,19 @@ class Run(NamedTuple):
 
 
 class Columns:
-    """Makes tables of runs, all of one schema."""
+    """Makes tables of runs, all of one schema; `texts` are those of the outputs that are of BYTES."""
 
-    def __init__(self, model: str, view: FeatureView, outputs: Sequence[str], keys: Pseudonyms | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        view: FeatureView,
+        outputs: Sequence[str],
+        keys: Pseudonyms | None = None,
+        *,
+        texts: Collection[str] = (),
+    ) -> None:
         self._model, self._fingerprint, self._outputs = model, view.fingerprint, tuple(outputs)
+        self._texts = frozenset(texts)
         self._pseudonyms = keys or Pseudonyms()
         self._keys = tuple(dict.fromkeys(group.key for group in view.groups))
         self._groups = tuple(group.name for group in view.groups)
@@ -91,43 +102,49 @@ class Columns:
             _constant(self._model, len(of_run)),
             parts.repeated([part.version or None for part in requests]),
             _constant(self._fingerprint, len(of_run)),
-            self._struct(
+            *self._struct(
                 "keys", [self._pseudonyms.of(take([run.rows.columns[key] for run in runs])) for key in self._keys]
             ),
-            self._struct("features", list(map(pa.array, np.ascontiguousarray(take([run.matrix for run in runs]).T)))),
-            self._struct("age_ms", [_nullable(take([run.blocks[g].age_ms for run in runs])) for g in self._groups]),
+            *self._struct("features", list(map(pa.array, np.ascontiguousarray(take([run.matrix for run in runs]).T)))),
+            *self._struct("age_ms", [_nullable(take([run.blocks[g].age_ms for run in runs])) for g in self._groups]),
             pa.array(take([run.status() for run in runs]), pa.binary()).cast(pa.string()),
-            self._struct("outputs", self._answers(runs, parts)),
-            self._struct("stage_ms", [_nullable(stage[of_run]) for stage in _stages(runs)]),
+            *self._struct("outputs", self._answers(runs, parts)),
+            *self._struct("stage_ms", [_nullable(stage[of_run]) for stage in _stages(runs)]),
         ]
         return pa.Table.from_arrays(columns, schema=self.schema)
 
     def _schema(self, view: FeatureView) -> pa.Schema:
         said = json.dumps({"name": view.name, "version": view.version, "columns": view.describe()})
-        return pa.schema(
-            [
-                *((name, pa.string()) for name in ("request_id", "call_id", "trace_id")),
-                ("row", pa.int32()),
-                *((name, _INSTANT) for name in ("at", "as_of")),
-                *((name, pa.string()) for name in ("model", "model_version", "fingerprint")),
-                ("keys", pa.struct([(name, pa.string()) for name in self._keys])),
-                ("features", pa.struct([(name, pa.float32()) for name in self._features])),
-                ("age_ms", pa.struct([(name, pa.float64()) for name in self._groups])),
-                ("row_status", pa.string()),
-                ("outputs", pa.struct([(name, pa.float64()) for name in self._outputs])),
-                ("stage_ms", pa.struct([(name, pa.float32()) for name in STAGES])),
-            ],
-            {VIEW: said.encode()},
-        )
+        answered = [(name, pa.string() if name in self._texts else pa.float64()) for name in self._outputs]
+        fields = [
+            *((name, pa.string()) for name in ("request_id", "call_id", "trace_id")),
+            ("row", pa.int32()),
+            *((name, _INSTANT) for name in ("at", "as_of")),
+            *((name, pa.string()) for name in ("model", "model_version", "fingerprint")),
+            ("keys", pa.struct([(name, pa.string()) for name in self._keys])),
+            ("features", pa.struct([(name, pa.float32()) for name in self._features])),
+            ("age_ms", pa.struct([(name, pa.float64()) for name in self._groups])),
+            ("row_status", pa.string()),
+            ("outputs", pa.struct(answered)),
+            ("stage_ms", pa.struct([(name, pa.float32()) for name in STAGES])),
+        ]
+        # Parquet has no struct of nothing, which keys and ages are of a view without groups.
+        return pa.schema([one for one in fields if one[1] != pa.struct([])], {VIEW: said.encode()})
 
-    def _struct(self, name: str, arrays: Sequence[pa.Array]) -> pa.StructArray:
-        return pa.StructArray.from_arrays(arrays, fields=list(self.schema.field(name).type))
+    def _struct(self, name: str, arrays: Sequence[pa.Array]) -> list[pa.StructArray]:
+        return [pa.StructArray.from_arrays(arrays, fields=list(self.schema.field(name).type))] if arrays else []
 
     def _answers(self, runs: Sequence[Run], parts: _Parts) -> list[pa.Array]:
         found = [run.outputs() for run in runs]
+        of_each = [(name, parts.joined([np.asarray(of[name]) for of in found])) for name in self._outputs]
         return [
-            pa.array(parts.joined([np.asarray(of[name]) for of in found]).astype(np.float64)) for name in self._outputs
+            pa.array(list(map(_text, values))) if name in self._texts else pa.array(values.astype(np.float64))
+            for name, values in of_each
         ]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 @dataclass(frozen=True, slots=True)

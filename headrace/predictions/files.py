@@ -65,10 +65,11 @@ class ParquetFiles:
             day.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, unfinished, compression="zstd")
             unfinished.rename(day / name)
-        except OSError as refused:
+        except (OSError, pa.ArrowException) as refused:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
-            raise SinkFailed(f"the folder of predictions takes no file: {refused.strerror or refused}") from refused
+            why = getattr(refused, "strerror", None) or refused
+            raise SinkFailed(f"the folder of predictions takes no file: {why}") from refused
         self._written += table.num_rows
         if abs(now - self._swept) >= _SWEEP:
             self._swept = now

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from headrace.predictions.columns import LONGEST_ID
 from headrace.predictions.files import files_of
 from headrace.predictions.records import Described, Record, described, records_of
 
@@ -49,9 +50,9 @@ def in_files(folder: Path, wanted: str, since: datetime | None = None) -> Found:
     """Look through a folder's files, the newest first, until one has the request.
 
     A request whose rows were written apart, because a file was due between them, is not: a run is written whole.
-    A file that is no Parquet is counted and passed over.
+    A file that is no Parquet is counted and passed over. Of `wanted` as much counts as a log keeps of an id.
     """
-    found = Found()
+    found, wanted = Found(), wanted[:LONGEST_ID]
     for file in reversed(files_of(folder)):
         if since is not None and file.parent.name < since.astimezone(UTC).strftime("%Y-%m-%d"):
             break
@@ -60,11 +61,11 @@ def in_files(folder: Path, wanted: str, since: datetime | None = None) -> Found:
             found.files += 1
             found.looked_at += ids.num_rows
             _saw(found, ids["at"])
-            marks = _marks(ids, wanted)
+            marks = _marks(ids, wanted, since)
             if pc.any(marks).as_py():
                 table = pq.read_table(file)
                 found.features = described(table.schema)
-                found.records = _in_order(list(records_of(table.filter(marks))))
+                found.records = _last(list(records_of(table.filter(marks))))
                 break
         except (OSError, pa.ArrowException, KeyError):
             found.unreadable += 1
@@ -75,20 +76,22 @@ def in_topic(address: str, settings: Mapping[str, Any], wanted: str, since: date
     """Look through a topic from an instant on, or its beginning. Raises SinkFailed where it cannot be read."""
     from headrace.predictions.kafka import messages
 
-    found = Found()
+    found, wanted = Found(), wanted[:LONGEST_ID]
     for record in messages(address, settings, 0 if since is None else int(since.timestamp() * 1000)):
         found.looked_at += 1
         found.saw(str(record.get("at", "")))
         if wanted in (record.get(name) for name in IDS):
             found.records.append(record)
     newest = max((str(record.get("at")) for record in found.records), default="")
-    found.records = _in_order([record for record in found.records if record.get("at") == newest])
+    found.records = _last([record for record in found.records if record.get("at") == newest])
     return found
 
 
-def _marks(ids: pa.Table, wanted: str) -> pa.ChunkedArray:
+def _marks(ids: pa.Table, wanted: str, since: datetime | None) -> pa.ChunkedArray:
     marks = [pc.fill_null(pc.equal(ids[name], wanted), False) for name in IDS]
     together = pc.or_(pc.or_(marks[0], marks[1]), marks[2])
+    if since is not None:
+        together = pc.and_(together, pc.greater_equal(ids["at"], pa.scalar(since, ids["at"].type)))
     if not pc.any(together).as_py():
         return together
     # An id that was used twice means the last request that did.
@@ -102,5 +105,7 @@ def _saw(found: Found, at: pa.ChunkedArray) -> None:
             found.saw(instant.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
 
 
-def _in_order(records: list[Record]) -> list[Record]:
-    return sorted(records, key=lambda record: int(record.get("row") or 0))
+def _last(records: list[Record]) -> list[Record]:
+    """Return the rows of the last of several requests that had one id within a millisecond, as they were written."""
+    first = max((at for at, record in enumerate(records) if not record.get("row")), default=0)
+    return records[first:]

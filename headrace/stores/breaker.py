@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from headrace.features.windows import WindowedGroup
-from headrace.stores.online import Lookup, PackedStore, ReadDeadlinePassed, StoreUnavailable
+from headrace.stores.online import Lookup, PackedStore, ReadDeadlinePassed, RowsUnread, StoreUnavailable
 
 
 class Circuit(Enum):
@@ -68,6 +68,8 @@ class Breaker:
             return rows
         except (ReadDeadlinePassed, asyncio.CancelledError):
             outcome = True if self._clock() - began >= self._tolerance.patience_s else None
+            raise
+        except RowsUnread:  # which says something of the rows
             raise
         except StoreUnavailable:
             outcome = True

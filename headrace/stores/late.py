@@ -31,7 +31,7 @@ class LateStore:
     ) -> None:
         self._opening, self._clock = opening, clock
         self._store: Opened | None = None
-        self._reason = f"{called} is being opened"
+        self._called, self._reason = called, f"{called} is being opened"
         self._thread: threading.Thread | None = None
         self._ended = -AGAIN_S
         self._closed = False
@@ -72,11 +72,15 @@ class LateStore:
             store.close()
 
     def _try(self) -> None:
+        store, reason = None, f"{self._called} could not be opened: a fault, which stderr has"
         try:
             store = self._opening()
         except StoreUnavailable as failed:
-            self._reason, self._ended = str(failed), self._clock()
+            reason = str(failed)
             return
+        finally:
+            if store is None:
+                self._reason, self._ended = reason, self._clock()
         with self._lock:
             if not self._closed:
                 self._store = store

@@ -20,7 +20,7 @@ from itertools import repeat
 import numpy as np
 
 from headrace.features.windows import WindowedGroup
-from headrace.stores.online import Lookup, PackedStore, ReadDeadlinePassed, StoreUnavailable
+from headrace.stores.online import Lookup, PackedStore, ReadDeadlinePassed, RowsUnread, StoreUnavailable
 
 _BESIDE_A_ROW = 240  # bytes of an entry, measured: key, tuple, instants and its place in the dictionary
 _Key = tuple[str, int | str]  # a group's name and a key
@@ -155,7 +155,7 @@ class NearCache:
                     told |= flight.result()
                 elif flight is own or not isinstance(failure, StoreUnavailable):
                     raise failure
-                elif not isinstance(failure, ReadDeadlinePassed):  # that was another request's deadline, not ours
+                elif not isinstance(failure, ReadDeadlinePassed | RowsUnread):  # another request's deadline or row
                     raise StoreUnavailable(str(failure)) from failure
             wanted = [key for key in wanted if key not in told]
         return told

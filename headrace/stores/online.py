@@ -31,6 +31,10 @@ class ReadDeadlinePassed(StoreUnavailable):
     """The store gave no answer before the read's deadline."""
 
 
+class RowsUnread(StoreUnavailable):
+    """The store answered, and could not read some of the rows; nothing is known of any."""
+
+
 class Unreachable(str):
     """A reason not to be ready that says nothing of what the store holds: it cannot be reached now."""
 

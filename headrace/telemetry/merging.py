@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from prometheus_client.parser import text_string_to_metric_families
 
 #: Gauges that are no amounts: the largest of several processes' values is what is true of them together.
-STATES = ("_info", "_open", "_version", "_timestamp_seconds", "_ready")
+STATES = ("_info", "_open", "_version", "_timestamp_seconds", "_ready", "_endpoints", "_endpoints_left_out")
 
 
 def merged(texts: Sequence[bytes]) -> bytes:

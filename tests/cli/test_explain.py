@@ -84,3 +84,11 @@ def test_a_waterfall_of_nothing_is_a_line_and_what_was_not_run_is_left_out():
         "decode        0.000 ms  #",
         "together      0.000 ms",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("[/order-7]",) * 2, ("order[eu]7",) * 2, ("a\x1b]0;b\x07", "a\\x1b]0;b\\x07"), ("é",) * 2]
+)
+def test_an_id_is_shown_as_it_is_and_moves_no_cursor(headrace, tmp_path, name, shown):
+    ParquetFiles(tmp_path / "log").write(columns().table([run(name)]))
+    assert headrace("explain", name, "--log", tmp_path / "log").output.startswith(f"{shown}, answered at ")

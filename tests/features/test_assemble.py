@@ -87,3 +87,10 @@ def test_a_plan_needs_every_block_of_its_view():
     plan = Plan.of(FeatureView("v", 1, REQUEST, (A,), ("a.x_mean_1",)))
     with pytest.raises(KeyError, match="a"):
         plan.compute(1, {}, {})
+
+
+def test_what_is_too_large_for_the_model_is_missing():
+    assert assembled(1.0, [1e39, 11.0, 2.0, 13.0, 1e300])[:1] == [1.0]
+    filled = assembled(1.0, [1e39, 1e39, 1e39, 1e39, 1e300])
+    assert np.isfinite(filled[2:]).all()
+    assert filled[3] == -7.0

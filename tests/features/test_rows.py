@@ -50,7 +50,7 @@ def test_an_unreadable_time_is_now_and_its_row_is_marked():
     assert got.spoiled().tolist() == [True, True]
 
 
-@pytest.mark.parametrize("bad", [np.inf, -np.inf, -0.1, 100.1, np.nan])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, -0.1, 100.1, np.nan, 1e39])
 def test_a_value_no_feature_can_use_is_missing_in_its_row_only(bad):
     got = rows(amount=[bad, 5.0])
     assert np.isnan(got.columns["amount"]).tolist() == [True, False]
@@ -104,3 +104,10 @@ def test_a_request_without_any_column_is_refused_even_where_none_is_required():
 def test_no_rows_give_no_rows():
     got = rows(card=np.array([], dtype=np.int64), amount=np.array([]))
     assert got.count == got.as_of.size == got.spoiled().size == 0
+
+
+@pytest.mark.parametrize(("value", "fits"), [(3.4e38, True), (-3.4e38, True), (3.5e38, False), (-1e300, False)])
+def test_a_number_that_float32_cannot_hold_is_infinite_to_a_model(value, fits):
+    view = FeatureView("v", 1, (Column("amount"),), (), ("request.amount",), time="")
+    rows = conform(view, {"amount": np.array([1.0, value])}, NOW)
+    assert ("amount" in rows.invalid, np.isnan(rows.columns["amount"]).tolist()) == (not fits, [False, not fits])

@@ -151,3 +151,9 @@ def test_labels_survive_being_merged():
     told = b'# HELP a A\n# TYPE a gauge\na{path="back\\\\slash \\"quoted\\" \\nline"} 1.0\n'
     assert merged([told, told]) == told.replace(b"1.0", b"2.0")
     assert merged([told]) == told
+
+
+def test_every_process_knows_the_same_endpoints():
+    told = b"# HELP {0} E\n# TYPE {0} gauge\n{0} 2.0\n"
+    for name in (b"headrace_predictor_endpoints", b"headrace_predictor_endpoints_left_out"):
+        assert merged([told.replace(b"{0}", name)] * 4) == told.replace(b"{0}", name)

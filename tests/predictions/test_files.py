@@ -6,16 +6,21 @@ import errno
 import os
 import shutil
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from headrace.predictions import PredictionLog, SinkFailed
+from headrace.features import Column, FeatureView
+from headrace.features.rows import Rows
+from headrace.predictions import LONGEST_ID, Columns, PredictionLog, Pseudonyms, SinkFailed
 from headrace.predictions.files import ParquetFiles, files_of
 from headrace.predictions.opening import Keeping, LogError, open_sink
 from headrace.predictions.reading import in_files
 from tests.predictions.runs import columns, run
+from tests.transformer.small import NOW
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -152,7 +157,32 @@ def test_an_id_that_was_used_twice_means_the_last_request(tmp_path):
     assert [record["at"][-5:] for record in in_files(tmp_path, "a").records] == [".001Z"[-5:]] * 2
 
 
-def test_days_before_the_instant_are_not_looked_at(tmp_path):
-    written(tmp_path, "a", clock=Clock())
+def test_what_is_before_the_instant_is_not_found_and_its_days_are_not_looked_at(tmp_path):
+    at_ms = int(NOON.timestamp() * 1000)
+    ParquetFiles(tmp_path, clock=Clock()).write(columns().table([run("a", at_ms=at_ms)]))
     assert in_files(tmp_path, "a", NOON - timedelta(hours=1)).records
+    passed = in_files(tmp_path, "a", NOON + timedelta(seconds=1))
+    assert (passed.records, passed.files) == ([], 1)
     assert in_files(tmp_path, "a", NOON + timedelta(days=1)).files == 0
+
+
+def test_of_two_requests_in_one_millisecond_the_last_is_meant(tmp_path):
+    ParquetFiles(tmp_path).write(columns(Pseudonyms("plain")).table([run("a", "a", rows=2)]))
+    found = in_files(tmp_path, "a").records
+    assert [(record["row"], record["keys"]["user"]) for record in found] == [(0, "user-2"), (1, "user-3")]
+
+
+def test_a_long_id_is_found_by_what_is_kept_of_it(tmp_path):
+    written(tmp_path, "7" * LONGEST_ID)
+    assert in_files(tmp_path, "7" * 300).records
+
+
+def test_a_view_without_groups_and_an_output_of_text_are_written(tmp_path):
+    view = FeatureView("plain", 1, (Column("amount"),), (), ("request.amount",), time="")
+    told = partial(dict, label=np.array([b"fine", b"fra\xff"], dtype=object))
+    rows = Rows(2, {"amount": np.ones(2)}, np.full(2, NOW))
+    one = run("a", rows=2)._replace(rows=rows, blocks={}, matrix=np.ones((2, 1), np.float32), outputs=told)
+    ParquetFiles(tmp_path).write(Columns("plain", view, ("label",), texts=("label",)).table([one]))
+    found = in_files(tmp_path, "a").records
+    assert [record["outputs"]["label"] for record in found] == ["fine", "fra\ufffd"]
+    assert "keys" not in found[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headrace.stores.breaker import Breaker, Circuit, CircuitOpen, Tolerance
 from headrace.stores.deadlines import Bounded
-from headrace.stores.online import Lookup, ReadDeadlinePassed, StoreUnavailable
+from headrace.stores.online import Lookup, ReadDeadlinePassed, RowsUnread, StoreUnavailable
 from tests.stores.scripted import Scripted, ScriptedLoop, later, play
 from tests.stores.small import CARDS, keys_of
 
@@ -42,6 +42,19 @@ def test_it_opens_where_a_share_of_the_last_reads_failed_and_then_nobody_asks_th
 
     assert play(scene) == ["good", "away", "good", "away", "refused", "refused"]
     assert len(store.asked) == 4
+
+
+def test_rows_that_could_not_be_read_say_nothing_of_the_store():
+    store = Scripted(then=(0.0, RowsUnread("1 of 2 vectors")))
+
+    async def scene(loop: ScriptedLoop) -> None:
+        breaker = Breaker(store, QUICK, clock=loop.time)
+        for _ in range(20):
+            with pytest.raises(RowsUnread):
+                await breaker.read_packed(LOOKUPS)
+        assert breaker.circuit is Circuit.CLOSED
+
+    play(scene)
 
 
 def test_one_read_tries_the_store_and_the_others_are_refused_until_it_is_known():

@@ -73,3 +73,22 @@ def test_one_that_is_closed_while_it_opens_is_closed_when_it_is_open():
     assert closed.is_set()
     with pytest.raises(StoreUnavailable):
         asyncio.run(store.read_packed(LOOKUPS))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_an_opening_is_a_reason_and_it_is_begun_again_a_second_later():
+    now, tries = [100.0], []
+
+    def opening() -> MemoryStore:
+        tries.append(now[0])
+        return [][0]
+
+    store = LateStore(opening, "the cluster", clock=lambda: now[0])
+    for _ in range(3):
+        store.readiness([CARDS])
+        store.wait()
+    assert store.readiness([CARDS]) == "the cluster could not be opened: a fault, which stderr has"
+    now[0] += 1.0
+    store.readiness([CARDS])
+    store.wait()
+    assert tries == [100.0, 101.0]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.stores.near_cache import CacheCounts, Keeping, NearCache
-from headrace.stores.online import Lookup, ReadDeadlinePassed, StoreUnavailable
+from headrace.stores.online import Lookup, ReadDeadlinePassed, RowsUnread, StoreUnavailable
 from tests.stores.scripted import Scripted, ScriptedLoop, later, play
 from tests.stores.small import CARDS, SHOPS, keys_of
 
@@ -110,6 +110,20 @@ def test_anothers_deadline_is_not_mine():
             await hasty
         assert await patient == [[b"row 1"]]
         assert loop.time() == pytest.approx(0.03)
+
+    play(scene)
+
+
+def test_a_row_of_anothers_that_cannot_be_read_is_not_mine():
+    store = Scripted(dict(ROWS), steps=[(0.01, RowsUnread("1 of 2 vectors"))])
+
+    async def scene(loop: ScriptedLoop) -> None:
+        cache = NearCache(store, KEEPING, clock=loop.time)
+        first = asyncio.create_task(cache.read_packed(cards(1, 2)))
+        await asyncio.sleep(0)
+        assert await cache.read_packed(cards(1)) == [[b"row 1"]]
+        with pytest.raises(RowsUnread):
+            await first
 
     play(scene)
 

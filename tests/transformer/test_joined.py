@@ -22,7 +22,7 @@ from headrace.open_inference import (
     Tensor,
 )
 from headrace.stores.memory import MemoryStore
-from headrace.stores.online import Block, Lookup, StoreUnavailable
+from headrace.stores.online import Block, Lookup, RowsUnread, StoreUnavailable
 from tests.transformer.small import NOW, Tiny, path_to, row, stored
 from transformer.joined import MOST_ROWS
 from transformer.request_path import deadline_in
@@ -143,6 +143,36 @@ def test_a_row_without_an_answer_refuses_its_own_request_alone() -> None:
 def test_a_store_that_is_away_refuses_all_of_a_run(away: bool) -> None:
     found = answers([asked(row()), asked(row())], store=Away() if away else STORE)
     assert [isinstance(one, FeaturesUnavailable) for one in found] == [away, away]
+
+
+class Unreading(MemoryStore):
+    """Cannot read a key, and says so of every read it is in."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key, self.asked = key, list[int]()
+        self._records = STORE._records
+
+    async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray, deadline: float | None = None) -> list[Block]:
+        self.asked.append(lookups[0].keys.size)
+        if self.key in lookups[0].keys:
+            raise RowsUnread("1 vector could not be read")
+        return await super().read(lookups, as_of, deadline)
+
+
+def test_a_row_that_the_store_cannot_read_refuses_its_own_request_alone() -> None:
+    good, store = [asked(row(visits=[at])) for at in range(63)], Unreading("cat")
+    found = answers([*good[:17], asked(row(user=["cat"], visits=[0])), *good[17:]], store=store)
+    assert isinstance(found.pop(17), FeaturesUnavailable)
+    assert [one.outputs[0].array for one in found] == [answer.outputs[0].array for answer in answers(good)]
+    assert len(store.asked) == 1 + 2 * 6
+
+
+def test_a_store_that_can_read_nothing_is_not_asked_for_everybody() -> None:
+    store = Unreading("ann")
+    found = answers([asked(row()) for _ in range(64)], store=store)
+    assert all(isinstance(refused, FeaturesUnavailable) for refused in found)
+    assert len(store.asked) == 1 + 12
 
 
 def test_a_model_that_fails_refuses_all_of_a_run() -> None:

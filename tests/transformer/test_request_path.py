@@ -30,6 +30,7 @@ from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.memory import MemoryStore
 from headrace.stores.online import Block, Lookup, OnlineStore
 from tests.transformer.small import APP, NOW, REQUEST, Tiny, path_to, row, stored
+from transformer.model import FeatureTransformer
 from transformer.request_path import RequestPath, deadline_in
 
 STORE = stored([("ann", NOW - 2 * HOUR, 100.0), ("ann", NOW - 10 * MINUTE, 5.0), ("ann", NOW - MINUTE, 7.0)])
@@ -257,3 +258,18 @@ def test_a_hundred_callers_at_once_get_their_own_answers() -> None:
     for at, said in enumerate(scene(all_at_once)):
         assert said.output("features")[0, 0] == at
         np.testing.assert_allclose(said.output("score"), said.output("features").sum(axis=1), rtol=1e-6)
+
+
+def test_a_text_is_answered_in_v1_too() -> None:
+    outputs = (Output("label", "BYTES"),)
+    app = dataclasses.replace(
+        APP, outputs=outputs, predicted=("score",), respond=lambda _: {"label": np.array([b"fine"], object)}
+    )
+
+    async def scene() -> dict[str, Any]:
+        async with path_to(Tiny(), stored([("ann", NOW - 60_000, 7.0)]), app) as path:
+            return await FeatureTransformer(path).predict_v1(
+                {"instances": [{"user": "ann", "amount": 1}]}, deadline_in(20)
+            )
+
+    assert asyncio.run(scene()) == {"predictions": [{"label": "fine"}]}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headrace.features import Column, FeatureView
 from headrace.features.rows import Rows
 from headrace.open_inference import InvalidRequest, OpenInferenceError, Tensor, TooLarge
 from headrace.stores.online import Block
@@ -263,3 +264,9 @@ def test_instances_are_refused_before_anything_is_built_of_them() -> None:
     with pytest.raises(InvalidRequest) as refused:
         tensors_of(VIEW, [{"x" * 100_000: 1}], 10)
     assert len(refused.value.message) < 300
+
+
+@pytest.mark.parametrize("key", [-(2**63), 2**63 - 1])
+def test_every_key_of_64_bits_is_taken_in_an_instance(key: int) -> None:
+    view = FeatureView("v", 1, (Column("card", "int64"),), (), ("request.card",), time="")
+    assert tensors_of(view, [{"card": key}])["card"].array.tolist() == [key]

@@ -74,11 +74,11 @@ def test_one_row_without_features_does_not_fail_its_neighbours() -> None:
         await front.infer("ann")
         front.store.away, front.at = True, 2.0
         said = await front.infer("ann", "bob", "")
-        assert told(said) == [(7.0, "users stale"), (0.0, "users default"), (0.0, "user invalid, users default")]
+        assert told(said) == [(7.0, "users stale"), (0.0, "users default"), (0.0, "user invalid, users missing")]
         assert said.output("feature_age_ms") == [60_000, -1, -1]
-        assert said.json["parameters"] == {"headrace_degraded_rows": 1, "headrace_fallback_rows": 3}
-        assert front.metric("headrace_rows_fallback_total", group="users", kind="default") == 2
-        assert front.metric("headrace_rows_missing_total", group="users") == 0
+        assert said.json["parameters"] == {"headrace_degraded_rows": 1, "headrace_fallback_rows": 2}
+        assert front.metric("headrace_rows_fallback_total", group="users", kind="default") == 1
+        assert front.metric("headrace_rows_missing_total", group="users") == 1
 
     scene(then, on_store_failure="users=default", **CACHED)
 

@@ -150,7 +150,7 @@ class Endpoints:
     async def _look(self, now: float) -> None:
         try:
             found = await self._resolve(self._host, self._port)
-        except OSError:
+        except (OSError, UnicodeError):
             found = ()  # those that are known are better than none
         self._resolved_at = now
         self._due = now + (self._refresh_s if found else min(_AGAIN_S, self._refresh_s))

@@ -99,6 +99,8 @@ class GrpcChannel:
             return late(model)
         if code == "RESOURCE_EXHAUSTED" and "larger than max" in said:  # ours to say: of the answer, not of the server
             return too_long(model, self._site.longest)
+        if code == "RESOURCE_EXHAUSTED" and "metadata size" in said:
+            return PredictorFailed(f"the predictor of {model!r} takes no headers that are so long: {said}")
         if code == "CANCELLED" or (code == "UNAVAILABLE" and not failed.initial_metadata() and _is_ours(said)):
             return unreachable(model, same="failed to connect" not in said)
         return refused(model, code, said)

@@ -200,6 +200,7 @@ def _site(url: str, how: Asking) -> Site:
         raise ValueError(f"the predictor's address is {url!r}, needs a host, a host and port, or a URL of these")
     try:
         port = said.port
+        said.hostname.encode("idna")  # UnicodeError is a ValueError
         authorities = Path(how.ca_file).read_bytes() if how.ca_file else None
         tls = ssl.create_default_context(cafile=how.ca_file or None) if said.scheme == "https" else None
     except (OSError, ValueError) as wrong:  # ssl.SSLError is the first

@@ -1,7 +1,8 @@
 """The body of a request to RonDB's REST server, and the rows of tiles in its answer.
 
 Entries and vectors belong together by position alone, so an answer with another number of vectors,
-or with one that could not be read, is refused whole: nothing is served from it.
+or with one that could not be read, is refused whole: nothing is served from it. Whoever asked for many may ask for
+fewer, without the one to blame.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from headrace.stores.online import RowsUnread
 from headrace.stores.rondb.errors import BrokenAnswer
 from headrace.stores.rondb.view import TilesView
 
@@ -49,7 +51,7 @@ def entries_of(names: Sequence[str], keys: Sequence[Keys]) -> list[dict[str, int
 
 
 def columns_of(view: TilesView, answer: bytes, entries: int) -> list[tuple[Any, ...]]:
-    """Return the values of an answer by column of the view, one per entry; raises BrokenAnswer."""
+    """Return the values of an answer by column of the view, one per entry; raises BrokenAnswer and RowsUnread."""
     try:
         found = orjson.loads(answer)
     except orjson.JSONDecodeError:
@@ -61,7 +63,8 @@ def columns_of(view: TilesView, answer: bytes, entries: int) -> list[tuple[Any, 
         raise BrokenAnswer(f"RonDB's answer about {view} has {len(vectors)} vectors, needs {entries}")
     if "ERROR" in (found.get("status") or ()) or None in vectors:
         unread = sum(vector is None for vector in vectors) or found["status"].count("ERROR")
-        raise BrokenAnswer(f"RonDB could not read {unread} of {entries} vectors of {view}: none of them is served")
+        kind = RowsUnread if unread < entries or entries == 1 else BrokenAnswer
+        raise kind(f"RonDB could not read {unread} of {entries} vectors of {view}: none of them is served")
     try:
         columns = list(zip(*vectors, strict=True))
     except (TypeError, ValueError):

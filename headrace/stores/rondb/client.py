@@ -17,6 +17,8 @@ from headrace.stores.rondb.errors import AccessRefused, BrokenAnswer, RonDBAway,
 
 VERSION = "0.1.0"
 PORT = 4406
+#: How long a connection is kept that nobody uses, which balancers drop without a word, and at all: a name may move.
+_KEEP_ALIVE_S, _OLD_S = 30.0, 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class RonDBClient:
         self._key, self._known = key, ""
         self._timeout_s = timeout_s
         self._free = asyncio.Semaphore(connections)
-        self._pool = Pool(address.host, address.port, address.tls)
+        self._pool = Pool(address.host, address.port, address.tls, idle_s=_KEEP_ALIVE_S, age_s=_OLD_S)
 
     async def post(self, path: str, body: bytes, deadline: float | None = None) -> bytes:
         """Return the body of an answer that says 200; `deadline` is an instant of the running loop's clock."""

@@ -4,7 +4,8 @@
     |- ReadDeadlinePassed   no answer in time
     |- RonDBAway            nobody listens, the connection broke, or the server said 5xx or 429
     |- AccessRefused        the key, or what it may read
-    |- BrokenAnswer         an answer that is none: cut off, not JSON, of another shape, or with rows unread
+    |- BrokenAnswer         an answer that is none: cut off, not JSON, of another shape, or with all rows unread
+    |- RowsUnread           an answer with some rows unread, as a key that its column cannot hold leaves one
     |- ViewAbsent           the view is not there, or does not serve a group
 
 Neither keys of entities, nor payloads, nor API keys are ever in a text.

@@ -18,7 +18,7 @@ from headrace.stores.online import Block, Lookup, StoreUnavailable, Unreachable,
 from headrace.stores.rondb.answers import Keys, columns_of, entries_of, request_head, tiles_of
 from headrace.stores.rondb.client import RonDBClient
 from headrace.stores.rondb.errors import ViewAbsent
-from headrace.stores.rondb.view import TilesColumn, TilesView
+from headrace.stores.rondb.view import LONGEST_KEY, TilesColumn, TilesView
 
 PATH = "batch_feature_store"
 _CHECK_S = 0.5  # how long a check waits: a server that is well again is to be found within a second
@@ -43,12 +43,12 @@ class RonDBStore:
         if len({wanted.group.name for wanted in lookups}) < len(lookups):
             apart = [await self.read_packed([wanted], deadline) for wanted in lookups]
             return [rows for (rows,) in apart]
-        asked = [_distinct(wanted.keys) for wanted in lookups]
         columns = [self.view.column(wanted.group) for wanted in lookups]
+        asked = [_distinct(wanted.keys, column.textual) for wanted, column in zip(lookups, columns, strict=True)]
         names, keys = [column.serving_key for column in columns], [keys for keys, _ in asked]
         found = await self._found(names, keys, [column.position for column in columns], deadline)
         return [
-            rows if places is None else list(map(rows.__getitem__, places))
+            rows if places is None else list(map([*rows, b""].__getitem__, places))
             for rows, (_, places) in zip(found, asked, strict=True)
         ]
 
@@ -110,13 +110,17 @@ class RonDBStore:
         ]
 
 
-def _distinct(keys: np.ndarray) -> tuple[Keys, list[int] | None]:
-    """Return every key once, and where each one given stands among them; None where each was given once."""
+def _distinct(keys: np.ndarray, textual: bool) -> tuple[Keys, list[int] | None]:
+    """Return every key once, and where each one given stands among them; None where each was given once.
+
+    Text that is too long to be a key is nobody's: it stands after all of them, and is not asked for.
+    """
     listed = keys.tolist()
-    places = {key: at for at, key in enumerate(dict.fromkeys(listed))}
+    wanted = [key for key in listed if len(key) <= LONGEST_KEY] if textual else listed
+    places = {key: at for at, key in enumerate(dict.fromkeys(wanted))}
     if len(places) == len(listed):
         return listed, None
-    return list(places), list(map(places.__getitem__, listed))
+    return list(places), [places.get(key, len(places)) for key in listed]
 
 
 async def _together(calls: Sequence[Coroutine[Any, Any, list[list[bytes]]]]) -> list[list[list[bytes]]]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from headrace.features.windows import WindowedGroup
 from headrace.stores.rondb.errors import ViewAbsent
 
+#: How many characters a text key may have: its column is declared so.
+LONGEST_KEY = 200
+
 
 @dataclass(frozen=True, slots=True)
 class TilesColumn:

@@ -13,7 +13,7 @@ import pytest
 from applications.fraud.app import APP
 from headrace.hopsworks.declared import Declared
 from headrace.hopsworks.opening import StoreURL, opened
-from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, StoreUnavailable
+from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, RowsUnread, StoreUnavailable
 from headrace.stores.rondb.errors import AccessRefused, BrokenAnswer, RonDBAway, ViewAbsent
 from tests.headrace.hopsworks.filled import cluster_of, environment, fill, one_event_each
 from tests.hopsworks import StandIn
@@ -96,7 +96,7 @@ def test_a_row_that_could_not_be_read_is_not_taken_for_a_missing_one(cluster):
 
     async def scene() -> None:
         cluster.faults.set("rdrs", shape="null-row")
-        with pytest.raises(BrokenAnswer, match="could not read 1 of 6 vectors of view fraud_tiles_fv version 1"):
+        with pytest.raises(RowsUnread, match="could not read 1 of 6 vectors of view fraud_tiles_fv version 1"):
             await read(store)
         cluster.faults.clear()
         assert is_right(await read(store))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gc
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from headrace.hopsworks.declared import Declared
 from headrace.hopsworks.opening import StoreURL, open_hopsworks
 from headrace.hopsworks.serving import NotServable, address, found_view, tiles_view
 from headrace.hopsworks.session import HopsworksSettings, Session, connect
+from headrace.hopsworks.session_faults import HopsworksError
 from headrace.stores.late import LateStore
 from headrace.stores.rondb.client import Address
 from tests.headrace.hopsworks.filled import environment
@@ -140,6 +142,14 @@ def test_the_server_is_where_the_cluster_says_unless_said_otherwise(session, clu
     assert (where.host, where.port) == (cluster.host, 4406)
     assert where.tls.get_ca_certs()
     assert address(session, "10.0.0.7", 80, tls=False) == Address("10.0.0.7", 80)
+
+
+def test_authorities_that_cannot_be_read_are_named(session, tmp_path, monkeypatch):
+    (tmp_path / "trust.jks").write_bytes(b"\xfe\xed\xfe\xed")
+    own = dataclasses.replace(session.settings, ca_file=str(tmp_path / "trust.jks"))
+    monkeypatch.setattr(session, "settings", own)
+    with pytest.raises(HopsworksError, match=r"RonDB's certificate, of .*trust.jks, cannot be read .*needs PEM files"):
+        address(session, "10.0.0.7")
 
 
 def test_a_store_is_ready_when_the_cluster_has_the_view_and_its_server_answers(session, cluster):

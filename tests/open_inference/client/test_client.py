@@ -208,6 +208,8 @@ def test_headers_go_with_a_request_and_none_that_begins_another() -> None:
         ("http://", Asking(), "the predictor's address is 'http://', needs a host"),
         ("http://p/v2", Asking(), "the predictor's address is 'http://p/v2', needs a host"),
         ("http://p:many", Asking(), "the predictor at 'http://p:many' cannot be asked: Port could not be cast"),
+        ("http://a..b", Asking(), "the predictor at 'http://a..b' cannot be asked: encoding with 'idna' codec failed"),
+        (f"http://{'x' * 64}.example", Asking(), f"the predictor at 'http://{'x' * 64}.example' cannot be asked"),
         ("https://p", Asking(ca_file="nowhere.pem"), "the predictor at 'https://p' cannot be asked: [Errno 2] No such"),
         ("http://p", Asking(protocol="v1"), "the predictor's protocol is 'v1', needs v2 or grpc-v2"),
     ],

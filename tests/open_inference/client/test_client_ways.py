@@ -244,3 +244,12 @@ def test_over_grpc_another_pod_answers_for_one_that_stops() -> None:
             return [first.seen, client.budget.spent]
 
     assert asyncio.run(scene()) == [1, 2]
+
+
+@WAYS
+def test_headers_that_are_too_long_for_the_server_are_no_overload(echo: Live, way: str) -> None:
+    def ask(client: PredictorClient) -> Awaitable[Any]:
+        return client.infer([Tensor.of("amount", np.array([1.5]))], headers={"authorization": "x" * 100_000})
+
+    refused = asked(url_of(echo, way), way, ask)
+    assert isinstance(refused, PredictorFailed)

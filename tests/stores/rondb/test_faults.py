@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from headrace.stores.online import ReadDeadlinePassed, StoreUnavailable, Unreachable
+from headrace.stores.online import ReadDeadlinePassed, RowsUnread, StoreUnavailable, Unreachable
 from headrace.stores.rondb.errors import AccessRefused, BrokenAnswer, RonDBAway, ViewAbsent
 from tests.stores.rondb.server import BAD, KEY, reading, serving
 from tests.stores.rondb.test_store import asked, filled
@@ -27,7 +27,7 @@ KINDS = {
     "no list": (BrokenAnswer, "has no list of features, needs one of 2"),
     "a vector too few": (BrokenAnswer, "has 1 vectors, needs 2"),
     "a vector too many": (BrokenAnswer, "has 3 vectors, needs 2"),
-    "a null vector": (BrokenAnswer, "could not read 1 of 2 vectors of view shop_tiles_fv version 1"),
+    "a null vector": (RowsUnread, "could not read 1 of 2 vectors of view shop_tiles_fv version 1"),
     "a read that failed": (BrokenAnswer, "could not read 2 of 2 vectors"),
     "narrow vectors": (BrokenAnswer, "has vectors of another width, needs 3 values each"),
     "one narrow vector": (BrokenAnswer, "has vectors of another width, needs 3 values each"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from headrace.stores.memory import MemoryStore
 from headrace.stores.online import Block, Lookup
 from headrace.stores.packed import packing_of
+from headrace.stores.rondb.client import Address, RonDBClient
 from headrace.stores.rondb.errors import ViewAbsent
+from headrace.stores.rondb.store import RonDBStore
 from tests.stores.rondb.server import VIEW, Server, reading, serving
 from tests.stores.small import CARDS, COUNT, SHOPS, SUM, declared, keys_of, put
 
@@ -96,6 +99,30 @@ def test_many_keys_are_read_in_several_calls_of_like_size():
     expected, found = asyncio.run(both(store, server, asked(list(range(1_001)), [7] * 1_001)))
     assert_alike(expected, found)
     assert sorted(len(call["entries"]) for call in server.asked) == [333, 334, 334]
+
+
+def test_text_that_is_too_long_for_a_key_is_nobodys_and_is_not_asked_for():
+    _, server = filled({}, {})
+    row = b"a row"
+    server.rows["card"] = {"ann": row, "k" * 200: row}
+    view = replace(VIEW, columns=(replace(VIEW.columns[0], textual=True), VIEW.columns[1]))
+
+    async def scene():
+        client = RonDBClient(Address("127.0.0.1", server.port), lambda: server.key)
+        store = RonDBStore(view, client)
+        keys = ["k" * 201, "ann", "k" * 200, "é" * 201, "ann"]
+        found = await store.read_packed([Lookup(CARDS, keys_of(keys))])
+        nobody = await store.read_packed([Lookup(CARDS, keys_of(["k" * 201]))])
+        store.close()
+        return found, nobody
+
+    async def served():
+        async with serving(server):
+            return await scene()
+
+    assert asyncio.run(served()) == ([[b"", row, row, b"", row]], [[b""]])
+    assert [entry["card"] for entry in server.asked[0]["entries"]] == ["ann", "k" * 200]
+    assert len(server.asked) == 1
 
 
 def test_no_keys_are_answered_without_a_call():
