@@ -101,6 +101,11 @@ class Worker:
         except TimeoutError:
             return b""
 
+    async def gone(self) -> None:
+        """Return when the process has ended, whether or not anybody listened to it."""
+        if self.process is not None:
+            await self.process.wait()
+
     def signal(self, number: int) -> None:
         """Pass a signal on."""
         if self.process is not None and self.process.returncode is None:
@@ -135,7 +140,8 @@ class Parent:
         stop = asyncio.create_task(self._stopping.wait())
         await stop
         all_listen.cancel()
-        _, late = await asyncio.wait(kept, timeout=stop_s)
+        ends = [*kept, *(asyncio.create_task(worker.gone()) for worker in self._workers)]
+        _, late = await asyncio.wait(ends, timeout=stop_s)
         if late:
             self._fail(1)
             for worker in self._workers:
@@ -199,6 +205,8 @@ class Parent:
             await worker.start()
         except OSError as wrong:  # no room for another process, as at pids.max, or no descriptor
             return f"could not be given a process ({wrong.strerror})", 1
+        if self._stopping.is_set():  # the signal was passed on while it was being started
+            worker.signal(signal.SIGTERM)
         code = await worker.ended(self)
         return f"ended with code {code}", code
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -177,6 +178,19 @@ open(sys.argv[1], "w").close()
 """
 
 
+TIDIES = """
+import os, signal, socket, struct, sys
+def stop(*_):
+    os.remove(sys.argv[1])
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+open(sys.argv[1], "w").close()
+print("running", flush=True)
+socket.socket(fileno=int(os.environ["HEADRACE_WORKER"])).sendall(struct.pack("<IBI", 0, 1, 0))
+signal.pause()
+"""
+
+
 def refusing(monkeypatch: pytest.MonkeyPatch, refused: Callable[[int], bool]) -> None:
     """Have the system give no process at some of the times it is asked for one, counted from 1."""
     given, asked = asyncio.create_subprocess_exec, 0
@@ -230,12 +244,34 @@ def test_a_fault_while_a_worker_is_watched_is_said_once_and_ends_the_parent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def broken(worker: Worker, parent: Parent) -> int:
+        assert worker.channel is not None
+        assert await worker.channel.receive() is not None
         raise LookupError("words of a worker")
 
     monkeypatch.setattr(Worker, "ended", broken)
-    parent = Parent(1, [sys.executable, "-c", DIES_ONCE, str(tmp_path / "died")], b"+".join)
+    parent = Parent(1, [sys.executable, "-c", TIDIES, str(tmp_path / "running")], b"+".join)
     assert asyncio.run(ended(parent)) == 1
     assert capsys.readouterr().err.count("LookupError while a worker was watched: all are stopped\n") == 1
+    assert not (tmp_path / "running").exists(), "the parent ended before its worker"
+
+
+def test_one_that_was_being_started_when_all_are_stopped_is_stopped_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = asyncio.create_subprocess_exec
+
+    async def late(*command: str, **how: Any) -> asyncio.subprocess.Process:
+        process = await given(*command, **how, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"running\n"  # it can be told to end now
+        parent._signalled(signal.SIGTERM)
+        return process
+
+    running = tmp_path / "running"
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", late)
+    parent = Parent(1, [sys.executable, "-c", TIDIES, str(running)], b"+".join)
+    assert asyncio.run(ended(parent)) == 0
+    assert not running.exists()
 
 
 def test_a_worker_is_started_anew_though_nobody_reads_what_is_said(
