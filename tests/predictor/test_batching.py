@@ -164,21 +164,67 @@ def test_who_hung_up_keeps_no_place_from_others(pool, asks):
     assert asyncio.run(ask()) == 0
 
 
-def test_a_run_that_fails_fails_for_all_in_it_and_for_nobody_after(pool):
+def failing_on(poison, calls=None):
+    """Return a run that fails where a row begins with one of some numbers."""
+
     def run(features, wanted):
-        if len(features) > 3:
-            raise PredictorFailed("too many")
+        if calls is not None:
+            calls.append(len(features))
+        if np.isin(features[:, 0], poison).any():
+            raise PredictorFailed("cannot be run")
         return total(features, wanted)
+
+    return run
+
+
+@pytest.mark.parametrize("inline_rows", [100, 0], ids=["here", "aside"])
+@pytest.mark.parametrize("poison", [[0], [31], [5, 6], [3, 17, 24]])
+def test_rows_on_which_a_run_fails_fail_their_own_request_alone(pool, inline_rows, poison):
+    batches = Batches(failing_on(poison), Threads(pool, 1), inline_rows=inline_rows)
+
+    async def ask():
+        asked = [batches.score(rows_of(1, number), ("p",)) for number in range(32)]
+        return await asyncio.gather(*asked, return_exceptions=True), batches.waiting_rows
+
+    answers, waiting = asyncio.run(ask())
+    failed = {number for number, answer in enumerate(answers) if isinstance(answer, PredictorFailed)}
+    assert failed == set(poison)
+    assert all(answers[number]["p"].tolist() == [2 * number] for number in set(range(32)) - failed)
+    assert waiting == 0
+
+
+def test_a_model_that_fails_on_everything_is_not_asked_without_end(pool):
+    calls = []
+    batches = Batches(failing_on(list(range(500)), calls), Threads(pool, 1), inline_rows=1000)
+
+    async def ask():
+        asked = [batches.score(rows_of(1, number), ("p",)) for number in range(500)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert {str(answer) for answer in asyncio.run(ask())} == {"cannot be run"}
+    assert len(calls) == 1 + 32
+
+
+def test_who_hung_up_meanwhile_is_not_among_the_halves_of_a_run_that_failed(pool):
+    asked, calls = [], []
+    fails = failing_on([0], calls)
+
+    def run(features, wanted):
+        for one in asked[2:]:
+            one.cancel()
+        return fails(features, wanted)
 
     batches = Batches(run, Threads(pool, 1), inline_rows=100)
 
     async def ask():
-        both = await asyncio.gather(*(batches.score(rows_of(2), ("p",)) for _ in range(2)), return_exceptions=True)
-        return both, await batches.score(rows_of(2), ("p",))
+        asked.extend(asyncio.ensure_future(batches.score(rows_of(1, number), ("p",))) for number in range(4))
+        return await asyncio.gather(*asked, return_exceptions=True)
 
-    failed, answer = asyncio.run(ask())
-    assert [str(one) for one in failed] == ["too many"] * 2
-    assert answer["p"].tolist() == [2, 2]
+    answers = asyncio.run(ask())
+    assert [type(answer) for answer in answers[2:]] == [asyncio.CancelledError] * 2
+    assert isinstance(answers[0], PredictorFailed)
+    assert answers[1]["p"].tolist() == [2]
+    assert calls == [4, 2, 1, 1]
 
 
 def test_each_gets_the_outputs_it_wants(pool):

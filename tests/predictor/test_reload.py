@@ -1,8 +1,10 @@
 """Hot reload: an exchanged directory is served from the next request on; a refused one changes nothing."""
 
 import asyncio
+import gc
 import shutil
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
@@ -311,6 +313,26 @@ def test_requests_under_way_end_on_the_version_they_began_with(repository, watch
         return (await first).version, second.version
 
     assert asyncio.run(ask()) == ("1", "2")
+
+
+def test_a_version_that_was_replaced_is_let_go_with_its_last_request(repository, watching):
+    found, _, _ = watching()
+    former = weakref.ref(found.model.at("").batches)  # which have the session
+
+    async def ask():
+        for rows in (1, 5000):  # on the event loop, and in a thread
+            request = InferRequest("small", inputs={"features": Tensor.of("features", np.repeat(ROW, rows, axis=0))})
+            await found.model.infer(request, 1e9)
+        await asyncio.to_thread(write_version, repository, 1.0)
+        assert await found.look()
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(ask())
+        assert former() is None
+    finally:
+        gc.enable()
 
 
 def test_a_fault_in_loading_ends_a_start_with_one_line_that_names_the_model(repository, monkeypatch, capsys):
