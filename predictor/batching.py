@@ -89,6 +89,8 @@ class Batches:
         except asyncio.CancelledError:
             waiting.cancel()
             raise
+        finally:
+            del answer, waiting  # an error's traceback knows this frame, which must not know the error
 
     def ask(self, features: np.ndarray, wanted: tuple[str, ...], told: Told) -> Withdrawable:
         """Have `told` called with what `score` returns or what the run fails with, after this has returned.

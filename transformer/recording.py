@@ -90,7 +90,7 @@ class Recording:
         stage_ms: Sequence[float],
     ) -> Any:
         rows, blocks = prepared.rows, prepared.blocks
-        version = getattr(self._path.predictor, "version", "")
+        version = prepared.version or getattr(self._path.predictor, "version", "")
         answered = [
             self._kinds.Answered(
                 one.request.id[: self._kinds.LONGEST_ID],

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from headrace.open_inference.calls import CALL
 from headrace.open_inference.errors import (
     DeadlinePassed,
     FeaturesUnavailable,
+    InternalError,
     InvalidRequest,
     OpenInferenceError,
     PredictorFailed,
@@ -29,12 +30,13 @@ from headrace.open_inference.errors import (
 )
 from headrace.open_inference.predictor import Predictor
 from headrace.open_inference.servable import Answered
-from headrace.open_inference.shield import outcome
+from headrace.open_inference.shield import outcome, shielded
 from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, RowsUnread, StoreUnavailable
 from headrace.telemetry import RequestMetrics
-from transformer.counting import count, fallen_back, marked
+from transformer.counting import count, fallen_back
 from transformer.joined import MOST_JOINED, block_in, join, kind_of, rows_in, runs_of
+from transformer.predicted import prediction
 from transformer.rows import rows_of, status_of
 from transformer.turns import Place, Turns
 
@@ -56,6 +58,7 @@ class Prepared:
     deadline: float  # an instant of the running loop's clock
     stage_ms: list[float] = field(default_factory=list)
     predicted: float = 0.0  # an instant of time.perf_counter
+    version: str = ""  # of the model that answered, where it says so
 
 
 class Asked(NamedTuple):
@@ -135,11 +138,11 @@ class RequestPath:
         began = time.perf_counter()
         features = Tensor(FEATURES, "FP32", prepared.matrix)
         answer = await self.predictor.infer([features], self._predicted, deadline, headers=prepared.request.headers)
-        prepared.predicted = time.perf_counter()
+        prepared.predicted, prepared.version = time.perf_counter(), answer.version
         took = prepared.predicted - began
         self.metrics.predict.observe(took)
         prepared.stage_ms.append(took * 1e3)
-        return {name: self._prediction(answer, name, prepared.rows.count) for name in self._predicted}
+        return {name: prediction(answer, name, prepared.rows.count) for name in self._predicted}
 
     def respond(self, prepared: Prepared, predictions: dict[str, np.ndarray]) -> InferResponse:
         """Make the answer: the application's outputs, and the extras that were asked for by name."""
@@ -166,7 +169,8 @@ class RequestPath:
     async def _together(self, asked: Sequence[Asked]) -> Sequence[InferResponse | Exception]:
         if len(asked) == 1:  # one that is apart from others may have no rows to count
             return [await self._outcome(asked[0])]
-        runs = runs_of([(one.kind, one.request) for one in asked], self.predictor.most_rows or MOST_JOINED)
+        most = min(self.predictor.most_rows or MOST_JOINED, self.max_rows)
+        runs = runs_of([(one.kind, one.request) for one in asked], most)
         if len(runs) == 1:
             return await self._joined(asked)
         found = await asyncio.gather(*(self._joined([asked[at] for at in run]) for run in runs))
@@ -182,11 +186,11 @@ class RequestPath:
             return [await self._outcome(asked[0])]
         joined, deadline = join([one.request for one in asked]), max(one.deadline for one in asked)
         try:
-            prepared = await self.prepare(joined.request, deadline)
-        except (InvalidRequest, TooLarge):  # whose fault it was, each finds out by itself
-            return [await self._outcome(one) for one in asked]
+            prepared = await shielded(self.prepare(joined.request, deadline))
+        except (InvalidRequest, TooLarge):
+            return await self._but_for_the_refused(asked, further)
         except OpenInferenceError as failed:
-            if isinstance(failed.__cause__, RowsUnread):
+            if isinstance(failed, InternalError) or isinstance(failed.__cause__, RowsUnread):
                 return await self._halves(asked, failed, iter(range(_TO_FIND_ONE)) if further is None else further)
             return [failed] * len(asked)
         try:
@@ -198,16 +202,29 @@ class RequestPath:
         spoiled = prepared.rows.spoiled() if prepared.rows.invalid else None
         plain = spoiled is None and not fallen_back(prepared.blocks)
         answers = [
-            self._refusal(one)
+            self._refusal(one) or InvalidRequest("no row can be answered: all were refused beside others, ask again")
             if spoiled is not None and spoiled[part].all()
-            else self.respond(_part(prepared, one, part, plain), {name: of[part] for name, of in predictions.items()})
+            else outcome(
+                self.respond, _part(prepared, one, part, plain), {n: of[part] for n, of in predictions.items()}
+            )
             for one, part in zip(asked, joined.parts, strict=True)
         ]
         if self.after is not None:
-            whose = zip(asked, joined.parts, strict=True)
-            own = [(one, part) for one, part in whose if spoiled is None or not spoiled[part].all()]
+            whose = zip(asked, joined.parts, answers, strict=True)
+            own = [(one, part) for one, part, answer in whose if not isinstance(answer, Exception)]
             self.after(prepared, predictions, own)
         return answers
+
+    async def _but_for_the_refused(
+        self, asked: Sequence[Asked], further: Iterator[int] | None
+    ) -> Sequence[InferResponse | Exception]:
+        """Refuse those of a run that are refused by themselves, and join the others anew."""
+        refusals = [self._refusal(one) for one in asked]
+        taken = [one for one, refusal in zip(asked, refusals, strict=True) if refusal is None]
+        if len(taken) == len(asked):  # only together are they too much
+            return await asyncio.gather(*map(self._outcome, asked))
+        answers = iter(await self._joined(taken, further) if taken else ())
+        return [next(answers) if refusal is None else refusal for refusal in refusals]
 
     async def _halves(
         self, asked: Sequence[Asked], failed: OpenInferenceError, further: Iterator[int]
@@ -215,17 +232,17 @@ class RequestPath:
         """Ask the halves of a run that failed, so that a row on which one fails refuses its own request alone."""
         half, answers = len(asked) // 2, list[InferResponse | Exception]()
         for part in (asked[:half], asked[half:]):
-            hopeless = self.predictor.failing is not None or next(further, None) is None
-            answers += [failed] * len(part) if hopeless else await self._joined(part, further)
+            answers += [failed] * len(part) if next(further, None) is None else await self._joined(part, further)
         return answers
 
-    def _refusal(self, asked: Asked) -> OpenInferenceError:
-        # Why no row of it can be answered: all of them were marked among others.
-        return cast(Any, outcome(rows_of, self._view, asked.request.inputs, self._clock(), self.max_rows))
+    def _refusal(self, asked: Asked) -> OpenInferenceError | None:
+        """Return why nothing of a request can be answered, as where all of its rows were marked among others."""
+        found = outcome(rows_of, self._view, asked.request.inputs, self._clock(), self.max_rows)
+        return found if isinstance(found, OpenInferenceError) else None
 
     async def _outcome(self, asked: Asked) -> InferResponse | Exception:
         try:
-            return await self._alone(asked)
+            return await shielded(self._alone(asked))
         except OpenInferenceError as refused:
             return refused
 
@@ -247,19 +264,6 @@ class RequestPath:
                     if marks is not None:
                         marks[unkeyed] = False
         return {group.name: block for group, block in zip(groups, blocks, strict=True)}
-
-    def _prediction(self, answer: InferResponse, name: str, rows: int) -> np.ndarray:
-        try:
-            values = answer.output(name)
-        except KeyError as absent:
-            raise PredictorFailed(f"the predictor gave no {name!r}, needs it") from absent
-        if values.size != rows:
-            raise PredictorFailed(f"the predictor gave {values.size} values of {name!r}, needs {rows}")
-        if values.dtype.kind not in "fiub":
-            raise PredictorFailed(f"the predictor gave {name!r} that is not numbers, needs them")
-        if values.dtype.kind == "f" and marked(np.isfinite(values)) != rows:
-            raise PredictorFailed(f"the predictor gave {name!r} that is not finite, needs numbers")
-        return values.reshape(rows)
 
     def _extra(self, name: str, prepared: Prepared) -> Tensor:
         rows, blocks = prepared.rows, prepared.blocks

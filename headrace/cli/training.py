@@ -77,7 +77,8 @@ def train_and_publish(
         from predictor.torchscript import save_torchscript
 
         save_torchscript(trained.module, app.view, app.model_outputs, torchscript)
-    doing.result = f"{len(labels):,} rows, {int(labels.sum()):,} positive; torch and ONNX within {apart:.0e}"
+    learnt = f"{int(labels.sum()):,} positive" if labels.dtype == np.int8 else f"{labels.min():g} to {labels.max():g}"
+    doing.result = f"{len(labels):,} rows, {learnt}; torch and ONNX within {apart:.0e}"
     if signed:
         doing.result += f"; {UNSIGNED}"
     return directory, apart
@@ -93,8 +94,18 @@ def print_trained(app: Application, directory: Path) -> int:
     return number
 
 
+def _whole(labels: np.ndarray, name: str) -> np.ndarray:
+    """Return labels as int8 where they are classes, else float32: a number is learnt as it is."""
+    classes = ((labels >= 0) & (labels <= 127) & (labels == np.floor(labels))).all()
+    if not np.isfinite(labels).all():
+        raise RowsError(f"the label {name!r} has values without a bound, needs numbers: correct the frame")
+    return labels.astype(np.int8 if classes else np.float32)
+
+
 def training_rows(app: Application, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return matrix float32 [rows, columns], labels, epoch milliseconds and entity keys, in order of time.
+
+    Labels are int8 where all are classes, whole numbers from 0 to 127, else float32.
 
     Rows without a label or a time are left out. Raises RowsError for absent columns, and for a
     frame that was made under another view.
@@ -116,4 +127,4 @@ def training_rows(app: Application, table: pa.Table) -> tuple[np.ndarray, np.nda
     labels, times = np.asarray(columns[app.label], dtype=np.float64), epochs_ms(columns[view.time])
     kept = np.flatnonzero(~np.isnan(labels) & (times > 0))
     order = kept[np.argsort(times[kept], kind="stable")]
-    return matrix[order], labels[order].astype(np.int8), times[order], columns[key][order]
+    return matrix[order], _whole(labels[order], app.label), times[order], columns[key][order]

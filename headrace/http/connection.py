@@ -7,7 +7,7 @@ bytes, or that comes before its request was sent is either an error or the conne
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httptools
 
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._longest = longest
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
         self._size = self._received = 0
@@ -92,6 +92,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
         self._end(BrokenOff() if self._received else Unanswered())
+        self._headers, self._parts = [], []
+        self._parser = None  # it knows this: half an answer would stay until the collector of garbage comes by
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""

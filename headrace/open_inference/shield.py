@@ -36,12 +36,18 @@ def outcome(step: Callable[..., Answer], *given: Any) -> Answer | OpenInferenceE
     try:
         return step(*given)
     except Exception as fault:  # noqa: BLE001  as above
-        return as_refusal(fault)
+        return _alone(as_refusal(fault))
 
 
 def as_refusal(fault: Exception) -> OpenInferenceError:
     """Return what is said of a fault: itself where it is a refusal, else an InternalError."""
     return fault if isinstance(fault, OpenInferenceError) else InternalError(f"internal error, id {_logged(fault)}")
+
+
+def _alone(refusal: OpenInferenceError) -> OpenInferenceError:
+    # Whoever keeps it keeps no frames of those who raised it, and what they held, in cycles with itself.
+    refusal.__cause__ = refusal.__context__ = None
+    return refusal.with_traceback(None)
 
 
 def tell_fault(said: str, fault: BaseException) -> None:

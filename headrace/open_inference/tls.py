@@ -47,7 +47,7 @@ class Certificate:
         self._seen = seen
         try:
             self.context, self.pem = self._read(), self._pem()
-        except CertificateRefused as refused:
+        except (CertificateRefused, OSError) as refused:  # between two looks a file may have gone
             say(f"{refused}: the certificate before it serves on\n")
             return False
         return True

@@ -10,7 +10,7 @@ part of a view's fingerprint: the same model may be served with and without.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from headrace.stores.online import (
     Lookup,
     PackedStore,
     ReadDeadlinePassed,
+    RowsUnread,
     StoreUnavailable,
     Unreachable,
     blocks_of,
@@ -29,6 +30,9 @@ from headrace.stores.online import (
 
 REJECT, STALE, DEFAULT = "reject", "stale", "default"
 WORDS = (REJECT, STALE, DEFAULT)
+#: How many further reads may be made of one with rows that cannot be read; one of 64 takes 12.
+_TO_FIND_ONE = 12
+_WHOLE = ("values", "found", "age_ms", "exact")
 
 
 def policies(said: str, groups: Sequence[str]) -> dict[str, str]:
@@ -71,12 +75,19 @@ class Fallback:
 
     async def read(self, lookups: Sequence[Lookup], as_of: np.ndarray, deadline: float | None = None) -> list[Block]:
         """Return one block per lookup, marked where it is not the store's; see OnlineStore."""
+        return await self._read(lookups, as_of, deadline, iter(range(_TO_FIND_ONE)))
+
+    async def _read(
+        self, lookups: Sequence[Lookup], as_of: np.ndarray, deadline: float | None, further: Iterator[int]
+    ) -> list[Block]:
         until = self._until(lookups, deadline)
         try:
             packed = await self._store.read_packed(lookups, until)
         except StoreUnavailable as away:
             if isinstance(away, ReadDeadlinePassed) and until == deadline:
                 raise
+            if isinstance(away, RowsUnread) and as_of.size > 1:
+                return await self._apart(lookups, as_of, deadline, away, further)
             return [self._instead(wanted, as_of, away) for wanted in lookups]
         return blocks_of(lookups, packed, as_of)
 
@@ -106,6 +117,26 @@ class Fallback:
             return deadline
         return (now + deadline) / 2
 
+    async def _apart(
+        self,
+        lookups: Sequence[Lookup],
+        as_of: np.ndarray,
+        deadline: float | None,
+        unread: RowsUnread,
+        further: Iterator[int],
+    ) -> list[Block]:
+        """Read the halves of what has rows that cannot be read, so that these alone are answered for."""
+        if not self._answers_for([wanted.group for wanted in lookups]):
+            raise unread
+        parts, half = [], as_of.size // 2
+        for part in (slice(0, half), slice(half, None)):
+            asked = [Lookup(wanted.group, wanted.keys[part]) for wanted in lookups]
+            if next(further, None) is None:
+                parts.append([self._instead(wanted, as_of[part], unread) for wanted in asked])
+            else:
+                parts.append(await self._read(asked, as_of[part], deadline, further))
+        return [_one(blocks) for blocks in zip(*parts, strict=True)]
+
     def _instead(self, wanted: Lookup, as_of: np.ndarray, away: StoreUnavailable) -> Block:
         policy = self._policy[wanted.group.name]
         rows, stale = self._kept(wanted)
@@ -123,6 +154,20 @@ class Fallback:
         if self._cache is None:
             return [None] * wanted.keys.size, np.zeros(wanted.keys.size, bool)
         return self._cache.kept(wanted)
+
+
+def _one(blocks: Sequence[Block]) -> Block:
+    """Return blocks of one group, rows after rows, as one."""
+
+    def marks(name: str) -> np.ndarray | None:
+        given = [getattr(block, name) for block in blocks]
+        if all(own is None for own in given):
+            return None
+        none = [np.zeros(block.found.size, bool) for block in blocks]
+        return np.concatenate([absent if own is None else own for own, absent in zip(given, none, strict=True)])
+
+    whole = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in _WHOLE}
+    return Block(**whole, stale=marks("stale"), default=marks("default"))
 
 
 def _refusal(away: StoreUnavailable) -> StoreUnavailable:

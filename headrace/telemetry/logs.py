@@ -41,9 +41,9 @@ class Lines(logging.Handler):
         self, stream: TextIO, *, most_per_s: int = 100, clock: Callable[[], float] = monotonic, most: int = _MOST_LINES
     ) -> None:
         super().__init__()
-        self.dropped = 0
+        self._dropped = self._unwritten = 0  # before they were queued; by the thread, which alone counts these
         self._stream, self._most_per_s, self._clock = stream, most_per_s, clock
-        self._second, self._in_second, self._unsaid = -1, 0, 0
+        self._second, self._in_second, self._unsaid, self._unwritten_said = -1, 0, 0, 0
         self._queue: Queue[str | None] = Queue(most)
         self._thread = Thread(target=self._write, name="logs", daemon=True)
         self._thread.start()
@@ -57,13 +57,19 @@ class Lines(logging.Handler):
         if self._in_second > self._most_per_s:
             self._drop()
             return
-        record.__dict__["left_out"] = self._unsaid
+        unwritten = self._unwritten
+        record.__dict__["left_out"] = self._unsaid + unwritten - self._unwritten_said
         try:
             self._queue.put_nowait(self.format(record))
         except Full:
             self._drop()
         else:
-            self._unsaid = 0
+            self._unsaid, self._unwritten_said = 0, unwritten
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were left out."""
+        return self._dropped + self._unwritten
 
     def close(self) -> None:
         """Write what is left, unless the stream takes too long."""
@@ -71,11 +77,11 @@ class Lines(logging.Handler):
             self._queue.put(None, timeout=_CLOSE_S)
             self._thread.join(_CLOSE_S)
         except Full:
-            self.dropped += self._queue.qsize()
+            self._dropped += self._queue.qsize()
         super().close()
 
     def _drop(self) -> None:
-        self.dropped += 1
+        self._dropped += 1
         self._unsaid += 1
 
     def _write(self) -> None:
@@ -84,7 +90,7 @@ class Lines(logging.Handler):
                 self._stream.write(line + "\n")
                 self._stream.flush()
             except (OSError, ValueError):  # the disk is full, or the stream is closed
-                self.dropped += 1
+                self._unwritten += 1
 
 
 class JsonLines(logging.Formatter):

@@ -109,6 +109,27 @@ def test_more_lines_than_agreed_are_left_out_and_counted():
     assert found[-1]["lines_left_out"] == lines.dropped == 7
 
 
+def test_lines_that_the_disk_does_not_take_are_counted_in_the_next_that_is_written():
+    class Full(io.StringIO):
+        full = True
+
+        def write(self, text: str) -> int:
+            if self.full:
+                raise OSError(28, "No space left on device")
+            return super().write(text)
+
+    stream = Full()
+    lines = configure("json", "info", stream)
+    for _ in range(3):
+        LOG.info("lost")
+    until(lambda: lines.dropped == 3)
+    stream.full = False
+    LOG.info("later")
+    LOG.info("last")
+    lines.close()
+    assert [json.loads(line).get("lines_left_out") for line in stream.getvalue().splitlines()] == [3, None]
+
+
 class Stuck(io.StringIO):
     """A stream that takes nothing until it is let go, and then fails."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 
+import httptools
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headrace.http.connection import Answer, Connection
+from headrace.http.connection import Answer, BrokenOff, Connection
 
 BODY = b"0123456789" * 3
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\nX-A: b\r\n\r\n" + BODY
@@ -17,6 +20,21 @@ CHUNKS = (
 )
 CONTINUED = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" + LENGTH
 RIGHT = st.sampled_from([LENGTH, CHUNKS, CONTINUED])
+
+
+def test_half_an_answer_is_let_go_with_its_connection() -> None:
+    async def scene() -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            _, connection = await asyncio.get_running_loop().create_connection(Connection, sock=ours)
+            answer = connection.ask(b"POST / HTTP/1.1\r\n\r\n")
+            connection.data_received(LENGTH[:-3])
+        with pytest.raises(BrokenOff):
+            await answer
+        assert connection._parts == []
+        assert not any(isinstance(one, httptools.HttpResponseParser) for one in gc.get_referrers(connection))
+
+    asyncio.run(scene())
 
 
 def given_bytes(parts: list[bytes]) -> tuple[Answer | ConnectionError, bool]:

@@ -12,7 +12,7 @@ from headrace.stores.deadlines import Bounded
 from headrace.stores.fallback import Fallback, policies
 from headrace.stores.memory import MemoryStore
 from headrace.stores.near_cache import Keeping, NearCache
-from headrace.stores.online import Block, Lookup, ReadDeadlinePassed, StoreUnavailable, Unreachable
+from headrace.stores.online import Block, Lookup, ReadDeadlinePassed, RowsUnread, StoreUnavailable, Unreachable
 from tests.stores.scripted import Scripted, ScriptedLoop, later, play, rows_of
 from tests.stores.small import CARDS, COUNT, SHOPS, SUM, keys_of, put
 
@@ -56,6 +56,33 @@ def test_reject_refuses_as_the_store_did():
     store = Fallback(Scripted(then=(0.0, AWAY)), {"cards": "reject"})
     with pytest.raises(StoreUnavailable, match=r"^away$"):
         play(lambda _: read(store, of(CARDS, 1)))
+
+
+class Unreading(Scripted):
+    """Cannot read a key, and says so of every read it is in."""
+
+    async def read_packed(self, lookups, deadline=None):
+        found = await super().read_packed(lookups, deadline)
+        if any(9 in wanted.keys for wanted in lookups):
+            raise RowsUnread("1 vector could not be read")
+        return found
+
+
+@pytest.mark.parametrize("place", [0, 7, 15])
+def test_a_row_that_cannot_be_read_is_answered_for_and_its_neighbours_are_not(place):
+    keys = [1 + at % 3 for at in range(16)]
+    keys[place] = 9
+    (block,) = play(lambda _: read(Fallback(Unreading(ROWS), {"cards": "default"}), of(CARDS, *keys)))
+    assert np.flatnonzero(block.default).tolist() == [place]
+    assert np.isnan(block.values[place]).all()
+    assert [block.values[at, SUM] for at in range(16) if at != place] == [keys[at] for at in range(16) if at != place]
+    assert block.found.sum() == 15
+
+
+def test_where_nothing_is_answered_for_a_row_that_cannot_be_read_is_for_the_caller_to_find():
+    store = Unreading(ROWS)
+    with pytest.raises(RowsUnread):
+        play(lambda _: read(Fallback(store, {"cards": "reject"}), of(CARDS, 1, 9)))
 
 
 def test_default_makes_every_column_missing_and_marks_the_rows():

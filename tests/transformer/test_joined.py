@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.features import HOUR, MINUTE
+from headrace.features import HOUR, MINUTE, OnDemand
 from headrace.open_inference import (
     FeaturesUnavailable,
     InferRequest,
     InferResponse,
+    InternalError,
+    InvalidRequest,
     OpenInferenceError,
     PredictorFailed,
     RequestedOutput,
@@ -23,7 +26,7 @@ from headrace.open_inference import (
 )
 from headrace.stores.memory import MemoryStore
 from headrace.stores.online import Block, Lookup, RowsUnread, StoreUnavailable
-from tests.transformer.small import NOW, Tiny, path_to, row, stored
+from tests.transformer.small import APP, NOW, VIEW, Tiny, path_to, row, stored
 from transformer.joined import MOST_ROWS
 from transformer.request_path import deadline_in
 
@@ -195,14 +198,71 @@ def _refusing(features: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("answer", [_by_visits, _refusing])
-def test_a_row_on_which_the_model_fails_refuses_its_own_request_alone(answer: Any) -> None:
+@pytest.mark.parametrize("place", [0, 1, 17, 40])
+def test_a_row_on_which_the_model_fails_refuses_its_own_request_alone(answer: Any, place: int) -> None:
     model = Tiny(answer=answer)
     good, bad = [asked(row(visits=[at])) for at in range(40)], asked(row(visits=[2**62]))
-    found = answers([*good[:17], bad, *good[17:]], model=model)
-    assert isinstance(found.pop(17), PredictorFailed)
+    found = answers([*good[:place], bad, *good[place:]], model=model)
+    assert isinstance(found.pop(place), PredictorFailed)
     assert [one.outputs[0].array for one in found] == [answer.outputs[0].array for answer in answers(good)]
-    assert sorted(map(len, model.asked), reverse=True)[:5] == [41, 21, 20, 10, 10]
+    assert sorted(map(len, model.asked), reverse=True)[:3] == [41, 21, 20]
     assert len(model.asked) <= 1 + 2 * 6  # halves, until it is alone
+
+
+def test_one_that_cannot_be_read_costs_its_neighbours_no_run_of_their_own() -> None:
+    model = Tiny()
+    good = [asked({**row(), "visits": Tensor.of("visits", np.array([at], "u8"))}) for at in range(31)]
+    bad = asked({**row(), "visits": Tensor.of("visits", np.array([2**63], "u8"))})
+    found = answers([*good[:8], bad, *good[8:]], model=model)
+    assert isinstance(found.pop(8), InvalidRequest)
+    assert all(isinstance(answer, InferResponse) for answer in found)
+    assert [len(run) for run in model.asked] == [31]
+
+
+def test_a_run_has_no_more_rows_than_a_request_may() -> None:
+    model = Tiny()
+    ten = row(user=["ann"] * 10, at=[NOW] * 10, amount=[1.0] * 10)
+
+    async def played() -> list[Any]:
+        async with path_to(model, STORE, max_rows=100) as path:
+            return await asyncio.gather(*(path.infer(asked(ten), deadline_in(20)) for _ in range(32)))
+
+    assert [len(answer.output("score")) for answer in asyncio.run(played())] == [10] * 32
+    assert sorted(map(len, model.asked)) == [20, 100, 100, 100]
+
+
+def _more_than_small(amount: np.ndarray) -> np.ndarray:
+    if (amount == 500.0).any():
+        raise ArithmeticError("one of them is not for this function")
+    return amount + 1.0
+
+
+def _respond_to_small(predictions: Any) -> Any:
+    if (predictions["score"] > 400).any():
+        raise ArithmeticError("one of them is not for this application")
+    return predictions
+
+
+@pytest.mark.parametrize("fault", ["on-demand", "respond"])
+def test_a_fault_of_the_applications_fails_the_request_it_is_of_alone(
+    fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if fault == "respond":
+        app = replace(APP, respond=_respond_to_small)
+    else:
+        more = OnDemand("more", _more_than_small, ("request.amount",), missing=-1.0)
+        view = replace(VIEW, columns=(*VIEW.columns, more))
+        app = replace(APP, view=view)
+
+    async def played() -> list[Any]:
+        async with path_to(Tiny(), STORE, app) as path:
+            given = [asked(row(amount=[500.0 if at == 5 else 1.0])) for at in range(16)]
+            return await asyncio.gather(*(path.infer(one, deadline_in(20)) for one in given), return_exceptions=True)
+
+    found = asyncio.run(played())
+    assert isinstance(found.pop(5), InternalError)
+    assert all(isinstance(answer, InferResponse) for answer in found)
+    assert "ArithmeticError" in capsys.readouterr().err
 
 
 def test_a_model_that_fails_on_everything_is_not_asked_for_everybody() -> None:

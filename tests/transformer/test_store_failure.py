@@ -86,7 +86,7 @@ def test_one_row_without_features_does_not_fail_its_neighbours() -> None:
 def test_a_store_that_is_silent_costs_half_of_the_time_where_it_is_answered_for() -> None:
     async def then(front: Front) -> None:
         front.store.silent = True
-        assert told(await front.infer("ann", deadline_ms=400)) == [(0.0, "users default")]
+        assert told(await front.infer("ann", deadline_ms=1000)) == [(0.0, "users default")]
 
     scene(then, on_store_failure="default")
 

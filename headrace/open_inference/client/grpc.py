@@ -19,6 +19,7 @@ from headrace.open_inference.tensors import InferRequest, InferResponse
 _SERVICE = "/inference.GRPCInferenceService/"
 _KEEP_ALIVE_MS = 30_000
 _BACKOFF_MS = 1_000
+_LONGEST_S = 86_400.0  # gRPC takes a time-out beyond what it can hold for one that has passed
 Call = Callable[..., Any]
 
 
@@ -56,7 +57,13 @@ class GrpcChannel:
         """Return the model's configuration, in the shape of Triton's."""
         said = (await self._asked("ModelConfig", model, {"name": model}, deadline)).config
         parameters = {key: {"string_value": value.string_value} for key, value in said.parameters.items()}
-        return {"name": said.name, "platform": said.platform, "backend": said.backend, "parameters": parameters}
+        return {
+            "name": said.name,
+            "platform": said.platform,
+            "backend": said.backend,
+            "max_batch_size": said.max_batch_size,
+            "parameters": parameters,
+        }
 
     async def ready(self, model: str, version: str, deadline: float) -> bool:
         """Tell whether a version is ready."""
@@ -84,7 +91,7 @@ class GrpcChannel:
             message = INFERENCE[f"{name}Request"](**message)
         call = self._calls.get(name) or self._calls.setdefault(name, self._call(name))
         try:
-            answer = await call(message, timeout=deadline - loop.time(), metadata=headers)
+            answer = await call(message, timeout=min(deadline - loop.time(), _LONGEST_S), metadata=headers)
             return INFERENCE[f"{name}Response"].FromString(answer)
         except DecodeError:
             raise PredictorFailed(f"the predictor of {model!r} did not answer with the protocol's messages") from None

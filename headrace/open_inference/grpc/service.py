@@ -189,7 +189,11 @@ def _answered(call: Method, kind: Any) -> Method:
             return (await shielded(parsed(raw, context))).SerializeToString()
         except OpenInferenceError as refused:
             code = getattr(grpc.StatusCode, refused.grpc_code)
-            return await context.abort(code, _details(refused.message), _pushback(refused.retry_after_s))
+            # Not by `abort`: what it raises keeps itself, and with it the request, until garbage is collected.
+            context.set_code(code)
+            context.set_details(_details(refused.message))
+            context.set_trailing_metadata(_pushback(refused.retry_after_s))
+            return b""
 
     return answered
 

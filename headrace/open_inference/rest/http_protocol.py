@@ -60,6 +60,8 @@ class Connection(Reader, asyncio.Protocol):
             self.everyone.count("gone")
             self._current.left(self.everyone)  # a task that has not begun never runs, not even to its end
             self._task.cancel()
+        self._current = self._task = None
+        self.forget()
 
     def data_received(self, data: bytes) -> None:
         """Read on; what cannot be read is refused in its turn, and the connection closed."""

@@ -83,6 +83,15 @@ class Reader(ABC):
         if self._in_head:
             self._headers.append((name.lower(), value))
 
+    def forget(self) -> None:
+        """Let go of what was read; nothing more is.
+
+        Parser and reader know each other: a body between them would wait for the collector of garbage, which counts
+        objects, not their bytes.
+        """
+        self._incoming = None
+        del self._parser
+
     def on_headers_complete(self) -> None:
         """Hand on a head that is within its bounds, and whose body can be."""
         bounds, headers, parser = self.everyone.bounds, self._headers, self._parser
