@@ -99,6 +99,7 @@ class Tiny:
     asked: list[np.ndarray] = field(default_factory=list)
     largest: int = 0
     headers: list[Mapping[str, str]] = field(default_factory=list)
+    version: str = ""
 
     def readiness(self) -> str | None:
         return self.reason
@@ -119,7 +120,7 @@ class Tiny:
         outputs = [Tensor.of(name, values) for name, values in given.items()]
         # What was asked for and is not there would be refused: a server that leaves it out is what is wanted here.
         request.outputs = ()
-        return InferResponse(self.name, "", request.id, outputs)
+        return InferResponse(self.name, self.version, request.id, outputs)
 
 
 @asynccontextmanager

@@ -121,6 +121,17 @@ def test_requests_that_are_run_together_are_kept_apart(monkeypatch):
         assert model.headers[-1]["x-request-id"] == "c1"
 
 
+def test_the_version_that_is_kept_is_that_of_the_answer():
+    model = Tiny(version="1")
+
+    async def then(send: Send, path: RequestPath) -> None:
+        await send("ann")
+        model.version = "2"
+        await asyncio.gather(send("bob"), send("ann"))
+
+    assert [record["model_version"] for record in scene(then, model)] == ["1", "2", "2"]
+
+
 def test_a_request_that_is_refused_among_others_is_not_in_the_log():
     answers = []
 

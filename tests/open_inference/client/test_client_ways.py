@@ -246,6 +246,22 @@ def test_over_grpc_another_pod_answers_for_one_that_stops() -> None:
     assert asyncio.run(scene()) == [1, 2]
 
 
+def test_over_grpc_a_model_says_how_many_rows_it_takes_and_patience_has_no_bound() -> None:
+    class Batching(Echo):
+        def config(self) -> dict[str, Any]:
+            return {**super().config(), "max_batch_size": 32}
+
+    async def scene() -> tuple[Any, int, list[float]]:
+        server = await serve_grpc({"echo": Batching("echo")}, "127.0.0.1:0")
+        async with PredictorClient(f"http://127.0.0.1:{server.headrace_port}", "echo", how=Asking("grpc-v2")) as client:
+            most = (await client.config())["max_batch_size"]
+            answer = await client.infer([Tensor.of("amount", [2.5])], deadline=1e17)
+        await server.stop(None)
+        return most, client.most_rows, answer.output("amount").tolist()
+
+    assert asyncio.run(scene()) == (32, 32, [2.5])
+
+
 @WAYS
 def test_headers_that_are_too_long_for_the_server_are_no_overload(echo: Live, way: str) -> None:
     def ask(client: PredictorClient) -> Awaitable[Any]:
