@@ -7,6 +7,8 @@ go on with unlike values, those for tracing apart: nobody's rows are asked for i
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +42,15 @@ def kind_of(request: InferRequest) -> Hashable | None:
         return None
     named = tuple(header for header in request.headers.items() if header[0] not in ALWAYS) if request.headers else ()
     return *request.inputs, *[tensor.datatype for tensor in tensors], named
+
+
+def kind_within(request: InferRequest, deadline: float) -> Hashable | None:
+    """Return what requests that are made one share: a kind, and a time left of the same power of two.
+
+    A run may take as long as the most patient of it, and half of that before a fallback or another endpoint.
+    """
+    kind = kind_of(request)
+    return kind and (kind, math.frexp(deadline - asyncio.get_running_loop().time())[1])
 
 
 def runs_of(asked: Sequence[tuple[Hashable, InferRequest]], most: int) -> list[list[int]]:

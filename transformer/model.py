@@ -60,8 +60,8 @@ class FeatureTransformer(kserve.Model):
         """Look at store and predictor again and remember the outcome; a fault on the way is a reason too."""
         path = self.path
         try:
-            found = reason_not_ready(path.app.view, path.store, path.predictor, unproved=self._unproved)
-            self._reason = await shielded(found)
+            outputs, asked = path.app.model_outputs, (path.app.view, path.store, path.predictor)
+            self._reason = await shielded(reason_not_ready(*asked, unproved=self._unproved, outputs=outputs))
         except OpenInferenceError as fault:
             self._reason = f"store and predictor could not be checked: {fault}"
         return self._reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,15 @@ FINGERPRINT, COLUMNS, PRODUCTION = "headrace_fingerprint", "headrace_columns", "
 
 
 async def reason_not_ready(
-    view: FeatureView, store: OnlineStore, predictor: Predictor, *, unproved: bool
+    view: FeatureView, store: OnlineStore, predictor: Predictor, *, unproved: bool, outputs: Collection[str] = ()
 ) -> str | None:
     """Return None when a request can be answered, else the reason why not.
 
     The version that the predictor calls production is asked from then on: one that is newer may be loaded
     beside it. `unproved` accepts a predictor that cannot tell its fingerprint; then the width of its
     input must agree at least. A server that tells nothing of its models, such as TorchServe, must then
-    answer a row, and the fingerprint in its answer must agree if there is one.
+    answer a row, and the fingerprint in its answer must agree if there is one. `outputs` are what the application needs
+    of the model, which must be among those it names.
     """
     if why := store.readiness(view.groups):
         return why
@@ -37,10 +38,12 @@ async def reason_not_ready(
         config = await predictor.config()
         parameters = config.get("parameters") or {}
         if _text(parameters, FINGERPRINT):
-            return disagreement(view, parameters) or await _choose(predictor, _text(parameters, PRODUCTION))
+            why = disagreement(view, parameters) or await _choose(predictor, _text(parameters, PRODUCTION))
+            return why or _lacking(outputs, await predictor.metadata())
         if not unproved:
             return "the predictor tells no fingerprint of its model, needs one: set unproved_predictor to do without"
-        return _unlike_shape(view, await predictor.metadata())
+        metadata = await predictor.metadata()
+        return _unlike_shape(view, metadata) or _lacking(outputs, metadata)
     except OpenInferenceError as failed:
         return f"the predictor cannot be asked: {failed}"
 
@@ -124,6 +127,16 @@ def _columns(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         return []
     columns = [{"name": column} if isinstance(column, str) else column for column in said]
     return columns if all(isinstance(column, dict) and "name" in column for column in columns) else []
+
+
+def _lacking(outputs: Collection[str], metadata: Mapping[str, Any]) -> str | None:
+    named = [str(output.get("name")) for output in metadata.get("outputs") or ()]
+    lacking = [name for name in outputs if name not in named]
+    if not named or not lacking:
+        return None
+    return (
+        f"the application needs {', '.join(lacking)} of the model, which gives {', '.join(named)}: declare its outputs"
+    )
 
 
 def _unlike_shape(view: FeatureView, metadata: Mapping[str, Any]) -> str | None:

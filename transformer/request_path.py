@@ -35,7 +35,7 @@ from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, RowsUnread, StoreUnavailable
 from headrace.telemetry import RequestMetrics
 from transformer.counting import count, fallen_back
-from transformer.joined import MOST_JOINED, block_in, join, kind_of, rows_in, runs_of
+from transformer.joined import MOST_JOINED, block_in, join, kind_within, rows_in, runs_of
 from transformer.predicted import prediction
 from transformer.rows import rows_of, status_of
 from transformer.turns import Place, Turns
@@ -109,13 +109,13 @@ class RequestPath:
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Answer a request, or raise an OpenInferenceError."""
         self._check_outputs(request)
-        asked = Asked(kind_of(request), request, deadline, None if self.after is None else CALL.get())
+        asked = Asked(kind_within(request, deadline), request, deadline, None if self.after is None else CALL.get())
         return await (self._alone(asked) if asked.kind is None else self._turns.join(asked))
 
     def ask(self, request: InferRequest, deadline: float, answered: Answered) -> Place:
         """Have `answered` called with what `infer` returns or raises; see `Askable`."""
         self._check_outputs(request)
-        kind = kind_of(request)
+        kind = kind_within(request, deadline)
         return self._turns.ask(Asked(kind, request, deadline), answered, apart=kind is None)
 
     async def prepare(self, request: InferRequest, deadline: float) -> Prepared:

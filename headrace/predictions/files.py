@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,8 @@ from headrace.predictions.log import SinkFailed
 LOG = logging.getLogger("headrace.predictions")
 SUFFIX, _UNFINISHED = ".parquet", ".tmp"
 _DAY = "%Y-%m-%d"
+_PART = re.compile(r"\d{4}-\d{2}-\d{2}")
+_WHOLE = re.compile(r"\d{6}\.\d{3}-\d+-\d+\.parquet")
 _SWEEP = timedelta(minutes=1)
 #: A file is written in seconds; what is unfinished after so long, a killed process left.
 _LEFT = timedelta(hours=1)
@@ -90,19 +93,24 @@ class ParquetFiles:
         for file in _left_in(self.folder, now - _LEFT):
             _remove(file)
         oldest = (now - timedelta(days=self._days)).strftime(f"{_DAY}/%H%M%S")
-        found = sorted((f"{file.parent.name}/{file.name}", file) for file in files_of(self.folder))
-        sizes = [_size(file) for _, file in found]
+        latest = now.strftime(f"{_DAY}/%H%M%S~")
+        named = ((f"{file.parent.name}/{file.name}", file) for file in files_of(self.folder))
+        # What a clock that was ahead has named is not the newest: it goes first where there is too much.
+        found = sorted((name <= latest, name, file) for name, file in named)
+        sizes = [_size(file) for *_, file in found]
         total = sum(sizes)
-        for (name, file), size in zip(found[:-1], sizes[:-1], strict=True):  # the newest stays, however large
-            if name >= oldest and total <= self._most_bytes:
-                break
-            total -= size
-            _remove(file)
+        for (_, name, file), size in zip(found[:-1], sizes[:-1], strict=True):  # the newest stays, however large
+            if name < oldest or total > self._most_bytes:
+                total -= size
+                _remove(file)
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Return the whole files of a folder of predictions, oldest first; other processes may sweep it meanwhile."""
-    whole = (file for file in _files_in(folder) if file.name.endswith(SUFFIX) and not file.name.startswith("."))
+    """Return the whole files of a folder of predictions, oldest first; other processes may sweep it meanwhile.
+
+    Files that are named otherwise are somebody else's, and left alone.
+    """
+    whole = (file for file in _files_in(folder) if _WHOLE.fullmatch(file.name))
     return sorted(whole, key=lambda file: (file.parent.name, file.name))
 
 
@@ -120,7 +128,7 @@ def _left_in(folder: Path, until: datetime) -> list[Path]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return [file for part in _inside(folder) for file in _inside(part)]
+    return [file for part in _inside(folder) if _PART.fullmatch(part.name) for file in _inside(part)]
 
 
 def _inside(folder: Path) -> list[Path]:

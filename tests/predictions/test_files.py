@@ -58,6 +58,31 @@ def test_old_days_are_swept_and_the_newest_file_stays(tmp_path):
     assert not (tmp_path / "2026-11-21").exists()
 
 
+def test_what_others_keep_beside_them_is_left_alone(tmp_path):
+    others = ["2024-01-01/payments.parquet", "2024/01.parquet", "exports/120000.000-1-1.parquet", "zoo/z.parquet"]
+    for name in others:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"somebody else's")
+    written(tmp_path, "own", clock=Clock(), most_bytes=1)
+    assert len(files_of(tmp_path)) == 1
+    assert [name for name in others if not (tmp_path / name).exists()] == []
+
+
+def test_files_of_a_clock_that_was_ahead_give_way_to_what_is_written_now(tmp_path):
+    clock = Clock()
+    clock.now += timedelta(days=300)
+    files = written(tmp_path, "ahead", clock=clock)
+    clock.now = NOON
+    files.write(columns().table([run("now")]))
+    assert len(files_of(tmp_path)) == 2  # there is room for both
+    files._most_bytes = 1
+    for turn in range(1, 3):
+        clock.now = NOON + timedelta(minutes=turn)
+        files.write(columns().table([run(f"later {turn}")]))
+        (kept,) = files_of(tmp_path)
+        assert pq.read_table(kept)["request_id"].to_pylist() == [f"later {turn}"]
+
+
 def test_a_day_that_another_process_sweeps_meanwhile_fails_nothing(tmp_path, monkeypatch):
     clock = Clock()
     files = written(tmp_path, "old", days=2, clock=clock)

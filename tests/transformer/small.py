@@ -100,13 +100,15 @@ class Tiny:
     largest: int = 0
     headers: list[Mapping[str, str]] = field(default_factory=list)
     version: str = ""
+    outputs: tuple[str, ...] = ()
 
     def readiness(self) -> str | None:
         return self.reason
 
     def metadata(self) -> dict[str, Any]:
         inputs = [{"name": "features", "datatype": "FP32", "shape": list(self.input_shape)}]
-        return {"name": self.name, "versions": [], "platform": "tiny", "inputs": inputs, "outputs": []}
+        outputs = [{"name": name, "datatype": "FP32", "shape": [-1]} for name in self.outputs]
+        return {"name": self.name, "versions": [], "platform": "tiny", "inputs": inputs, "outputs": outputs}
 
     def config(self) -> dict[str, Any]:
         return {"name": self.name, "max_batch_size": self.largest, "parameters": self.parameters}

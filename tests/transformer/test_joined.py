@@ -219,6 +219,17 @@ def test_one_that_cannot_be_read_costs_its_neighbours_no_run_of_their_own() -> N
     assert [len(run) for run in model.asked] == [31]
 
 
+def test_who_is_in_a_hurry_does_not_wait_as_long_as_the_patient() -> None:
+    model = Tiny()
+
+    async def played() -> list[Any]:
+        async with path_to(model, STORE) as path:
+            return await asyncio.gather(*(path.infer(asked(row()), deadline_in(s)) for s in (10, 200, 10, 200, 10)))
+
+    assert len(asyncio.run(played())) == 5
+    assert sorted(map(len, model.asked)) == [2, 3]
+
+
 def test_a_run_has_no_more_rows_than_a_request_may() -> None:
     model = Tiny()
     ten = row(user=["ann"] * 10, at=[NOW] * 10, amount=[1.0] * 10)

@@ -20,7 +20,8 @@ from headrace.open_inference.client.model_client import PredictorClient
 from headrace.stores.embedded import EmbeddedStore
 from headrace.stores.memory import MemoryStore
 from headrace.stores.online import OnlineStore
-from tests.transformer.small import NOW, SHARE, USERS, VIEW, Tiny, served, stored
+from tests.transformer.small import NOW, SHARE, USERS, VIEW, Tiny, path_to, served, stored
+from transformer.model import FeatureTransformer
 from transformer.readiness import differing, disagreement, reason_not_ready
 
 FILLED = stored([("ann", NOW - 1000, 5.0)])
@@ -51,6 +52,20 @@ def reason(model: Tiny | None, store: OnlineStore = FILLED, unproved: bool = Fal
 def test_ready_when_store_model_and_view_belong_together() -> None:
     assert reason(Tiny()) is None
     assert reason(Tiny(parameters=parameters(VIEW))) is None
+
+
+@pytest.mark.parametrize("told", [None, {}], ids=["fingerprint", "unproved"])
+def test_a_model_without_an_output_of_the_applications_is_refused(told: dict[str, Any] | None) -> None:
+    async def scene(*outputs: str) -> str | None:
+        model = Tiny(outputs=outputs) if told is None else Tiny(outputs=outputs, parameters=told)
+        async with path_to(model, FILLED) as path:
+            return await FeatureTransformer(path, unproved=told is not None).check()
+
+    assert asyncio.run(scene("score", "more")) is None
+    assert asyncio.run(scene()) is None  # it names none, and is asked
+    assert asyncio.run(scene("probability")) == (
+        "the application needs score of the model, which gives probability: declare its outputs"
+    )
 
 
 def test_the_store_is_looked_at_first(tmp_path: Path) -> None:
