@@ -36,6 +36,8 @@ _PATH = click.Path(path_type=Path)
 @click.option("--fill", is_flag=True, help="Write the declared value where a feature is missing, instead of null.")
 def command(app: Application, events: Path, spine: Path, out: Path, fill: bool) -> None:
     """Compute APP's features for every row of a spine, as serving would have answered at its time."""
+    if out.suffix and not out.absolute().parent.is_dir():  # found before everything is computed
+        raise click.ClickException(f"there is no folder {out.parent} for --out, needs one: make it first")
     with refusals(), step("backfill") as doing:
         done = backfill(app, events, spine, out, now_ms=now_ms(), fill=fill, progress=doing.share)
         counted = ", ".join(f"{count:,} {name}" for name, count in done.events.items()) or "no events"

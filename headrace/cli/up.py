@@ -43,9 +43,8 @@ def command(
     store, models = store or home / "store", models or home / "models"
     for what, path in (("store", store), ("model repository", models)):
         if not path.is_dir() and not (stream and path is store):  # which its pipelines make
-            raise click.ClickException(
-                f"there is no {what} at {path}: run `headrace demo {app.name}` first, or name one"
-            )
+            first = f"`headrace demo {app.name}`" if app.data else "`headrace pipeline run` and `headrace train`"
+            raise click.ClickException(f"there is no {what} at {path}: run {first} first, or name one")
     try:
         with terminated(), refusals(), ExitStack() as running:
             prepare(predictor)

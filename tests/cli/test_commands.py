@@ -157,3 +157,8 @@ def test_every_command_says_what_it_is_without_any_extra():
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.endswith("is not installed, benchmarks need every extra: make .venv/.dev\n")
+
+
+def test_a_backfill_into_no_folder_is_refused_before_it_computes(headrace, payments):
+    said = headrace("backfill", "fraud", "--events", payments, "--spine", payments, "--out", "no/f.parquet", code=1)
+    assert "there is no folder no for --out, needs one: make it first" in said.output
