@@ -22,6 +22,14 @@ def cores(groups: Path = _GROUPS, own: Path = _OWN, allowed: int | None = None) 
     return max(1, min([allowed, *(int(quota) for quota in _quotas(groups, own))]))
 
 
+def as_cores_allow(asked: int, cores: int) -> int:
+    """Return how many workers there are to be, and say where it is fewer than were asked for."""
+    if asked <= cores:
+        return asked
+    print(f"{asked} workers were asked for, {cores} are started: one for each core", flush=True)
+    return cores
+
+
 def _quotas(groups: Path, own: Path) -> list[float]:
     """Return the quotas, in cores, of the process's groups and all above them, of cgroups 2 and 1."""
     try:

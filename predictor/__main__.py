@@ -16,7 +16,7 @@ from pathlib import Path
 import uvloop
 
 import headrace
-from headrace.cores import cores
+from headrace.cores import as_cores_allow, cores
 from headrace.open_inference import make_app
 from headrace.open_inference.calls import WatchedApp
 from headrace.open_inference.codec import json_numbers
@@ -24,7 +24,7 @@ from headrace.open_inference.rest.connections import Bounds
 from headrace.open_inference.serving.listening import GRACE_S, PortTaken
 from headrace.open_inference.serving.member import VARIABLE, member_of
 from headrace.open_inference.serving.server import serve
-from headrace.open_inference.serving.workers import as_cores_allow, serve_with
+from headrace.open_inference.serving.workers import serve_with
 from headrace.open_inference.tls import CertificateRefused, certificate_of
 from headrace.telemetry import PredictorMetrics
 from headrace.telemetry.logs import FORMATS, LEVELS, configure, refused

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import uvloop
 
-from headrace.cores import cores
+from headrace.cores import as_cores_allow, cores
 from headrace.open_inference.serving.listening import GRACE_S, PortTaken
 from headrace.open_inference.serving.member import VARIABLE
-from headrace.open_inference.serving.workers import as_cores_allow, serve_with
+from headrace.open_inference.serving.workers import serve_with
 from headrace.settings import SettingsError, TransformerSettings, described, read_settings
 
 

@@ -11,15 +11,15 @@ import grpc.aio
 from headrace.open_inference.calls import CALL, Call, Watch, replaced
 
 Method = Callable[[bytes, Any], Awaitable[bytes]]
-#: The HTTP status that says what a gRPC status says.
+#: The HTTP status that says what a gRPC status, by its number, says.
 _STATUS = {
-    "OK": 200,
-    "CANCELLED": 499,
-    "INVALID_ARGUMENT": 400,
-    "NOT_FOUND": 404,
-    "RESOURCE_EXHAUSTED": 429,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
+    grpc.StatusCode.OK.value[0]: 200,
+    grpc.StatusCode.CANCELLED.value[0]: 499,
+    grpc.StatusCode.INVALID_ARGUMENT.value[0]: 400,
+    grpc.StatusCode.NOT_FOUND.value[0]: 404,
+    grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]: 429,
+    grpc.StatusCode.UNAVAILABLE.value[0]: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED.value[0]: 504,
 }
 
 
@@ -34,10 +34,10 @@ def watched(method: Method, watch: Watch) -> Method:
         ended = 499
         try:
             answer = await method(raw, _Context(context, call, received))
-            ended = 200
+            ended = _status(context.code())
             return answer
         except (grpc.RpcError, grpc.aio.AbortError):
-            ended = _STATUS.get(_name_of(context.code()), 500)
+            ended = _status(context.code())
             raise
         finally:
             call.ended(ended)
@@ -64,5 +64,6 @@ def _bytes(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode()
 
 
-def _name_of(code: Any) -> str:
-    return code.name if isinstance(code, grpc.StatusCode) else ""
+def _status(code: Any) -> int:
+    number = code.value[0] if isinstance(code, grpc.StatusCode) else code or 0  # a call tells it as a number, too
+    return _STATUS.get(number, 500)

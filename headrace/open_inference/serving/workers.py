@@ -245,11 +245,3 @@ def serve_with(
             command += [flag, str(port)]
         at = in_url(host)
         return asyncio.run(Parent(count, command, lasting).run(f"http={at}:{ports[0]} grpc={at}:{ports[1]}", stop_s))
-
-
-def as_cores_allow(asked: int, cores: int) -> int:
-    """Return how many workers there are to be, and say where it is fewer than were asked for."""
-    if asked <= cores:
-        return asked
-    print(f"{asked} workers were asked for, {cores} are started: one for each core", flush=True)
-    return cores

@@ -14,8 +14,8 @@ from typing import Any
 import grpc
 import pytest
 
+from headrace.cores import as_cores_allow
 from headrace.open_inference.grpc.messages import INFERENCE
-from headrace.open_inference.serving.workers import as_cores_allow
 from tests.descriptors import sockets_of
 from tests.open_inference.live import Live, launched, started
 from tests.open_inference.sockets import AMOUNT, answer, connected, metric, post, until
