@@ -94,21 +94,20 @@ def print_trained(app: Application, directory: Path) -> int:
     return number
 
 
-def _whole(labels: np.ndarray, name: str) -> np.ndarray:
+def _learnable(labels: np.ndarray, name: str) -> np.ndarray:
     """Return labels as int8 where they are classes, else float32: a number is learnt as it is."""
-    classes = ((labels >= 0) & (labels <= 127) & (labels == np.floor(labels))).all()
     if not np.isfinite(labels).all():
         raise RowsError(f"the label {name!r} has values without a bound, needs numbers: correct the frame")
+    classes = ((labels >= 0) & (labels <= 127) & (labels == np.floor(labels))).all()
     return labels.astype(np.int8 if classes else np.float32)
 
 
 def training_rows(app: Application, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return matrix float32 [rows, columns], labels, epoch milliseconds and entity keys, in order of time.
 
-    Labels are int8 where all are classes, whole numbers from 0 to 127, else float32.
-
-    Rows without a label or a time are left out. Raises RowsError for absent columns, and for a
-    frame that was made under another view.
+    Labels are int8 where all are classes, whole numbers from 0 to 127, else float32. Rows without
+    a label or a time are left out. Raises RowsError for absent columns, for a label without a bound, and for a frame
+    that was made under another view.
     """
     view, key = app.view, app.groups[0].key
     if not app.label:
@@ -127,4 +126,4 @@ def training_rows(app: Application, table: pa.Table) -> tuple[np.ndarray, np.nda
     labels, times = np.asarray(columns[app.label], dtype=np.float64), epochs_ms(columns[view.time])
     kept = np.flatnonzero(~np.isnan(labels) & (times > 0))
     order = kept[np.argsort(times[kept], kind="stable")]
-    return matrix[order], _whole(labels[order], app.label), times[order], columns[key][order]
+    return matrix[order], _learnable(labels[order], app.label), times[order], columns[key][order]

@@ -24,7 +24,7 @@ LOG = logging.getLogger("headrace.predictions")
 SUFFIX, _UNFINISHED = ".parquet", ".tmp"
 _DAY = "%Y-%m-%d"
 _PART = re.compile(r"\d{4}-\d{2}-\d{2}")
-_WHOLE = re.compile(r"\d{6}\.\d{3}-\d+-\d+\.parquet")
+_WHOLE = re.compile(rf"\d{{6}}\.\d{{3}}-\d+-\d+{re.escape(SUFFIX)}")
 _SWEEP = timedelta(minutes=1)
 #: A file is written in seconds; what is unfinished after so long, a killed process left.
 _LEFT = timedelta(hours=1)

@@ -43,7 +43,7 @@ class Lines(logging.Handler):
         super().__init__()
         self._dropped = self._unwritten = 0  # before they were queued; by the thread, which alone counts these
         self._stream, self._most_per_s, self._clock = stream, most_per_s, clock
-        self._second, self._in_second, self._unsaid, self._unwritten_said = -1, 0, 0, 0
+        self._second, self._in_second, self._said = -1, 0, 0
         self._queue: Queue[str | None] = Queue(most)
         self._thread = Thread(target=self._write, name="logs", daemon=True)
         self._thread.start()
@@ -55,16 +55,16 @@ class Lines(logging.Handler):
             self._second, self._in_second = second, 0
         self._in_second += 1
         if self._in_second > self._most_per_s:
-            self._drop()
+            self._dropped += 1
             return
-        unwritten = self._unwritten
-        record.__dict__["left_out"] = self._unsaid + unwritten - self._unwritten_said
+        dropped = self.dropped
+        record.__dict__["left_out"] = dropped - self._said
         try:
             self._queue.put_nowait(self.format(record))
         except Full:
-            self._drop()
+            self._dropped += 1
         else:
-            self._unsaid, self._unwritten_said = 0, unwritten
+            self._said = dropped
 
     @property
     def dropped(self) -> int:
@@ -79,10 +79,6 @@ class Lines(logging.Handler):
         except Full:
             self._dropped += self._queue.qsize()
         super().close()
-
-    def _drop(self) -> None:
-        self._dropped += 1
-        self._unsaid += 1
 
     def _write(self) -> None:
         while (line := self._queue.get()) is not None:

@@ -13,13 +13,16 @@ from headrace.open_inference.calls import CALL, Call, Watch, replaced
 Method = Callable[[bytes, Any], Awaitable[bytes]]
 #: The HTTP status that says what a gRPC status, by its number, says.
 _STATUS = {
-    grpc.StatusCode.OK.value[0]: 200,
-    grpc.StatusCode.CANCELLED.value[0]: 499,
-    grpc.StatusCode.INVALID_ARGUMENT.value[0]: 400,
-    grpc.StatusCode.NOT_FOUND.value[0]: 404,
-    grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]: 429,
-    grpc.StatusCode.UNAVAILABLE.value[0]: 503,
-    grpc.StatusCode.DEADLINE_EXCEEDED.value[0]: 504,
+    code.value[0]: status
+    for code, status in {
+        grpc.StatusCode.OK: 200,
+        grpc.StatusCode.CANCELLED: 499,
+        grpc.StatusCode.INVALID_ARGUMENT: 400,
+        grpc.StatusCode.NOT_FOUND: 404,
+        grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+        grpc.StatusCode.UNAVAILABLE: 503,
+        grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+    }.items()
 }
 
 

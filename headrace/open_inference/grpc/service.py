@@ -189,13 +189,17 @@ def _answered(call: Method, kind: Any) -> Method:
             return (await shielded(parsed(raw, context))).SerializeToString()
         except OpenInferenceError as refused:
             code = getattr(grpc.StatusCode, refused.grpc_code)
-            # Not by `abort`: what it raises keeps itself, and with it the request, until garbage is collected.
-            context.set_code(code)
-            context.set_details(_details(refused.message))
-            context.set_trailing_metadata(_pushback(refused.retry_after_s))
-            return b""
+            return _refused(context, code, _details(refused.message), refused.retry_after_s)
 
     return answered
+
+
+def _refused(context: Any, code: grpc.StatusCode, details: str, retry_after_s: float | None) -> bytes:
+    # Not by `abort`: what it raises keeps itself, and with it the request, until garbage is collected.
+    context.set_code(code)
+    context.set_details(details)
+    context.set_trailing_metadata(_pushback(retry_after_s))
+    return b""
 
 
 def _details(message: str) -> str:
@@ -217,7 +221,7 @@ def _admitted(answered: Method, admission: Admission, gate: Gate) -> Method:
         if admission.full(allowed_s):
             admission.shed += 1
             gate.tell_shed()
-            return await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, FULL, _pushback(1.0))
+            return _refused(context, grpc.StatusCode.RESOURCE_EXHAUSTED, FULL, 1.0)
         place = admission.enter()
         began = time.monotonic()
         try:
