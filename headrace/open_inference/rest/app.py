@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,6 +21,7 @@ from headrace.open_inference.errors import CONTROL_IS_OFF, Disconnected, Invalid
 from headrace.open_inference.forwarding import BESIDE_V1, Forwards, forwards_of, of_http
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.rest.answers import Answer, answer_json, refusal
+from headrace.open_inference.rest.bodies_held import BodiesHeld
 from headrace.open_inference.rest.body import read_body
 from headrace.open_inference.rest.coding import PACK_FROM, chosen, packed
 from headrace.open_inference.rest.routes import Routes
@@ -68,6 +70,7 @@ class App:
     ) -> None:
         self.gate = gate
         self.max_body_bytes = max_body_bytes
+        self.held = BodiesHeld(max_body_bytes)
         self.about = about
         self._routes = Routes(gate, about, metrics)
 
@@ -112,12 +115,18 @@ class App:
     async def _infer(self, model: str, version: str, scope: dict[str, Any], receive: Any) -> Answer:
         headers = dict(scope["headers"])
         servable = self.gate.model(model, version)
-        allowed = allowed_s(headers)
-        deadline = self.gate.deadline(allowed)
+        deadline = self.gate.deadline(allowed_s(headers))
         body = await read_body(receive, headers, self.max_body_bytes)
-        counts, began = self.gate.statistics.of(servable, version), now_ns()
+        with self._besides(headers, body):
+            return await self._inferred(servable, (model, version), headers, body, deadline)
+
+    async def _inferred(
+        self, servable: Servable, named: tuple[str, str], headers: Headers, body: bytes, deadline: float
+    ) -> Answer:
+        allowed = allowed_s(headers)
+        counts, began = self.gate.statistics.of(servable, named[1]), now_ns()
         try:
-            request = read_request(model, version, servable, headers, body, self.gate.forwards)
+            request = read_request(*named, servable, headers, body, self.gate.forwards)
             decoded = now_ns()
             response = await self.gate.infer(servable, request, deadline, allowed)
             inferred = now_ns()
@@ -135,13 +144,17 @@ class App:
         allowed = allowed_s(headers)
         deadline = self.gate.deadline(allowed)
         body = await read_body(receive, headers, self.max_body_bytes)
-        asked = _object(body)
-        if not isinstance(asked.get("instances"), list):
-            raise InvalidRequest("the body has no instances, needs an object with a list 'instances'")
-        if self.gate.forwards:
-            BESIDE_V1.set(of_http(self.gate.forwards, headers))
-        answer = answer_json(200, await self.gate.predict_v1(servable, asked, deadline, allowed))
+        with self._besides(headers, body):
+            asked = _object(body)
+            if not isinstance(asked.get("instances"), list):
+                raise InvalidRequest("the body has no instances, needs an object with a list 'instances'")
+            if self.gate.forwards:
+                BESIDE_V1.set(of_http(self.gate.forwards, headers))
+            answer = answer_json(200, await self.gate.predict_v1(servable, asked, deadline, allowed))
         return await packed_for(answer, headers) if len(answer[2]) >= PACK_FROM else answer
+
+    def _besides(self, headers: Headers, body: bytes) -> AbstractContextManager[None]:
+        return self.held.besides(len(body) if b"content-encoding" in headers else 0)
 
     async def _index(self, scope: dict[str, Any], receive: Any) -> Answer:
         body = await read_body(receive, dict(scope["headers"]), self.max_body_bytes)

@@ -36,6 +36,7 @@ class Bounds:
     headers: int = 100
     body_s: float = 10.0  # from the head to the end of the body
     answer_s: float = 10.0  # an answer that the caller does not read
+    linger_s: float = 2.0  # after a refusal, for what is still on its way to be read and thrown away
     idle_s: float = 75.0  # above the clients' own (60 s is usual), so that it is the client that closes
     pipelined: int = 16  # requests sent before the answer to the first
     connections: int = 4096
@@ -124,6 +125,7 @@ class Connections:
                 "HTTP connections not read for a while",
                 len(self.resting),
             ),
+            ("gauge", "headrace_bodies_held_bytes", "Bodies of requests held", self.app.held.size),
             ("gauge", "headrace_requests_pending", "Requests let in and not answered", admission.pending),
             ("gauge", "headrace_requests_room", "Requests that are let in at once, as found out", admission.limit),
             ("counter", "headrace_requests_shed_total", "Requests refused for want of room", admission.shed),

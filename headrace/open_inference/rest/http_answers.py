@@ -7,6 +7,7 @@ from http import HTTPStatus
 import orjson
 
 from headrace.open_inference.admission import FULL
+from headrace.open_inference.rest import bodies_held
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -48,4 +49,5 @@ def refusal_bytes(status: int, message: str, *, kept: bool = False, retry_after_
 
 #: What is said where there is no room, made once: refusing must cost next to nothing.
 OVERLOADED = refusal_bytes(429, FULL, kept=True, retry_after_s=1)
+CROWDED = refusal_bytes(429, bodies_held.FULL, kept=True, retry_after_s=1)
 TOO_MANY = refusal_bytes(503, "the server has as many connections as it takes, needs fewer: try later", retry_after_s=1)

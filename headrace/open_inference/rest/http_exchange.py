@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 DEADLINE = b"headrace-deadline-ms"
 _UNREAD_S = 0.002
+#: Of what Linux tells of a connection, how many milliseconds ago its last data came.
+_TCP_INFO = struct.Struct("<52xI")
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -27,6 +31,7 @@ class Exchange:
         "began",
         "body",
         "counted",
+        "held",
         "kept",
         "parts",
         "place",
@@ -57,7 +62,7 @@ class Exchange:
         self.kept = kept
         self.counted = method == "POST"
         self.parts: list[bytes] = []
-        self.size, self.began, self.allowed_s, self.status, self.place = 0, 0.0, 1.0, 0, 0
+        self.size, self.held, self.began, self.allowed_s, self.status, self.place = 0, 0, 0.0, 1.0, 0, 0
         self.body, self.shed, self.wrote = b"", False, False
         self.asks = False  # whether its sender waits to be told that its body is wanted
 
@@ -113,14 +118,29 @@ class Exchange:
 
     def left(self, everyone: Connections) -> None:
         """Make room; a second time nothing happens."""
+        everyone.app.held.free(self.held)
+        self.held = 0
         if self.counted:
             self.counted = False
             everyone.admission.leave(self.place, time.monotonic() - self.began, self.allowed_s)
 
+    def drop(self, everyone: Connections) -> None:
+        """Let go of its body, of which nothing more is kept."""
+        self.shed = True
+        self.parts = []
+        everyone.app.held.free(self.held)
+        self.held = 0
+
     def _write(self, connection: Connection, headers: Headers) -> None:
-        self.kept = self.kept and not connection.everyone.app.gate.draining
+        self.kept = self.kept and not (connection.everyone.app.gate.draining and connection.is_last)
         body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
         bare, old = self.scope["method"] == "HEAD", self.scope["http_version"] == "1.0"
         for part in answer_bytes(self.status, headers, body, kept=self.kept, old=old, bare=bare):
             connection.write(part)
         self.wrote = True
+
+
+def unread_s(transport: Any) -> float:
+    """Return for how long the newest bytes of a connection have been here without being read."""
+    told = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    return _TCP_INFO.unpack(told)[0] / 1000

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
-import struct
 from collections import deque
 from typing import Any
 
+from headrace.open_inference.rest import bodies_held
 from headrace.open_inference.rest.connections import Connections
-from headrace.open_inference.rest.http_answers import CONTINUE, OVERLOADED, TOO_MANY, refusal_bytes
-from headrace.open_inference.rest.http_exchange import Exchange
+from headrace.open_inference.rest.http_answers import CONTINUE, CROWDED, OVERLOADED, TOO_MANY, refusal_bytes
+from headrace.open_inference.rest.http_exchange import Exchange, unread_s
 from headrace.open_inference.rest.http_reader import Reader, Unreadable
 from headrace.open_inference.servable import Withdrawable
-
-#: Of what Linux tells of a connection, how many milliseconds ago its last data came.
-_TCP_INFO = struct.Struct("<52xI")
 
 
 class Connection(Reader, asyncio.Protocol):
@@ -55,7 +51,8 @@ class Connection(Reader, asyncio.Protocol):
         """Give up what was under way for it."""
         self._over = True
         self.everyone.open.discard(self)
-        self._waiting.clear()
+        while self._waiting:
+            self._waiting.pop().drop(self.everyone)
         if self._task is not None and self._current is not None:
             self.everyone.count("gone")
             self._current.left(self.everyone)  # a task that has not begun never runs, not even to its end
@@ -86,24 +83,36 @@ class Connection(Reader, asyncio.Protocol):
             return  # it waits, and its turn will tell; or it comes too late
         self.until = self._loop.time() + self.everyone.bounds.body_s
         looked = exchange.counted and (self.everyone.admission.crowded or self._woken)
-        self._admit(exchange, late=looked and exchange.waited(_waiting_s(self._transport)))
+        self._admit(exchange, late=looked and exchange.waited(unread_s(self._transport)))
 
     def take(self, exchange: Exchange) -> None:
-        """Hand a request on, or let it wait for the one before it."""
+        """Hand a request on, or let it wait for the one before it; after a connection's last answer, neither."""
         if self._over:
-            return  # an answer before this was the connection's last
-        if exchange.shed:
+            exchange.drop(self.everyone)
+        elif exchange.shed:
             self._go_on(kept=exchange.kept)
             expected, self._woken = self._woken, False
             if not self._over and not expected and self.everyone.refused(self):
                 self._transport.pause_reading()
         elif self._current is None:
             self._begin(exchange)
+        elif len(self._waiting) >= (most := self.everyone.bounds.pipelined):
+            exchange.drop(self.everyone)
+            raise Unreadable(400, "pipelined", f"more than {most} requests wait for an answer, needs fewer")
         else:
-            if len(self._waiting) >= (most := self.everyone.bounds.pipelined):
-                raise Unreadable(400, "pipelined", f"more than {most} requests wait for an answer, needs fewer")
             self._waiting.append(exchange)
             self._transport.pause_reading()
+
+    def crowd_out(self, exchange: Exchange) -> None:
+        """Refuse a body that there is no room for; the rest of it is read, so that the refusal is, and not kept."""
+        if self._current is not None:
+            raise Unreadable(429, "body", bodies_held.FULL)  # in its turn, which is when the connection ends
+        self._shed(exchange, CROWDED)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing was sent behind what is being answered."""
+        return not (self._waiting or self._in_head or self._incoming)
 
     def write(self, data: bytes) -> None:
         """Write to the caller."""
@@ -147,8 +156,7 @@ class Connection(Reader, asyncio.Protocol):
 
     def leave(self, idle_s: float) -> None:
         """Close if nothing is under way and nothing was asked for so long."""
-        asked = self._current or self._in_head or self._incoming
-        if not asked and self._loop.time() - self._since >= idle_s:
+        if not self._current and self.is_last and self._loop.time() - self._since >= idle_s:
             self._close()
 
     def abort(self) -> None:
@@ -158,9 +166,8 @@ class Connection(Reader, asyncio.Protocol):
 
     def wake(self) -> None:
         """Read on after a rest."""
-        if not self._transport.is_closing():
-            self._woken = True
-            self._read_on()
+        self._woken = True
+        self._read_on()
 
     def _begin(self, exchange: Exchange) -> None:
         self._current, self.until, self._woken = exchange, math.inf, False
@@ -180,7 +187,9 @@ class Connection(Reader, asyncio.Protocol):
         if not kept or (self._over and not self._waiting):
             if kept and self._refusal:
                 self.write(self._refusal)
-            self._close()
+                self._linger()
+            else:
+                self._close()
         elif self._waiting:
             self._begin(self._waiting.popleft())
             self._read_on()
@@ -193,13 +202,16 @@ class Connection(Reader, asyncio.Protocol):
     def _admit(self, exchange: Exchange, *, late: bool) -> None:
         admission = self.everyone.admission
         if late or (exchange.counted and admission.full(exchange.allowed_s)):
-            exchange.shed = True
-            exchange.kept = exchange.kept and exchange.scope["http_version"] != "1.0"  # the refusal does not say kept
-            admission.shed += 1
-            self.everyone.app.gate.tell_shed()
-            self.write(OVERLOADED)
+            self._shed(exchange, OVERLOADED)
         elif exchange.asks and not exchange.size:
             self.write(CONTINUE)
+
+    def _shed(self, exchange: Exchange, refusal: bytes) -> None:
+        exchange.drop(self.everyone)
+        exchange.kept = exchange.kept and exchange.scope["http_version"] != "1.0"  # the refusal does not say kept
+        self.everyone.admission.shed += 1
+        self.everyone.app.gate.tell_shed()
+        self.write(refusal)
 
     def _read_on(self) -> None:
         if not (self._waiting or self._full or self._transport.is_closing()):
@@ -211,24 +223,28 @@ class Connection(Reader, asyncio.Protocol):
             return bounds.answer_s
         if self._current is not None:
             return math.inf
-        return bounds.body_s if self._in_head or self._incoming is not None else bounds.idle_s
+        return bounds.body_s if self._in_head or self._incoming else bounds.idle_s
 
     def _refuse(self, status: int, reason: str, message: str) -> None:
         self.everyone.count(reason)
-        refusal = refusal_bytes(status, message)
+        self._refusal = refusal_bytes(status, message)
         if self._current is not None:
-            self._over, self._refusal = True, refusal  # said now, it would be taken for the answer to another request
+            self._over = True  # said now, it would be taken for the answer to another request
             return
         if not self._over:
-            self.write(refusal)
-        self._close()
+            self.write(self._refusal)
+        self._linger()
+
+    def _linger(self) -> None:
+        """End what is said, and read on what is still sent: a caller that writes to who is gone reads no refusal."""
+        self._over = True
+        self.forget()
+        self.until = self._loop.time() + self.everyone.bounds.linger_s
+        if not self._transport.is_closing():
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._transport.resume_reading()
 
     def _close(self) -> None:
         self._over = True
         self._transport.close()
-
-
-def _waiting_s(transport: Any) -> float:
-    """Return for how long the newest bytes of a connection have been here without being read."""
-    told = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    return _TCP_INFO.unpack(told)[0] / 1000

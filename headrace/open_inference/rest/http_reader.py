@@ -42,6 +42,10 @@ class Reader(ABC):
     def take(self, exchange: Exchange) -> None:
         """A request is whole."""
 
+    @abstractmethod
+    def crowd_out(self, exchange: Exchange) -> None:
+        """So much of bodies is held that this one is not read on."""
+
     def feed(self, data: bytes) -> bool:
         """Read on; tell whether more can follow. Raises Unreadable."""
         before, read = self._incoming, self._incoming.size if self._incoming is not None else 0
@@ -84,13 +88,15 @@ class Reader(ABC):
             self._headers.append((name.lower(), value))
 
     def forget(self) -> None:
-        """Let go of what was read; nothing more is.
+        """Let go of what was read; nothing more is. A second time nothing happens.
 
         Parser and reader know each other: a body between them would wait for the collector of garbage, which counts
         objects, not their bytes.
         """
-        self._incoming = None
-        del self._parser
+        if self._incoming is not None:
+            self._incoming.drop(self.everyone)
+        self._incoming, self._in_head = None, False
+        self.__dict__.pop("_parser", None)
 
     def on_headers_complete(self) -> None:
         """Hand on a head that is within its bounds, and whose body can be."""
@@ -121,6 +127,11 @@ class Reader(ABC):
         self._bound_body(exchange.size, more=True)
         if not exchange.shed:
             exchange.parts.append(body)
+            exchange.held += len(body)
+            held = self.everyone.app.held
+            held.take(len(body))
+            if held.full(exchange.size):
+                self.crowd_out(exchange)
 
     def on_message_complete(self) -> None:
         """Hand on a request."""
