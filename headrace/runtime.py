@@ -56,7 +56,7 @@ class Runtime:
         options.inter_op_num_threads = 1
         # Threads that turn in circles between runs use up a container's quota, and its other threads' time.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # below it, values of a request are written to stderr
         try:
             return cls(onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
         except _REFUSALS as wrong:

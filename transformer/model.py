@@ -20,7 +20,7 @@ from headrace.open_inference.errors import InvalidRequest, OpenInferenceError
 from headrace.open_inference.forwarding import BESIDE_V1
 from headrace.open_inference.servable import Answered, Withdrawable
 from headrace.open_inference.shield import shielded
-from headrace.open_inference.tensors import InferRequest, InferResponse, RequestedOutput, Tensor
+from headrace.open_inference.tensors import BINARY_ONLY, InferRequest, InferResponse, RequestedOutput, Tensor
 from transformer.metadata import config_of, metadata_of
 from transformer.readiness import reason_not_ready
 from transformer.request_path import FEATURES, Prepared, RequestPath, deadline_in
@@ -150,9 +150,9 @@ def _v1_answer(answer: InferResponse) -> dict[str, Any]:
 
 
 def _values(tensor: Tensor) -> list[Any]:
-    if tensor.datatype == "BYTES":
-        return json_data.lists_of(tensor.name, "BYTES", tensor.array)
-    return tensor.array.tolist()
+    datatype = "FP32" if tensor.datatype in BINARY_ONLY else tensor.datatype  # v1 has no datatypes, and no bytes
+    found = json_data.lists_of(tensor.name, datatype, tensor.array)
+    return found if isinstance(found, list) else found.tolist()
 
 
 def _request_of(name: str, payload: kserve.InferRequest) -> InferRequest:

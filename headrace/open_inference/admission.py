@@ -15,7 +15,7 @@ from __future__ import annotations
 FULL = "as many requests are under way as are answered in time, needs fewer: try later"
 #: The share of its time that a request may have used on the average, and the share aimed at above that.
 PRESSED, AIM = 0.6, 0.5
-#: The most that one request is taken to have used: whoever allows next to nothing says little of the others' time.
+#: The most that one request is taken to have used, however late it was.
 LATEST = 4.0
 #: How few requests are always let in, and after how many answers the limit is considered.
 FEWEST, EVERY = 8, 32
@@ -31,14 +31,17 @@ class Admission:
     12
     """
 
-    __slots__ = ("_done", "_places", "_share", "_taken", "each_s", "limit", "most", "pending", "shed")
+    __slots__ = (
+        *("_done", "_judged", "_judged_places", "_places", "_share", "_taken"),
+        *("each_s", "limit", "most", "pending", "shed"),
+    )
 
     def __init__(self, most: int) -> None:
         self.most = self.limit = most
         self.pending = 0  # let in and not answered yet
         self.shed = 0  # refused because there was no room
         self.each_s = 0.0  # how much later a request is answered for every one before it
-        self._done, self._places, self._taken, self._share = 0, 0, 0.0, 0.0
+        self._begin()
 
     @property
     def crowded(self) -> bool:
@@ -55,8 +58,13 @@ class Admission:
         self.pending -= 1
         self._places += place
         self._taken += seconds
-        self._share += min(LATEST, seconds / allowed_s)
         self._done += 1
+        if (
+            allowed_s >= FEWEST * self.each_s
+        ):  # else it would be late in the smallest room, and says nothing of a larger
+            self._share += min(LATEST, seconds / allowed_s)
+            self._judged_places += place
+            self._judged += 1
         if self._done >= EVERY:
             self._adapt()
 
@@ -66,10 +74,13 @@ class Admission:
         return pending >= self.limit or (pending >= FEWEST and pending * self.each_s > allowed_s)
 
     def _adapt(self) -> None:
-        share = self._share / self._done
         self.each_s = self._taken / self._places
-        if share > PRESSED:
-            self.limit = max(FEWEST, min(self.limit, int(self._places * AIM / self._share)))
-        elif self.limit < self.most:
+        if self._share > PRESSED * self._judged:
+            self.limit = max(FEWEST, min(self.limit, int(self._judged_places * AIM / self._share)))
+        elif self._judged and self.limit < self.most:
             self.limit = min(self.most, self.limit + max(1, self.limit // 8))
-        self._done, self._places, self._taken, self._share = 0, 0, 0.0, 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._done, self._places, self._taken = 0, 0, 0.0
+        self._judged, self._judged_places, self._share = 0, 0, 0.0

@@ -38,6 +38,8 @@ _NAMES = {dtype: name for name, dtype in DATATYPES.items() if name != "BF16"}
 
 MAX_DIMENSIONS = 32
 MAX_ELEMENTS = 2**31 - 1
+#: Elements of BYTES that a request may have: each becomes an object, which takes longer than its bytes do.
+MAX_TEXTS = 1 << 20
 
 
 @dataclass(slots=True)
@@ -152,6 +154,12 @@ def checked_shape(name: str, shape: Any) -> tuple[tuple[int, ...], int]:
     if bound > MAX_ELEMENTS:
         raise InvalidRequest(f"tensor {name!r} has a shape of more than {MAX_ELEMENTS} elements, needs a smaller one")
     return tuple(shape), size
+
+
+def few_enough(name: str, texts: int) -> None:
+    """Refuse more elements of BYTES than MAX_TEXTS."""
+    if texts > MAX_TEXTS:
+        raise InvalidRequest(f"with tensor {name!r} there are {texts} BYTES elements, needs at most {MAX_TEXTS}")
 
 
 def _as_bytes(name: str, array: np.ndarray) -> np.ndarray:

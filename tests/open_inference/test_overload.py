@@ -70,6 +70,14 @@ def test_one_caller_who_allows_next_to_nothing_leaves_the_others_their_room() ->
     assert admission.limit == 512
 
 
+def test_many_callers_who_allow_next_to_nothing_leave_the_others_their_room_too() -> None:
+    admission = Admission(512)
+    for _ in range(60 * EVERY):
+        answered(admission, each_s=0.002, allowed_s=0.05, under_way=1)
+        answered(admission, each_s=0.002, allowed_s=0.000001, under_way=9)
+    assert admission.limit == 512
+
+
 def test_over_http_what_there_is_no_room_for_is_refused_at_once_and_its_connection_kept() -> None:
     live = started("--most", "2", "--deadline-s", "60")
     waiting = [connected(live) for _ in range(2)]

@@ -273,3 +273,16 @@ def test_a_text_is_answered_in_v1_too() -> None:
             )
 
     assert asyncio.run(scene()) == {"predictions": [{"label": "fine"}]}
+
+
+@pytest.mark.parametrize("found", [np.nan, np.inf])
+def test_what_is_no_number_is_refused_in_v1_as_in_v2(found: float) -> None:
+    app = dataclasses.replace(APP, predicted=("score",), respond=lambda _: {"score": np.array([found], np.float32)})
+
+    async def scene() -> None:
+        async with path_to(Tiny(), stored([("ann", NOW - 60_000, 7.0)]), app) as path:
+            instances = [{"user": "ann", "amount": 1}]
+            await FeatureTransformer(path).predict_v1({"instances": instances}, deadline_in(20))
+
+    with pytest.raises(InvalidRequest, match="output 'score' holds NaN or infinity, which JSON cannot say"):
+        asyncio.run(scene())

@@ -7,13 +7,14 @@ element is a little-endian u32 length followed by that many bytes. BF16 is widen
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from headrace.open_inference.codec import bfloat16
 from headrace.open_inference.errors import InvalidRequest
-from headrace.open_inference.tensors import DATATYPES
+from headrace.open_inference.tensors import DATATYPES, few_enough
 
 _LENGTH = struct.Struct("<I")
 _USUAL = {name: DATATYPES[name] for name in ("FP64", "FP32", "INT64", "INT32")}
@@ -78,6 +79,7 @@ def bytes_of(datatype: str, array: np.ndarray) -> bytes:
 
 
 def _elements(name: str, size: int, raw: bytes) -> np.ndarray:
+    few_enough(name, size)
     if size * _LENGTH.size > len(raw):
         raise InvalidRequest(f"tensor {name!r} has {len(raw)} bytes, needs 4 and more for each of {size} elements")
     return _held(_equal_items(size, raw) or _items(name, size, raw))
@@ -86,19 +88,23 @@ def _elements(name: str, size: int, raw: bytes) -> np.ndarray:
 def _equal_items(size: int, raw: bytes) -> list[bytes] | None:
     """Elements of one length, as keys often are, are cut at once; None where they are not."""
     each, over = divmod(len(raw), size or 1)
-    if over or not size or each == _LENGTH.size:
+    if over or not size:
         return None
+    if each == _LENGTH.size:
+        return None if any(raw) else [b""] * size
     rows = np.frombuffer(raw, dtype=[("length", "<u4"), ("data", f"V{each - _LENGTH.size}")])
     return rows["data"].tolist() if (rows["length"] == each - _LENGTH.size).all() else None
 
 
 def _items(name: str, size: int, raw: bytes) -> list[bytes]:
     items: list[bytes] = []
-    at = 0
-    while len(items) < size and at + 4 <= len(raw):
-        (length,) = _LENGTH.unpack_from(raw, at)
-        at += 4 + length
-        items.append(raw[at - length : at])
+    at, unpack, add = 0, _LENGTH.unpack_from, items.append
+    with suppress(struct.error):  # the bytes end before the elements do
+        for _ in range(size):
+            begin = at + 4
+            (length,) = unpack(raw, at)
+            at = begin + length
+            add(raw[begin:at])
     if len(items) != size or at != len(raw):
         raise InvalidRequest(
             f"tensor {name!r} has BYTES elements that end elsewhere than its {len(raw)} bytes, needs {size} elements"

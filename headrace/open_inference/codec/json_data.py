@@ -17,7 +17,7 @@ import numpy as np
 
 from headrace.open_inference.codec.json_numbers import Numbers
 from headrace.open_inference.errors import InvalidRequest
-from headrace.open_inference.tensors import BINARY_ONLY, DATATYPES
+from headrace.open_inference.tensors import BINARY_ONLY, DATATYPES, few_enough
 
 _KINDS: dict[str, tuple[frozenset[type], str]] = {
     "?": (frozenset({bool}), "true or false"),
@@ -65,6 +65,8 @@ def array_of(name: str, datatype: str, shape: tuple[int, ...], size: int, data: 
         raise InvalidRequest(f"tensor {name!r} is {datatype} in JSON, needs binary data: {datatype} has no JSON form")
     if not isinstance(data, list):
         raise InvalidRequest(f"tensor {name!r} has no data that is a list, needs a flat or nested list, or binary data")
+    if datatype == "BYTES":
+        few_enough(name, size)
     flat = _flattened(name, shape, data)
     if len(flat) != size:
         raise InvalidRequest(f"tensor {name!r} has {len(flat)} elements, needs {size} for shape {list(shape)}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from headrace.open_inference.codec import binary_data, json_data
 from headrace.open_inference.errors import InvalidRequest
-from headrace.open_inference.tensors import RequestedOutput, Tensor, checked_datatype, checked_shape
+from headrace.open_inference.tensors import RequestedOutput, Tensor, checked_datatype, checked_shape, few_enough
 
 #: Parameters of outputs by which other servers write labels, or into shared memory.
 NOT_SPOKEN = ("classification", "shared_memory_region")
@@ -61,7 +61,7 @@ def tensors_of(items: list[Any], raw: memoryview, what: str) -> list[Tensor]:
     """Return the tensors that items describe, those in binary from the raw bytes; `what` is 'input' or 'output'."""
     tensors: list[Tensor] = []
     names: set[str] = set()
-    at = 0
+    at = texts = 0
     for item in items:
         name = _name(item, what)
         if name in names:
@@ -73,6 +73,8 @@ def tensors_of(items: list[Any], raw: memoryview, what: str) -> list[Tensor]:
             tensor, used = Tensor(name, item["datatype"], array), array.nbytes if binary else 0
         else:
             tensor, used = _tensor(name, item, raw[at:])
+            if tensor.datatype == "BYTES":
+                few_enough(name, texts := texts + tensor.array.size)
         at += used
         tensors.append(tensor)
     if at != len(raw):

@@ -20,6 +20,7 @@ from headrace.open_inference.tensors import (
     Tensor,
     checked_datatype,
     checked_shape,
+    few_enough,
 )
 
 
@@ -77,12 +78,15 @@ def _tensors(owner: str, items: Any, raw: Any, what: str) -> list[Tensor]:
         raise InvalidRequest(f"the {owner} has {len(raw)} raw_{what}_contents, needs one for each of {len(items)}")
     tensors: list[Tensor] = []
     names: set[str] = set()
+    texts = 0
     for at, item in enumerate(items):
         name = _checked_name(item.name, what)
         if name in names:
             raise InvalidRequest(f"{what} {name!r} is there twice, needs every {what} once")
         names.add(name)
-        tensors.append(_tensor(item, raw[at] if raw else None, what))
+        tensors.append(tensor := _tensor(item, raw[at] if raw else None, what))
+        if tensor.datatype == "BYTES":
+            few_enough(name, texts := texts + tensor.array.size)
     return tensors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.open_inference import DATATYPES, InvalidRequest, decode_request
+from headrace.open_inference import DATATYPES, InvalidRequest, decode_request, tensors
 from headrace.open_inference.codec import binary_data
 
 _LENGTHS = st.sampled_from([0, 1, 2, 3, -1, True, 2.0, "2", None, 2**62])
@@ -55,3 +56,45 @@ def test_binary_numbers_of_several_tensors_are_taken_the_usual_way(datatype: str
     np.testing.assert_array_equal(found, array)
     assert found.flags.aligned
     assert found.dtype == array.dtype
+
+
+def texts(*tensors: list[bytes]) -> bytes:
+    """Return the JSON part and the bytes of tensors a, b and so on."""
+    raws = [b"".join(struct.pack("<I", len(text)) + text for text in tensor) for tensor in tensors]
+    inputs = [
+        {"name": name, "shape": [len(tensor)], "datatype": "BYTES", "parameters": {"binary_data_size": len(raw)}}
+        for name, tensor, raw in zip("abc", tensors, raws, strict=False)
+    ]
+    head = orjson.dumps({"inputs": inputs})
+    return b"%d|" % len(head) + head + b"".join(raws)
+
+
+def read(said: bytes) -> dict[str, Any]:
+    """Read what `texts` gave."""
+    length, _, body = said.partition(b"|")
+    return {name: t.array.tolist() for name, t in decode_request(body, int(length), "m").inputs.items()}
+
+
+@pytest.mark.parametrize("found", [[b""], [b"", b""], [b"", b"abc", b""], [b"ab", b"cd"], [b"\0", b""], []])
+def test_texts_of_any_lengths_are_read(found: list[bytes]) -> None:
+    assert read(texts(found, found[::-1])) == {"a": found, "b": found[::-1]}
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 6])
+def test_texts_that_end_elsewhere_than_their_bytes_are_refused(cut: int) -> None:
+    raw = b"".join(struct.pack("<I", len(text)) + text for text in (b"ab", b"c"))
+    with pytest.raises(InvalidRequest, match=r"needs 2 elements|for each of 2 elements"):
+        binary_data.array_of("a", "BYTES", (2,), 2, raw[:-cut])
+
+
+def test_more_texts_than_a_request_may_have_are_refused_in_one_tensor_and_in_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tensors, "MAX_TEXTS", 4)
+    assert read(texts([b"", b"x"], [b"y", b""])) == {"a": [b"", b"x"], "b": [b"y", b""]}
+    for many in ([[b"", b"x", b"", b"", b""]], [[b"x"] * 4, [b""]]):
+        with pytest.raises(InvalidRequest, match=r"there are 5 BYTES elements, needs at most 4"):
+            read(texts(*many))
+    said = orjson.dumps({"inputs": [{"name": "a", "shape": [5], "datatype": "BYTES", "data": [""] * 5}]})
+    with pytest.raises(InvalidRequest, match=r"there are 5 BYTES elements, needs at most 4"):
+        decode_request(said, None, "m")
