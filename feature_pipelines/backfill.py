@@ -138,7 +138,7 @@ class _Job:
             number = np.arange(start, start + rows.count)
             start += rows.count
             for group in groups:
-                unknown = rows.invalid.get(group.key)
+                unknown = rows.unkeyed.get(group.key)
                 kept = slice(None) if unknown is None else ~unknown
                 instants = np.maximum(rows.as_of, _EARLIEST)
                 self._rows[group.name].append(

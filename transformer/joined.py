@@ -89,7 +89,10 @@ def rows_in(rows: Rows, part: slice) -> Rows:
         part.stop - part.start,
         {name: column[part] for name, column in rows.columns.items()},
         rows.as_of[part],
-        {name: marks[part] for name, marks in rows.invalid.items() if marks[part].any()},
+        *(
+            {name: marks[part] for name, marks in of.items() if marks[part].any()}
+            for of in (rows.invalid, rows.unkeyed)
+        ),
     )
 
 

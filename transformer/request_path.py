@@ -257,7 +257,7 @@ class RequestPath:
             # A guess without features is worse than an honest refusal: the caller has a fallback of its own.
             raise FeaturesUnavailable(str(away)) from away
         for group, block in zip(groups, blocks, strict=True):
-            unkeyed = rows.invalid.get(group.key)
+            unkeyed = rows.unkeyed.get(group.key)
             if unkeyed is not None:
                 block.values[unkeyed], block.found[unkeyed], block.age_ms[unkeyed] = np.nan, False, np.nan
                 for marks in (block.stale, block.default):

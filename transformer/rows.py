@@ -174,5 +174,7 @@ def _needs(column: Column) -> str:
         return f"{column.name} is not an instant, needs epoch milliseconds or ISO 8601"
     if column.dtype == "string":
         return f"{column.name} is empty, needs a key"
+    if column.dtype == "bool":
+        return f"{column.name} is neither true nor false, needs one of them, or 1 or 0"
     bounds = f" from {column.low:g} to {column.high:g}" if np.isfinite(column.low) else ""
     return f"{column.name} is missing, infinite or out of range, needs a number{bounds}"

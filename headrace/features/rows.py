@@ -11,10 +11,11 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 
-from headrace.features.columns import NO_TIME, Column, some
+from headrace.features.columns import DTYPES, NO_TIME, Column, some
 from headrace.features.instants import epochs_ms
 from headrace.features.view import FeatureView
 
@@ -25,12 +26,16 @@ class RowsError(ValueError):
 
 @dataclass(slots=True)
 class Rows:
-    """Conformed columns. `columns[name]` is [count]; `as_of` is int64 [count], epoch milliseconds."""
+    """Conformed columns. `columns[name]` is [count]; `as_of` is int64 [count], epoch milliseconds.
+
+    A row without a key has 0 or "" in its place: it is among those `unkeyed`, and nothing is stored of it.
+    """
 
     count: int
     columns: dict[str, np.ndarray]
     as_of: np.ndarray
     invalid: dict[str, np.ndarray] = field(default_factory=dict)  # column -> bool [count], only where any is set
+    unkeyed: dict[str, np.ndarray] = field(default_factory=dict)  # key column -> bool [count], likewise
 
     def spoiled(self) -> np.ndarray:
         """Tell which rows hold at least one invalid value, bool [count]."""
@@ -67,6 +72,10 @@ def conform(view: FeatureView, given: Mapping[str, np.ndarray], now_ms: int, *, 
         if column.name in view.keys:
             if values is not None:
                 _put_key(rows, column, values)
+            elif not (partial or column.required):
+                none: Any = "" if column.dtype == "string" else 0
+                rows.columns[column.name] = np.full(count, none, dtype=DTYPES[column.dtype])
+                rows.unkeyed[column.name] = np.ones(count, dtype=bool)
         elif column.dtype == "timestamp":
             _put_time(rows, column, values, is_as_of=column.name == view.time)
         elif column.dtype != "string":
@@ -93,7 +102,12 @@ def _put_number(rows: Rows, column: Column, values: np.ndarray | None) -> None:
         rows.columns[column.name] = np.full(rows.count, np.nan)
         return
     numbers, bad = _floats(column, values), np.empty(rows.count, dtype=bool)
-    if _unfit()(numbers, column.low, column.high, column.required, bad):
+    unfit: Any = _unfit()(numbers, column.low, column.high, column.required, bad)
+    if column.dtype == "bool" and values.dtype.kind != "b":
+        neither = (numbers != 0.0) & (numbers != 1.0) & ~np.isnan(numbers)
+        if some(neither):
+            numbers[neither], bad[neither], unfit = np.nan, True, True
+    if unfit:
         rows.invalid[column.name] = bad
     rows.columns[column.name] = numbers
 
@@ -108,13 +122,14 @@ def _unfit() -> Callable[[np.ndarray, float, float, bool, np.ndarray], bool]:
 def _put_key(rows: Rows, column: Column, values: np.ndarray) -> None:
     if column.dtype == "string":
         keys = np.asarray(values, dtype=object)
-        bad = np.fromiter((key is None or key == "" for key in keys), dtype=bool, count=rows.count)
+        absent = bad = np.fromiter((key is None or key == "" for key in keys), dtype=bool, count=rows.count)
         keys = np.where(bad, "", keys)
     elif values.dtype.kind in "iu":
         rows.columns[column.name] = values.astype(np.int64, copy=False)
         return
     else:
         numbers = _floats(column, values)
+        absent = np.isnan(numbers)
         bad = ~np.isfinite(numbers) | (np.abs(numbers) > 2**53) | (numbers != np.floor(numbers))
         keys = np.where(bad, 0, numbers).astype(np.int64)
         if np.asarray(values).dtype == object:  # whole numbers beside a null: a float would round the large ones
@@ -122,7 +137,11 @@ def _put_key(rows: Rows, column: Column, values: np.ndarray) -> None:
                 if isinstance(value, int) and -(2**63) <= value < 2**63:
                     keys[at], bad[at] = value, False
     if bad.any():
-        rows.invalid[column.name] = bad
+        rows.unkeyed[column.name] = bad
+        if not column.required:
+            bad = bad & ~absent
+        if bad.any():
+            rows.invalid[column.name] = bad
     rows.columns[column.name] = keys
 
 

@@ -141,4 +141,4 @@ def read_group(group: WindowedGroup, events: Columns | None, rows: Rows) -> Iter
     if keys is None or events is None:
         keys = np.zeros(rows.count, dtype=np.int64)
         events = dict.fromkeys((group.key, group.time, group.value, *group.last), np.zeros(0, dtype=np.int64))
-    yield from Timeline.of(group, events).read(keys, rows.as_of, rows.invalid.get(group.key))
+    yield from Timeline.of(group, events).read(keys, rows.as_of, rows.unkeyed.get(group.key))

@@ -111,3 +111,35 @@ def test_a_number_that_float32_cannot_hold_is_infinite_to_a_model(value, fits):
     view = FeatureView("v", 1, (Column("amount"),), (), ("request.amount",), time="")
     rows = conform(view, {"amount": np.array([1.0, value])}, NOW)
     assert ("amount" in rows.invalid, np.isnan(rows.columns["amount"]).tolist()) == (not fits, [False, not fits])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "string"])
+def test_an_optional_key_that_is_left_out_or_null_is_nobodys_and_no_fault(dtype):
+    column = Column("card", dtype, required=False)
+    view = FeatureView("v", 1, (column, *REQUEST[1:]), (GROUP,), VIEW.columns, time="at")
+    amounts = {"amount": np.array([1.0, 2.0])}
+    out = conform(view, amounts, NOW)
+    assert out.unkeyed["card"].tolist() == [True, True]
+    assert len(out.columns["card"]) == 2
+    keys = np.array([None, 7 if dtype == "int64" else "seven"], dtype=object)
+    null = conform(view, {**amounts, "card": keys}, NOW)
+    assert null.unkeyed["card"].tolist() == [True, False]
+    assert null.columns["card"][1] == keys[1]
+    assert (out.invalid, null.invalid) == ({}, {})
+
+
+def test_an_optional_key_that_is_none_is_a_fault_of_its_row():
+    view = FeatureView(
+        "v", 1, (Column("card", "int64", required=False), *REQUEST[1:]), (GROUP,), VIEW.columns, time="at"
+    )
+    got = conform(view, {"amount": np.array([1.0, 2.0, 3.0]), "card": np.array([np.nan, 1.5, 2.0])}, NOW)
+    assert got.unkeyed["card"].tolist() == [True, True, False]
+    assert got.invalid["card"].tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("bad", [7, 0.5, -1, 2.0])
+def test_a_truth_value_is_true_or_false_whatever_bounds_are_declared(bad):
+    view = FeatureView("v", 1, (Column("flag", "bool", required=False),), (), ("request.flag",), time="")
+    got = conform(view, {"flag": np.array([bad, 1, 0, np.nan])}, NOW)
+    assert got.invalid["flag"].tolist() == [True, False, False, False]
+    np.testing.assert_array_equal(got.columns["flag"], [np.nan, 1.0, 0.0, np.nan])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from headrace.application import Application, Output
-from headrace.features import HOUR, MINUTE, FeatureView
+from headrace.features import HOUR, MINUTE, Column, FeatureView
 from headrace.open_inference import (
     DeadlinePassed,
     FeaturesUnavailable,
@@ -286,3 +286,18 @@ def test_what_is_no_number_is_refused_in_v1_as_in_v2(found: float) -> None:
 
     with pytest.raises(InvalidRequest, match="output 'score' holds NaN or infinity, which JSON cannot say"):
         asyncio.run(scene())
+
+
+def test_a_request_that_leaves_an_optional_key_out_is_answered_without_what_is_stored() -> None:
+    keyed = Column("user", "string", required=False)
+    view = dataclasses.replace(APP.view, request=(keyed, *APP.view.request[1:]))
+
+    async def scene() -> InferResponse:
+        async with path_to(Tiny(), stored([("ann", NOW - 60_000, 7.0)]), dataclasses.replace(APP, view=view)) as path:
+            request = asked({"amount": Tensor.of("amount", [2.0])}, "row_status", "features")
+            return await path.infer(request, deadline_in(20))
+
+    answer = asyncio.run(scene())
+    assert answer.output("row_status").tolist() == [b"users missing"]
+    assert answer.output("features")[0, 0] == 2.0
+    assert "headrace_degraded_rows" not in answer.parameters

@@ -89,7 +89,7 @@ def test_a_column_may_stand_upright() -> None:
         ({"amount": np.nan}, NONE + AMOUNT),
         ({"amount": np.inf}, NONE + AMOUNT),
         ({"amount": 1000.5}, NONE + AMOUNT),
-        ({"member": 2}, NONE + "member is missing, infinite or out of range, needs a number from 0 to 1"),
+        ({"member": 2}, NONE + "member is neither true nor false, needs one of them, or 1 or 0"),
         ({"at": "noon"}, f"{NONE}at {INSTANT}"),
         ({"seen": "noon"}, f"{NONE}seen {INSTANT}"),
         ({"at": 10**17}, f"{NONE}at {INSTANT}"),
