@@ -14,13 +14,13 @@ from headrace.telemetry import RequestMetrics
 Took = tuple[float, float, float]
 
 
-def count(metrics: RequestMetrics, took: Took, rows: Rows, blocks: Mapping[str, Block]) -> None:
-    """Count a run whose model input is made."""
+def count(metrics: RequestMetrics, took: Took, requests: int, rows: Rows, blocks: Mapping[str, Block]) -> None:
+    """Count a run whose model input is made: each of its requests went through its stages, each row has its ages."""
     decoded, read, assembled = took
-    metrics.stages["decode"].observe(decoded)
-    metrics.store.observe(read)
-    metrics.stages["assemble"].observe(assembled)
-    metrics.preprocess.observe(decoded + read + assembled)
+    metrics.stages["decode"].observe(decoded, requests)
+    metrics.store.observe(read, requests)
+    metrics.stages["assemble"].observe(assembled, requests)
+    metrics.preprocess.observe(decoded + read + assembled, requests)
     metrics.rows.inc(rows.count)
     if rows.invalid:
         metrics.degraded.inc(int(rows.spoiled().sum()))
@@ -32,7 +32,7 @@ def count(metrics: RequestMetrics, took: Took, rows: Rows, blocks: Mapping[str, 
             metrics.fallback[name, "stale"].inc(marked(block.stale))
             metrics.fallback[name, "default"].inc(default)
         if known:
-            metrics.age[name].observe(float(np.fmin.reduce(block.age_ms)) / 1e3)
+            metrics.age[name].observe_each(block.age_ms, 1e3)
 
 
 def fallen_back(blocks: Mapping[str, Block]) -> int:

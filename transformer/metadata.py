@@ -11,7 +11,8 @@ from typing import Any
 
 from headrace.application import Application
 from headrace.features.columns import Column
-from transformer.request_path import EXTRAS, STAGES
+from transformer.prepared import EXTRAS
+from transformer.request_path import STAGES
 from transformer.rows import ACCEPTED
 
 PLATFORM = "headrace_transformer"

@@ -22,8 +22,9 @@ from headrace.open_inference.servable import Answered, Withdrawable
 from headrace.open_inference.shield import shielded
 from headrace.open_inference.tensors import BINARY_ONLY, InferRequest, InferResponse, RequestedOutput, Tensor
 from transformer.metadata import config_of, metadata_of
+from transformer.prepared import FEATURES, Prepared
 from transformer.readiness import reason_not_ready
-from transformer.request_path import FEATURES, Prepared, RequestPath, deadline_in
+from transformer.request_path import RequestPath, deadline_in
 from transformer.rows import tensors_of
 from transformer.stock import answer_refusals, refusing
 

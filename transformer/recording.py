@@ -20,7 +20,8 @@ from headrace.open_inference.rest.app import App
 from headrace.settings import SettingsError, TransformerSettings
 from headrace.telemetry.logs import Lines, configure, refused
 from headrace.telemetry.watching import TracingError, Watched, Watching, tracing_of
-from transformer.request_path import Asked, Prepared, RequestPath
+from transformer.prepared import Prepared
+from transformer.request_path import Asked, RequestPath
 from transformer.rows import status_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,30 +34,15 @@ from headrace.open_inference.tensors import InferRequest, InferResponse, Tensor
 from headrace.stores.online import Block, Lookup, OnlineStore, ReadDeadlinePassed, RowsUnread, StoreUnavailable
 from headrace.telemetry import RequestMetrics
 from transformer.counting import count, fallen_back
-from transformer.joined import MOST_JOINED, block_in, join, kind_within, rows_in, runs_of
+from transformer.joined import MOST_JOINED, join, kind_within, runs_of
 from transformer.predicted import prediction
-from transformer.rows import rows_of, status_of
+from transformer.prepared import EXTRAS, FEATURES, Prepared
+from transformer.rows import rows_of
 from transformer.turns import Place, Turns
 
-FEATURES = "features"
-EXTRAS = {"features": "FP32", "feature_age_ms": "FP64", "row_status": "BYTES", "stage_ms": "FP64"}
 STAGES = ("decode", "store", "assemble", "predict")
 #: How many further runs may be made of one that predictor or store failed; one to blame of 64 requests takes 12.
 _MOST_APART, _TO_FIND_ONE = 32, 12
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A request on its way: the model's input and what is needed to answer."""
-
-    request: InferRequest
-    rows: Rows
-    blocks: dict[str, Block]
-    matrix: np.ndarray  # float32 [n, columns]
-    deadline: float  # an instant of the running loop's clock
-    stage_ms: list[float] = field(default_factory=list)
-    predicted: float = 0.0  # an instant of time.perf_counter
-    version: str = ""  # of the model that answered, where it says so
 
 
 class Asked(NamedTuple):
@@ -118,8 +102,13 @@ class RequestPath:
         kind = kind_within(request, deadline)
         return self._turns.ask(Asked(kind, request, deadline), answered, apart=kind is None)
 
-    async def prepare(self, request: InferRequest, deadline: float) -> Prepared:
-        """Turn a request into the model's input, with one read of the online store."""
+    async def prepare(
+        self, request: InferRequest, deadline: float, requests: int = 1, *, counted: bool = False
+    ) -> Prepared:
+        """Turn a request, or several that were made one, into the model's input, with one read of the online store.
+
+        What was `counted` when it was tried before is not again.
+        """
         began = time.perf_counter()
         self._check_outputs(request)
         rows = rows_of(self._view, request.inputs, self._clock(), self.max_rows)
@@ -130,8 +119,9 @@ class RequestPath:
         done = time.perf_counter()
         took = decoded - began, read - decoded, done - read
         # Counted while the predictor computes, which is before there is an answer.
-        asyncio.get_running_loop().call_soon(count, self.metrics, took, rows, blocks)
-        return Prepared(request, rows, blocks, matrix, deadline, [1e3 * stage for stage in took])
+        if not counted:
+            asyncio.get_running_loop().call_soon(count, self.metrics, took, requests, rows, blocks)
+        return Prepared(request, rows, blocks, matrix, deadline, [1e3 * stage for stage in took], requests)
 
     async def predict(self, prepared: Prepared, deadline: float) -> dict[str, np.ndarray]:
         """Ask the predictor for the model's outputs, one value per row each."""
@@ -140,7 +130,7 @@ class RequestPath:
         answer = await self.predictor.infer([features], self._predicted, deadline, headers=prepared.request.headers)
         prepared.predicted, prepared.version = time.perf_counter(), answer.version
         took = prepared.predicted - began
-        self.metrics.predict.observe(took)
+        self.metrics.predict.observe(took, prepared.requests)
         prepared.stage_ms.append(took * 1e3)
         return {name: prediction(answer, name, prepared.rows.count) for name in self._predicted}
 
@@ -150,7 +140,7 @@ class RequestPath:
         request = prepared.request
         answered = self.app.respond(predictions)
         outputs = [Tensor(output.name, output.datatype, answered[output.name]) for output in self.app.outputs]
-        outputs += [self._extra(asked.name, prepared) for asked in request.outputs if asked.name in EXTRAS]
+        outputs += [prepared.extra(asked.name) for asked in request.outputs if asked.name in EXTRAS]
         degraded = int(prepared.rows.spoiled().sum()) if prepared.rows.invalid else 0
         parameters = {"headrace_degraded_rows": degraded} if degraded else {}
         if kept := fallen_back(prepared.blocks):
@@ -158,8 +148,8 @@ class RequestPath:
         self.metrics.postprocess.observe(time.perf_counter() - began)
         return InferResponse(self.name, request.version, request.id, outputs, parameters)
 
-    async def _alone(self, asked: Asked) -> InferResponse:
-        prepared = await self.prepare(asked.request, asked.deadline)
+    async def _alone(self, asked: Asked, *, counted: bool = False) -> InferResponse:
+        prepared = await self.prepare(asked.request, asked.deadline, counted=counted)
         predictions = await self.predict(prepared, asked.deadline)
         answer = self.respond(prepared, predictions)
         if self.after is not None:
@@ -180,23 +170,25 @@ class RequestPath:
         return [answers[at] for at in range(len(asked))]
 
     async def _joined(
-        self, asked: Sequence[Asked], further: Iterator[int] | None = None
+        self, asked: Sequence[Asked], further: Iterator[int] | None = None, *, counted: bool = False
     ) -> Sequence[InferResponse | Exception]:
         if len(asked) == 1:
-            return [await self._outcome(asked[0])]
+            return [await self._outcome(asked[0], counted=counted)]
         joined, deadline = join([one.request for one in asked]), max(one.deadline for one in asked)
         try:
-            prepared = await shielded(self.prepare(joined.request, deadline))
+            prepared = await shielded(self.prepare(joined.request, deadline, len(asked), counted=counted))
         except (InvalidRequest, TooLarge):
             return await self._but_for_the_refused(asked, further)
         except OpenInferenceError as failed:
             if isinstance(failed, InternalError) or isinstance(failed.__cause__, RowsUnread):
-                return await self._halves(asked, failed, iter(range(_TO_FIND_ONE)) if further is None else further)
+                further = iter(range(_TO_FIND_ONE)) if further is None else further
+                return await self._halves(asked, failed, further, counted=counted)
             return [failed] * len(asked)
         try:
             predictions = await self.predict(prepared, deadline)
         except PredictorFailed as failed:
-            return await self._halves(asked, failed, iter(range(_MOST_APART)) if further is None else further)
+            further = iter(range(_MOST_APART)) if further is None else further
+            return await self._halves(asked, failed, further, counted=True)
         except OpenInferenceError as failed:
             return [failed] * len(asked)
         spoiled = prepared.rows.spoiled() if prepared.rows.invalid else None
@@ -205,7 +197,9 @@ class RequestPath:
             self._refusal(one) or InvalidRequest("no row can be answered: all were refused beside others, ask again")
             if spoiled is not None and spoiled[part].all()
             else outcome(
-                self.respond, _part(prepared, one, part, plain), {n: of[part] for n, of in predictions.items()}
+                self.respond,
+                prepared.part(one.request, one.deadline, part, plain=plain),
+                {n: of[part] for n, of in predictions.items()},
             )
             for one, part in zip(asked, joined.parts, strict=True)
         ]
@@ -227,12 +221,13 @@ class RequestPath:
         return [next(answers) if refusal is None else refusal for refusal in refusals]
 
     async def _halves(
-        self, asked: Sequence[Asked], failed: OpenInferenceError, further: Iterator[int]
+        self, asked: Sequence[Asked], failed: OpenInferenceError, further: Iterator[int], *, counted: bool
     ) -> Sequence[InferResponse | Exception]:
         """Ask the halves of a run that failed, so that a row on which one fails refuses its own request alone."""
         half, answers = len(asked) // 2, list[InferResponse | Exception]()
         for part in (asked[:half], asked[half:]):
-            answers += [failed] * len(part) if next(further, None) is None else await self._joined(part, further)
+            more = next(further, None) is not None
+            answers += await self._joined(part, further, counted=counted) if more else [failed] * len(part)
         return answers
 
     def _refusal(self, asked: Asked) -> OpenInferenceError | None:
@@ -240,9 +235,9 @@ class RequestPath:
         found = outcome(rows_of, self._view, asked.request.inputs, self._clock(), self.max_rows)
         return found if isinstance(found, OpenInferenceError) else None
 
-    async def _outcome(self, asked: Asked) -> InferResponse | Exception:
+    async def _outcome(self, asked: Asked, *, counted: bool = False) -> InferResponse | Exception:
         try:
-            return await shielded(self._alone(asked))
+            return await shielded(self._alone(asked, counted=counted))
         except OpenInferenceError as refused:
             return refused
 
@@ -265,30 +260,11 @@ class RequestPath:
                         marks[unkeyed] = False
         return {group.name: block for group, block in zip(groups, blocks, strict=True)}
 
-    def _extra(self, name: str, prepared: Prepared) -> Tensor:
-        rows, blocks = prepared.rows, prepared.blocks
-        if name == FEATURES:
-            return Tensor(name, "FP32", prepared.matrix)
-        if name == "feature_age_ms":  # -1 where the store has no event of the key: the wire has no missing number
-            ages = np.array([block.age_ms for block in blocks.values()]).reshape(len(blocks), rows.count).T
-            return Tensor(name, "FP64", np.where(np.isnan(ages), -1.0, ages))
-        if name == "row_status":
-            return Tensor(name, "BYTES", status_of(rows, blocks))
-        return Tensor(name, "FP64", np.array(prepared.stage_ms))
-
     def _check_outputs(self, request: InferRequest) -> None:
         for asked in request.outputs:
             if asked.name not in self.outputs and asked.name not in EXTRAS:
                 known = ", ".join((*self.outputs, *EXTRAS))
                 raise InvalidRequest(f"output {asked.name[:100]!r} is unknown, needs one of {known}")
-
-
-def _part(prepared: Prepared, asked: Asked, part: slice, plain: bool) -> Prepared:
-    if plain and not asked.request.outputs:
-        return Prepared(asked.request, prepared.rows, {}, prepared.matrix, asked.deadline)  # nothing more is said of it
-    blocks = {name: block_in(block, part) for name, block in prepared.blocks.items()}
-    rows, matrix = rows_in(prepared.rows, part), prepared.matrix[part]
-    return Prepared(asked.request, rows, blocks, matrix, asked.deadline, prepared.stage_ms)
 
 
 def deadline_in(seconds: float) -> float:

@@ -116,6 +116,24 @@ def unfit(values: np.ndarray, low: float, high: float, required: bool, marks: np
     return count
 
 
+@compiled(DOUBLES, DOUBLES, OUT_LONGS, returns=DOUBLE)
+def count_each(values: np.ndarray, bounds: np.ndarray, counts: np.ndarray) -> float:
+    """Add to `counts`, int64 [bounds + 1], how many of `values` end at each of the growing `bounds`; return their sum.
+
+    A value on a bound belongs below it; NaN is none.
+    """
+    total = 0.0
+    for value in values:
+        if np.isnan(value):
+            continue
+        at = 0
+        while at < bounds.size and bounds[at] < value:
+            at += 1
+        counts[at] += 1
+        total += value
+    return total
+
+
 @compiled(FLOATS, OUT_FLOATS)
 def fill(missing: np.ndarray, matrix: np.ndarray) -> None:
     """Put `missing`, float32 [columns], wherever `matrix`, float32 [n, columns], holds no finite number."""

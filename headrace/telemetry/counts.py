@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import accumulate
+from operator import add
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -57,15 +60,28 @@ class Histogram:
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds, self.counts, self.total = tuple(bounds), [0] * (len(bounds) + 1), 0.0
 
-    def observe(self, value: float) -> None:
-        """Count a value; one on a bound belongs below it."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count a value, which several may have in common; one on a bound belongs below it."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+    def observe_each(self, values: np.ndarray, unit: float = 1.0) -> None:
+        """Count values, float64 [n], so many of which are one of the bounds' unit; NaN is none."""
+        counts = np.zeros(len(self.counts), dtype=np.int64)
+        self.total += _count_each()(values, np.array(self.bounds) * unit, counts) / unit
+        self.counts = list(map(add, self.counts, counts.tolist()))
 
     def sample(self, metric: Any, labels: Sequence[str]) -> None:
         """Add what there is to a metric that is scraped."""
         edges = [*map(floatToGoString, self.bounds), "+Inf"]
         metric.add_metric(labels, list(zip(edges, accumulate(self.counts), strict=True)), self.total)
+
+
+@cache
+def _count_each() -> Callable[[np.ndarray, np.ndarray, np.ndarray], float]:
+    from headrace.features.kernels import count_each  # half a second that most commands need not wait
+
+    return count_each
 
 
 Child = TypeVar("Child", Count, Histogram)

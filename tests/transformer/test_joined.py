@@ -28,7 +28,7 @@ from headrace.stores.memory import MemoryStore
 from headrace.stores.online import Block, Lookup, RowsUnread, StoreUnavailable
 from tests.transformer.small import APP, NOW, VIEW, Tiny, path_to, row, stored
 from transformer.joined import MOST_ROWS
-from transformer.request_path import deadline_in
+from transformer.request_path import STAGES, deadline_in
 
 STORE = stored([("ann", NOW - 2 * HOUR, 100.0), ("ann", NOW - MINUTE, 7.0), ("bob", NOW - HOUR // 2, 3.0)])
 EXTRAS = ("score", "features", "feature_age_ms", "row_status")
@@ -290,3 +290,21 @@ def test_nobody_is_asked_for_in_anothers_name(header: str, runs: list[int]) -> N
         one.headers = {header: whose}
     answers(given, model=model)
     assert sorted(map(len, model.asked)) == runs
+
+
+def test_requests_made_one_are_counted_each_and_their_rows_once_however_often_they_are_tried() -> None:
+    given = [asked(row(visits=[at])) for at in (*range(7), 2**62)]
+
+    async def played() -> str:
+        async with path_to(Tiny(answer=_refusing), STORE) as path:
+            found = await asyncio.gather(*(path.infer(one, deadline_in(20)) for one in given), return_exceptions=True)
+            assert sum(isinstance(one, PredictorFailed) for one in found) == 1
+            await asyncio.sleep(0)  # what is counted is counted in the next turn
+            return path.metrics.text().decode()
+
+    told = asyncio.run(played()).splitlines()
+    assert 'headrace_rows_total{model_name="small"} 8.0' in told
+    assert 'headrace_feature_age_seconds_count{group="users",model_name="small"} 8.0' in told
+    stages = [f'headrace_stage_seconds_count{{model_name="small",stage="{name}"}}' for name in STAGES]
+    counted = {line.split()[0]: float(line.split()[1]) for line in told if line.startswith(tuple(stages))}
+    assert list(counted.values()) == [8.0, 8.0, 8.0, 7.0]

@@ -220,9 +220,7 @@ def test_the_application_has_the_last_word() -> None:
 
 def test_a_view_without_groups_has_no_ages() -> None:
     bare = Application("small", FeatureView("bare", 1, REQUEST, (), ("request.amount",), time="at"), (), APP.outputs)
-    said = (
-        answer(asked(row(user=None), "score", *EXTRAS), app=bare) if False else answer(asked(row(), *EXTRAS), app=bare)
-    )
+    said = answer(asked(row(), *EXTRAS), app=bare)
     assert said.output("features").tolist() == [[10.0]]
     assert said.output("feature_age_ms").shape == (1, 0)
     assert said.output("row_status").tolist() == [b"ok"]
@@ -241,7 +239,7 @@ def test_rows_features_and_stages_are_counted() -> None:
         'headrace_rows_total{model_name="small"} 3.0',
         'headrace_rows_degraded_total{model_name="small"} 1.0',
         'headrace_rows_missing_total{group="users",model_name="small"} 1.0',
-        'headrace_feature_age_seconds_bucket{group="users",le="60.0",model_name="small"} 1.0',
+        'headrace_feature_age_seconds_bucket{group="users",le="60.0",model_name="small"} 2.0',
         'request_preprocess_seconds_count{model_name="small"} 1.0',
         'request_predict_seconds_count{model_name="small"} 1.0',
         'request_postprocess_seconds_count{model_name="small"} 1.0',
