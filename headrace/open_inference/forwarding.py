@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
 
+REQUEST_ID = b"x-request-id"
 #: A name as it is in HTTP, and as text; in small letters.
 Forwards = tuple[tuple[bytes, str], ...]
 #: What goes on with a request of v1, which has no place for it.

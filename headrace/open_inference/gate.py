@@ -142,8 +142,11 @@ class Gate:
             refused.request_id = ""  # one error may be told to several who asked together
             raise
 
-    async def observed(self, model: str, work: Awaitable[Answer]) -> Answer:
-        """Await one inference and tell `observe` how it ended and how long it took."""
+    async def observed(self, model: str, work: Awaitable[Answer], late: Callable[[], bool] = lambda: False) -> Answer:
+        """Await one inference and tell `observe` how it ended and how long it took.
+
+        `late` tells whether one that is cancelled had its time, as a transport may that has deadlines of its own.
+        """
         if self.observe is None:
             return await work
         started, status = time.perf_counter(), 500  # an event loop's own clock may count whole milliseconds
@@ -156,15 +159,15 @@ class Gate:
             self.tell_refused(model, refused, time.perf_counter() - started)
             raise
         except asyncio.CancelledError:
-            status = 499  # whoever asked has gone
+            status = DeadlinePassed.http_status if late() else 499  # whoever asked has gone
             raise
         finally:
             self.observe(model if model in self.servables else "", status, time.perf_counter() - started)
 
-    def tell_shed(self) -> None:
+    def tell_unread(self, status: int = Overloaded.http_status) -> None:
         """Tell `observe` of a request that was refused unread: of the one model, where there is only one."""
         if self.observe is not None:
-            self.observe(next(iter(self.servables)) if len(self.servables) == 1 else "", Overloaded.http_status, None)
+            self.observe(next(iter(self.servables)) if len(self.servables) == 1 else "", status, None)
 
     def tell_refused(self, model: str, refused: OpenInferenceError, seconds: float) -> None:
         """Tell who keeps the log of a refusal; a fault was logged where it was found."""

@@ -1,7 +1,7 @@
 """How often each model was asked and how long it took: Triton's statistics, of a process since it began or of several.
 
-Durations are nanoseconds, summed; a reader who asks twice divides what was added. Only inference over
-v2 counts, over HTTP and gRPC alike. What is refused before its body was read is nobody's failure.
+Durations are nanoseconds, summed; a reader who asks twice divides what was added. Inferences count alike
+over HTTP, v1 among them, and gRPC. What is refused before its body was read is nobody's failure.
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ class Counts:
         self.requests = self.rows = self.failed = self.failed_ns = 0
         self.decode_ns = self.infer_ns = self.encode_ns = self.last_ms = 0
 
-    def answered(self, request: InferRequest, began: int, decoded: int, inferred: int) -> None:
+    def answered(self, rows: int, began: int, decoded: int, inferred: int) -> None:
         """Count an answer; the instants are `now_ns()` at its beginning and after its first two stages."""
         self.requests += 1
-        for tensor in request.inputs.values():
-            self.rows += tensor.array.shape[0] if tensor.array.ndim else 1
-            break
+        self.rows += rows
         self.decode_ns += decoded - began
         self.infer_ns += inferred - decoded
         ended = now_ns()
@@ -53,6 +51,41 @@ class Counts:
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + sums[name])
         self.last_ms = max(self.last_ms, sums["last_ms"])
+
+
+class Counting:
+    """One inference that is counted: what of it is done is said in turn, at the latest that it `ended`."""
+
+    __slots__ = ("_began", "_counts", "_decoded", "_inferred", "_open", "_rows")
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts, self._began, self._open = counts, now_ns(), True
+        self._decoded = self._inferred = self._rows = 0
+
+    def decoded(self, rows: int) -> None:
+        """The request is read, and has so many rows."""
+        self._rows, self._decoded = rows, now_ns()
+
+    def inferred(self) -> None:
+        """The model has answered."""
+        self._inferred = now_ns()
+
+    def answered(self) -> None:
+        """The answer is written."""
+        self._open = False
+        self._counts.answered(self._rows, self._began, self._decoded, self._inferred)
+
+    def ended(self) -> None:
+        """There is no answer any more, if there was none."""
+        if self._open:
+            self._counts.refused(self._began)
+
+
+def rows_in(request: InferRequest) -> int:
+    """Return how many rows a request has, by its first tensor."""
+    for tensor in request.inputs.values():
+        return tensor.array.shape[0] if tensor.array.ndim else 1
+    return 0
 
 
 class Statistics:

@@ -34,10 +34,11 @@ def watched(method: Method, watch: Watch) -> Method:
         call = watch(received)
         CALL.set(call)
         await context.send_initial_metadata(tuple((name.decode(), value.decode()) for name, value in call.answer))
+        seen = WatchedContext(context, call, received)
         ended = 499
         try:
-            answer = await method(raw, _Context(context, call, received))
-            ended = _status(context.code())
+            answer = await method(raw, seen)
+            ended = seen.refused_with or _status(context.code())
             return answer
         except (grpc.RpcError, grpc.aio.AbortError):
             ended = _status(context.code())
@@ -48,10 +49,14 @@ def watched(method: Method, watch: Watch) -> Method:
     return told
 
 
-class _Context:
-    """A call's context whose metadata is what the watcher makes of it."""
+class WatchedContext:
+    """A call's context whose metadata is what the watcher makes of it.
+
+    `refused_with` is the HTTP status of its refusal, which says more than gRPC's; 0 where there is none.
+    """
 
     def __init__(self, context: Any, call: Call, received: list[tuple[bytes, bytes]]) -> None:
+        self.refused_with = 0
         self._context, self._call, self._received = context, call, received
 
     def __getattr__(self, name: str) -> Any:

@@ -6,6 +6,7 @@ is the request's.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -17,23 +18,23 @@ from google.protobuf.message import DecodeError
 from headrace.open_inference.admission import FULL, Admission
 from headrace.open_inference.calls import Watch
 from headrace.open_inference.errors import CONTROL_IS_OFF, InvalidRequest, OpenInferenceError
-from headrace.open_inference.forwarding import of_grpc
+from headrace.open_inference.forwarding import REQUEST_ID, of_grpc
 from headrace.open_inference.gate import Gate
-from headrace.open_inference.grpc.calls import watched
+from headrace.open_inference.grpc.calls import WatchedContext, watched
 from headrace.open_inference.grpc.codec import decode_message, encode_message
 from headrace.open_inference.grpc.health import health_handler
 from headrace.open_inference.grpc.messages import INFERENCE, MODEL_TYPES, PROTOCOL
 from headrace.open_inference.grpc.reflection import reflection_handlers
+from headrace.open_inference.grpc.refusals import refusal
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.shield import shielded
-from headrace.open_inference.statistics import now_ns
+from headrace.open_inference.statistics import Counting, rows_in
 
 EXTENSIONS = ["model_configuration", "model_repository", "statistics"]
 #: Calls that one connection may have under way; clients wait with more by themselves.
 _STREAMS = 1024
-#: Bytes of a refusal's message. It travels in the trailers, of which callers read 8 KiB, as up to three bytes for one;
-#: with more they would see RESOURCE_EXHAUSTED in place of its status.
-_MOST_DETAILS = 2000
+#: The least that a call is taken to have, and the part of its time that is left where it ends with its deadline.
+_TICK_S, _NEAR = 0.001, 0.1
 Method = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -96,6 +97,7 @@ class _Service:
             "RepositoryModelUnload": self.refuse_control,
         }
         methods = {name: _answered(call, INFERENCE[f"{name}Request"]) for name, call in calls.items()}
+        methods["ModelInfer"] = _answered(self.model_infer, INFERENCE["ModelInferRequest"], self.gate.tell_unread)
         if self.admission is not None:
             methods["ModelInfer"] = _admitted(methods["ModelInfer"], self.admission, self.gate)
         if self.watch is not None:
@@ -154,33 +156,48 @@ class _Service:
         raise InvalidRequest(CONTROL_IS_OFF)
 
     async def model_infer(self, message: Any, context: Any) -> Any:
-        return await self.gate.observed(message.model_name, self._infer(message, context))
+        # A caller that gives up at its deadline is heard of a little before the same instant comes here.
+        work, near_s = self._infer(message, context), _left_s(context) * _NEAR
+        return await self.gate.observed(message.model_name, work, lambda: _left_s(context) < near_s)
 
     async def _infer(self, message: Any, context: Any) -> Any:
         servable = self.gate.model(message.model_name, message.model_version)
         allowed_s = context.time_remaining()
         deadline = self.gate.deadline(allowed_s)
-        counts, began = self.gate.statistics.of(servable, message.model_version), now_ns()
+        told = Counting(self.gate.statistics.of(servable, message.model_version))
         try:
             request = decode_message(message)
             if self.gate.forwards:
                 request.headers = of_grpc(self.gate.forwards, context.invocation_metadata())
-            decoded = now_ns()
+            told.decoded(rows_in(request))
             response = await self.gate.infer(servable, request, deadline, allowed_s)
-            inferred = now_ns()
+            told.inferred()
             answer = encode_message(response, request)
-        except BaseException:
-            counts.refused(began)
+            told.answered()
+        except OpenInferenceError as refused:
+            refused.request_id = refused.request_id or _id_of(context)
             raise
-        counts.answered(request, began, decoded, inferred)
+        finally:
+            told.ended()
         return answer
 
 
-def _answered(call: Method, kind: Any) -> Method:
+def _left_s(context: Any) -> float:
+    left = context.time_remaining()
+    return math.inf if left is None else left
+
+
+def _id_of(context: Any) -> str:
+    found = of_grpc(((REQUEST_ID, REQUEST_ID.decode()),), context.invocation_metadata())
+    return next(iter(found.values()), "")
+
+
+def _answered(call: Method, kind: Any, unread: Callable[[int], None] = lambda status: None) -> Method:
     async def parsed(raw: bytes, context: Any) -> Any:
         try:
             message = kind.FromString(raw)
         except DecodeError:
+            unread(InvalidRequest.http_status)
             raise InvalidRequest(f"the message has {len(raw)} bytes that are no {kind.__name__}, needs one") from None
         return await call(message, context)
 
@@ -189,39 +206,21 @@ def _answered(call: Method, kind: Any) -> Method:
             return (await shielded(parsed(raw, context))).SerializeToString()
         except OpenInferenceError as refused:
             code = getattr(grpc.StatusCode, refused.grpc_code)
-            return _refused(context, code, _details(refused.message), refused.retry_after_s)
+            if isinstance(context, WatchedContext):
+                context.refused_with = refused.http_status
+            return refusal(context, code, refused.message, refused.retry_after_s)
 
     return answered
-
-
-def _refused(context: Any, code: grpc.StatusCode, details: str, retry_after_s: float | None) -> bytes:
-    # Not by `abort`: what it raises keeps itself, and with it the request, until garbage is collected.
-    context.set_code(code)
-    context.set_details(details)
-    context.set_trailing_metadata(_pushback(retry_after_s))
-    return b""
-
-
-def _details(message: str) -> str:
-    text = message.encode("utf-8", "replace")
-    if len(text) <= _MOST_DETAILS:
-        return message
-    return f"{text[:_MOST_DETAILS].decode('utf-8', 'ignore')}... ({len(message)} characters in all)"
-
-
-def _pushback(retry_after_s: float | None) -> tuple[tuple[str, str], ...]:
-    # What Retry-After is over HTTP: a client that tries again by itself waits as long.
-    return () if retry_after_s is None else (("grpc-retry-pushback-ms", str(round(retry_after_s * 1000))),)
 
 
 def _admitted(answered: Method, admission: Admission, gate: Gate) -> Method:
     async def admitted(raw: bytes, context: Any) -> Any:
         left = context.time_remaining()
-        allowed_s = gate.default_deadline_s if left is None else max(left, 1e-3)
+        allowed_s = gate.default_deadline_s if left is None else max(left, _TICK_S)
         if admission.full(allowed_s):
             admission.shed += 1
-            gate.tell_shed()
-            return _refused(context, grpc.StatusCode.RESOURCE_EXHAUSTED, FULL, 1.0)
+            gate.tell_unread()
+            return refusal(context, grpc.StatusCode.RESOURCE_EXHAUSTED, FULL, 1.0)
         place = admission.enter()
         began = time.monotonic()
         try:

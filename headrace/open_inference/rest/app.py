@@ -6,7 +6,6 @@ header `headrace-deadline-ms`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -15,23 +14,28 @@ from urllib.parse import unquote
 import orjson
 
 from headrace.open_inference.calls import Watch
-from headrace.open_inference.codec.bodies import decode_request, encode_response
-from headrace.open_inference.codec.raw_request import decode_raw
+from headrace.open_inference.codec.bodies import encode_response
 from headrace.open_inference.errors import CONTROL_IS_OFF, Disconnected, InvalidRequest, OpenInferenceError
-from headrace.open_inference.forwarding import BESIDE_V1, Forwards, forwards_of, of_http
+from headrace.open_inference.forwarding import BESIDE_V1, forwards_of, of_http
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.rest.answers import Answer, answer_json, refusal
 from headrace.open_inference.rest.bodies_held import BodiesHeld
 from headrace.open_inference.rest.body import read_body
-from headrace.open_inference.rest.coding import PACK_FROM, chosen, packed
+from headrace.open_inference.rest.coding import PACK_FROM
+from headrace.open_inference.rest.inferences import (
+    Headers,
+    allowed_s,
+    answer_of,
+    counted,
+    packed_for,
+    read_request,
+)
 from headrace.open_inference.rest.routes import Routes
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.shield import shielded
-from headrace.open_inference.statistics import now_ns
-from headrace.open_inference.tensors import InferRequest
+from headrace.open_inference.statistics import rows_in
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
-Headers = Mapping[bytes, bytes]
 
 
 def make_app(
@@ -124,33 +128,34 @@ class App:
         self, servable: Servable, named: tuple[str, str], headers: Headers, body: bytes, deadline: float
     ) -> Answer:
         allowed = allowed_s(headers)
-        counts, began = self.gate.statistics.of(servable, named[1]), now_ns()
-        try:
+        with counted(self.gate.statistics.of(servable, named[1]), headers) as told:
             request = read_request(*named, servable, headers, body, self.gate.forwards)
-            decoded = now_ns()
+            told.decoded(rows_in(request))
             response = await self.gate.infer(servable, request, deadline, allowed)
-            inferred = now_ns()
+            told.inferred()
             encoded, json_length = encode_response(response, request)
-        except BaseException:
-            counts.refused(began)
-            raise
-        counts.answered(request, began, decoded, inferred)
         answer = answer_of(encoded, json_length)
         return await packed_for(answer, headers) if len(encoded) >= PACK_FROM else answer
 
     async def _predict_v1(self, model: str, scope: dict[str, Any], receive: Any) -> Answer:
         headers = dict(scope["headers"])
         servable = self.gate.model(model)
-        allowed = allowed_s(headers)
-        deadline = self.gate.deadline(allowed)
+        deadline = self.gate.deadline(allowed_s(headers))
         body = await read_body(receive, headers, self.max_body_bytes)
         with self._besides(headers, body):
+            return await self._predicted_v1(servable, headers, body, deadline)
+
+    async def _predicted_v1(self, servable: Servable, headers: Headers, body: bytes, deadline: float) -> Answer:
+        with counted(self.gate.statistics.of(servable, ""), headers) as told:
             asked = _object(body)
             if not isinstance(asked.get("instances"), list):
                 raise InvalidRequest("the body has no instances, needs an object with a list 'instances'")
             if self.gate.forwards:
                 BESIDE_V1.set(of_http(self.gate.forwards, headers))
-            answer = answer_json(200, await self.gate.predict_v1(servable, asked, deadline, allowed))
+            told.decoded(len(asked["instances"]))
+            said = await self.gate.predict_v1(servable, asked, deadline, allowed_s(headers))
+            told.inferred()
+            answer = answer_json(200, said)
         return await packed_for(answer, headers) if len(answer[2]) >= PACK_FROM else answer
 
     def _besides(self, headers: Headers, body: bytes) -> AbstractContextManager[None]:
@@ -178,40 +183,6 @@ class App:
         return status, headers, b"" if method == "HEAD" else body
 
 
-def read_request(
-    model: str, version: str, servable: Servable, headers: Headers, body: bytes, forwards: Forwards
-) -> InferRequest:
-    """Read an inference request that is no longer compressed; InvalidRequest says what is wrong with it."""
-    length = _header_length(headers)
-    if length == 0:
-        request = decode_raw(body, servable.metadata(), model, version)
-    else:
-        request = decode_request(body, length, model, version)
-    if forwards:
-        request.headers = of_http(forwards, headers)
-    return request
-
-
-def answer_of(body: bytes, json_length: int | None) -> Answer:
-    """Return the answer whose body an inference's outputs are, all of it JSON where no length of that is given."""
-    length = b"content-length", b"%d" % len(body)
-    if json_length is None:
-        return 200, [(b"content-type", b"application/json"), length], body
-    cut = b"inference-header-content-length", b"%d" % json_length
-    return 200, [(b"content-type", b"application/octet-stream"), length, cut], body
-
-
-async def packed_for(answer: Answer, asked: Headers) -> Answer:
-    """Return an answer in the coding that its caller accepts, if any."""
-    coding = chosen(asked.get(b"accept-encoding", b""))
-    if coding is None:
-        return answer
-    status, headers, body = answer
-    body = await packed(body, coding)
-    kept = [header for header in headers if header[0] != b"content-length"]
-    return status, [*kept, (b"content-encoding", coding), (b"content-length", b"%d" % len(body))], body
-
-
 def _parts(scope: dict[str, Any]) -> list[str]:
     raw: bytes = scope.get("raw_path", b"")
     if b"%" not in raw:
@@ -225,26 +196,3 @@ def _object(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the body is not JSON ({error.msg}), needs a JSON object") from None
     return asked if isinstance(asked, dict) else {}
-
-
-def allowed_s(headers: Headers) -> float | None:
-    """Return the seconds a request says that it can wait, if it does; InvalidRequest where that is no such number."""
-    said = headers.get(b"headrace-deadline-ms")
-    if said is None:
-        return None
-    try:
-        allowed = float(said)
-    except ValueError:
-        allowed = math.nan
-    if not 0 < allowed < math.inf:
-        raise InvalidRequest("the header headrace-deadline-ms is no positive number, needs milliseconds such as 50")
-    return allowed / 1000
-
-
-def _header_length(headers: Headers) -> int | None:
-    said = headers.get(b"inference-header-content-length")
-    if said is None:
-        return None
-    if not said.isdigit() or len(said) > 18:
-        raise InvalidRequest("the header Inference-Header-Content-Length is no number of bytes, needs one such as 120")
-    return int(said)

@@ -16,11 +16,11 @@ from headrace.open_inference.codec.bodies import encode_response
 from headrace.open_inference.errors import DeadlinePassed, OpenInferenceError
 from headrace.open_inference.gate import Gate, late
 from headrace.open_inference.rest.answers import Answer, refusal
-from headrace.open_inference.rest.app import Headers, allowed_s, answer_of, packed_for, read_request
 from headrace.open_inference.rest.coding import PACK_FROM
+from headrace.open_inference.rest.inferences import Headers, allowed_s, answer_of, id_of, packed_for, read_request
 from headrace.open_inference.servable import Askable, Servable, Withdrawable
 from headrace.open_inference.shield import outcome, shielded
-from headrace.open_inference.statistics import Counts, now_ns
+from headrace.open_inference.statistics import Counts, now_ns, rows_in
 from headrace.open_inference.tensors import InferRequest, InferResponse
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Inference:
         if isinstance(answer, OpenInferenceError):
             self._refuse(answer)
             return
-        self._counts.answered(request, self._began, self._decoded, inferred)
+        self._counts.answered(rows_in(request), self._began, self._decoded, inferred)
         self._counts = None
         if len(answer[2]) >= PACK_FROM and b"accept-encoding" in self._headers:
             self._packing = asyncio.get_running_loop().create_task(self._pack(answer))
@@ -183,8 +183,7 @@ class Inference:
     def _refuse(self, refused: OpenInferenceError) -> None:
         if isinstance(refused, DeadlinePassed):
             refused = self._gate.timed(refused, allowed_s(self._headers), self._request)
-        if self._request is not None:
-            refused.request_id = self._request.id
+        refused.request_id = (self._request.id if self._request is not None else "") or id_of(self._headers)
         self._count_refused()
         self._gate.tell_refused(self._name, refused, (now_ns() - self._began) / 1e9)
         self._tell(refused.http_status)

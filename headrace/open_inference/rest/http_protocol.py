@@ -210,7 +210,7 @@ class Connection(Reader, asyncio.Protocol):
         exchange.drop(self.everyone)
         exchange.kept = exchange.kept and exchange.scope["http_version"] != "1.0"  # the refusal does not say kept
         self.everyone.admission.shed += 1
-        self.everyone.app.gate.tell_shed()
+        self.everyone.app.gate.tell_unread()
         self.write(refusal)
 
     def _read_on(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
 from grpc import aio
 
 from headrace.open_inference import InferRequest, InferResponse, InvalidRequest
+from headrace.open_inference.gate import Gate
 from headrace.open_inference.grpc.messages import INFERENCE
 from headrace.open_inference.grpc.service import serve_grpc
 from tests.open_inference.echo_server import Echo
@@ -58,3 +60,47 @@ def test_a_call_without_a_deadline_is_told_how_long_the_servers_own_was() -> Non
     found = refusal(Echo("echo"), 0.02, name="wait")
     assert found.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert found.details() == "model 'echo' had no answer when the request's deadline passed: 20 ms were allowed"
+
+
+def observed(raw: bytes, timeout: float | None = None, *headers: tuple[str, str]) -> tuple[list[Any], list[str]]:
+    """Ask an echo; return the models and statuses that are counted, and the ids of what is refused."""
+
+    async def scene() -> tuple[list[Any], list[str]]:
+        told, refused, ended = list[Any](), list[str](), asyncio.Event()
+
+        def observe(model: str, status: int, seconds: float | None) -> None:
+            told.append((model, status))
+            ended.set()
+
+        gate = Gate(
+            {"echo": Echo("echo")}, observe=observe, refused=lambda model, why, s: refused.append(why.request_id)
+        )
+        server = await serve_grpc(gate.servables, "127.0.0.1:0", gate=gate)
+        async with aio.insecure_channel(f"127.0.0.1:{server.headrace_port}") as channel:
+            call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            with pytest.raises(aio.AioRpcError):
+                await call(raw, timeout=timeout, metadata=headers)
+            await ended.wait()
+        await server.stop(None)
+        return told, refused
+
+    return asyncio.run(scene())
+
+
+def wanted(name: str, **more: str) -> bytes:
+    one = {"name": name, "datatype": "FP64", "shape": [1], "contents": {"fp64_contents": [1.5]}}
+    message: bytes = INFERENCE["ModelInferRequest"](model_name="echo", inputs=[one], **more).SerializeToString()
+    return message
+
+
+def test_what_its_callers_deadline_ends_is_counted_as_late_and_not_as_left() -> None:
+    assert observed(wanted("wait"), 0.05)[0] == [("echo", 504)]
+
+
+def test_a_message_that_is_none_is_counted() -> None:
+    assert observed(b"\xff\xff\xff")[0] == [("echo", 400)]
+
+
+@pytest.mark.parametrize(("own", "said"), [("", "from-outside"), ("own", "own")])
+def test_a_refusal_is_told_with_the_id_its_request_has(own: str, said: str) -> None:
+    assert observed(wanted("refuse", id=own), None, ("x-request-id", "from-outside")) == ([("echo", 503)], [said])
