@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import uvloop
@@ -71,7 +72,8 @@ def _with_workers(given: argparse.Namespace, count: int) -> int:
     stop_s = given.drain_s + GRACE_S + 5
     try:
         flags = "--http-port", "--grpc-port"
-        return serve_with(count, host=given.host, **ports, stop_s=stop_s, flags=flags, lasting=counted)
+        with closing(configure(given.log_format, given.log_level)):
+            return serve_with(count, host=given.host, **ports, stop_s=stop_s, flags=flags, lasting=counted)
     except PortTaken as taken:
         sys.stderr.write(f"{taken}\n")
         return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import closing
 from dataclasses import replace
 
 import uvloop
@@ -42,17 +43,19 @@ def main() -> int:
 
 
 def _with_workers(settings: TransformerSettings) -> int:
+    from headrace.telemetry.logs import configure
     from headrace.telemetry.merging import counted
 
-    return serve_with(
-        settings.workers,
-        host=settings.host,
-        http_port=settings.http_port,
-        grpc_port=settings.grpc_port,
-        stop_s=settings.drain_s + GRACE_S + 5,
-        flags=("--http_port", "--grpc_port"),
-        lasting=counted,
-    )
+    with closing(configure(settings.log_format, settings.log_level)):
+        return serve_with(
+            settings.workers,
+            host=settings.host,
+            http_port=settings.http_port,
+            grpc_port=settings.grpc_port,
+            stop_s=settings.drain_s + GRACE_S + 5,
+            flags=("--http_port", "--grpc_port"),
+            lasting=counted,
+        )
 
 
 if __name__ == "__main__":

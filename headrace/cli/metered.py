@@ -15,7 +15,8 @@ def metered(pipeline: Pipeline, address: str, say: Callable[[str], None]) -> Ite
     if not address:
         yield
         return
-    metrics = PipelineMetrics(pipeline.stream, pipeline.groups, pipeline.store.size)
+    newest_ms = pipeline.store.newest(pipeline.stream.name)
+    metrics = PipelineMetrics(pipeline.stream, pipeline.groups, pipeline.store.size, newest_ms=newest_ms)
     pipeline.observer = metrics
     with serve(metrics.registry, address) as at:
         say(f"metrics at http://{at}/metrics")

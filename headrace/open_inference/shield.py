@@ -60,7 +60,10 @@ def tell_fault(said: str, fault: BaseException) -> None:
 
 
 def say(lines: str) -> None:
-    """Write to stderr; whoever read it may have gone, which ends nothing."""
+    """Say something in the log, or write it to stderr; whoever read it may have gone, which ends nothing."""
+    if LOG.handlers:
+        LOG.warning("%s", lines.rstrip("\n"))
+        return
     with suppress(OSError):
         sys.stderr.write(lines)
         sys.stderr.flush()

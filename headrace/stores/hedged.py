@@ -94,7 +94,7 @@ class Hedged:
                 self.second += 1
                 running.add(asyncio.create_task(self._store.read_packed(lookups, deadline)))
             answered = await _first_answered(running)
-            self.won += answered is not first
+            self.won += answered is not first and answered.exception() is None
             return answered.result()
         finally:
             for task in running:

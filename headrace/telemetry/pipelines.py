@@ -42,7 +42,8 @@ class PipelineMetrics:
     """What one pipeline, of one stream into its groups, has done since it started.
 
     `size` returns how many keys a group holds; it is asked from `observe` and `rest`, in the pipeline's
-    own thread, at most every five seconds.
+    own thread, at most every five seconds. `newest_ms` is the time of the newest event counted before it started: a
+    stream that has fallen silent is so after a new start, too.
 
     >>> from headrace.features import Column
     >>> metrics = PipelineMetrics(Stream("clicks", (Column("at", "timestamp"),), time="at"), ())
@@ -51,7 +52,14 @@ class PipelineMetrics:
     True
     """
 
-    def __init__(self, stream: Stream, groups: Sequence[WindowedGroup], size: Size | None = None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        groups: Sequence[WindowedGroup],
+        size: Size | None = None,
+        *,
+        newest_ms: int | None = None,
+    ) -> None:
         self.registry = CollectorRegistry()
         self._stream, self._groups, self._size = stream, tuple(groups), size
         self._lock = Lock()  # a scrape comes in a thread of its own
@@ -61,7 +69,7 @@ class PipelineMetrics:
         self._refused = dict.fromkeys(KINDS, 0)
         self._lag: Mapping[str, int] = {}
         self._keys: Mapping[str, int] = {}
-        self._newest_ms = NO_TIME
+        self._newest_ms = NO_TIME if newest_ms is None else newest_ms
         self._sized_ms = NO_TIME
         self.registry.register(self)
 

@@ -14,6 +14,8 @@ from headrace.telemetry.counts import counters, histograms
 from headrace.telemetry.servers import ServerMetrics
 
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16_384)
+#: Why a model may be refused, in kinds.
+REASONS = ("absent", "altered", "code", "fault", "incomplete", "unfit", "unlisted", "unreadable", "unsigned")
 REQUESTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -38,6 +40,10 @@ class ModelMetrics:
 
     def runs_of(self, model: str) -> Callable[[int, int], None]:
         """Return what is to be told of every run of a model: its requests and rows."""
+        for (
+            reason
+        ) in REASONS:  # from 0 on: a series that begins with its first refusal has not grown, and alerts nobody
+            self._refused.labels(model, reason)
         requests, rows = self._run_requests.labels(model), self._run_rows.labels(model)
 
         def observe(of_requests: int, of_rows: int) -> None:
@@ -77,3 +83,8 @@ class PredictorMetrics(ServerMetrics, ModelMetrics):
     def __init__(self) -> None:
         ServerMetrics.__init__(self)
         ModelMetrics.__init__(self, self.registry)
+
+    def runs_of(self, model: str) -> Callable[[int, int], None]:
+        """Return what is to be told of every run of a model, whose requests are counted from now on."""
+        self.expect(model)
+        return super().runs_of(model)

@@ -21,6 +21,8 @@ BUCKETS = (
     0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 )  # fmt: skip
 AGES = (0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400)
+#: What a model's requests may end with, of which somebody is told.
+_EXPECTED = (200, 429, 500, 502, 503, 504)
 #: What a request goes through, in order.
 STAGES = ("parse", "decode", "store", "assemble", "predict", "respond", "encode")
 
@@ -43,6 +45,11 @@ class ServerMetrics:
         self._known: dict[tuple[str, int], tuple[Count, Histogram]] = {}
         about = gauges(self.registry, "headrace_build_info", "1; which release runs on what", "version", "python")
         about.ask(lambda: 1.0, headrace.__version__, platform.python_version())
+
+    def expect(self, model: str) -> None:
+        """Tell of a model's requests before there are any: a failure is then a growth of its series, even the first."""
+        for status in _EXPECTED:
+            self._requests.labels(model, str(status))
 
     def observe(self, model: str, status: int, seconds: float | None) -> None:
         """Count one request of a model; `seconds` is None of one that was refused unread."""
@@ -83,6 +90,7 @@ class RequestMetrics(ServerMetrics):
     def __init__(self, model: str, groups: tuple[str, ...]) -> None:
         super().__init__()
         self._model = model
+        self.expect(model)
 
         def seconds(name: str, meaning: str, stage: str = "") -> Histogram:
             family = self._histogram(name, meaning, BUCKETS)

@@ -14,6 +14,7 @@ import random
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from threading import Thread
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -39,6 +40,8 @@ INFER = "infer"
 STAGES = ("decode", "store", "assemble", "predict", "respond")
 _PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SCOPE = InstrumentationScope("headrace", headrace.__version__)
+#: How long a process that ends waits for its last traces to be taken.
+_CLOSE_S = 2.0
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
@@ -116,8 +119,10 @@ class Tracing:
         self._processor.on_end(ended)  # type: ignore[arg-type]  # the exporter below makes spans of it
 
     def close(self) -> None:
-        """Send what is left; gives up where the receiver is away."""
-        self._processor.shutdown()
+        """Send what is left; what a receiver that hangs has not taken within seconds is given up."""
+        ending = Thread(target=self._processor.shutdown, name="traces", daemon=True)
+        ending.start()
+        ending.join(_CLOSE_S)
 
 
 def open_tracing(environment: Mapping[str, str], service: str = "headrace") -> Tracing:

@@ -53,12 +53,17 @@ class Watching:
     def __call__(self, headers: Headers) -> Watched:
         """Begin a request with these headers."""
         found = dict(headers)
+        states = [value for name, value in headers if name == TRACESTATE]
+        state = b",".join(states)  # of several headers, all together are the list
         given = found.get(REQUEST_ID, b"")
         if not _ID.fullmatch(given):
             given = b"%016x" % random.getrandbits(64)
         if self.tracing is None:
             return Watched(given, None)
-        return Watched(given, self.tracing.begin(found.get(TRACEPARENT, b""), found.get(TRACESTATE, b"")))
+        watched = Watched(given, self.tracing.begin(found.get(TRACEPARENT, b""), state))
+        if len(states) > 1:
+            watched.instead[TRACESTATE] = state
+        return watched
 
 
 def traces_asked(environment: Mapping[str, str]) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from headrace.open_inference.calls import CALL
 from headrace.open_inference.errors import FeaturesUnavailable, InvalidRequest, OpenInferenceError
-from headrace.open_inference.shield import shielded
+from headrace.open_inference.shield import say, shielded
 from headrace.telemetry.logs import Lines, LogsError, configure, refused
 from headrace.telemetry.tracing import open_tracing
 from headrace.telemetry.watching import Watched
@@ -177,3 +177,16 @@ def test_a_header_that_is_no_trace_state_is_not_quoted(monkeypatch):
     tracing.close()
     lines.close()
     assert SECRET not in stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_what_is_said_beside_requests_is_a_line_of_the_log_where_there_is_one(kind, capsys):
+    say("worker 2 ended with code 1: it is started anew in 1 s\n")
+    stream = io.StringIO()
+    lines = configure(kind, "warning", stream)
+    say("the certificate before it serves on\n")
+    lines.close()
+    (line,) = stream.getvalue().splitlines()
+    told = json.loads(line)["message"] if kind == "json" else line.partition(" warning ")[2]
+    assert told == "the certificate before it serves on"
+    assert capsys.readouterr().err == "worker 2 ended with code 1: it is started anew in 1 s\n"

@@ -187,3 +187,12 @@ def test_every_metric_is_documented_with_its_kind_and_labels():
         served[family.name] = (family.type, {f"`{name}`" for name in labels})
     assert said == served
     assert all(f"`{kind}`" in page for kind in KINDS)
+
+
+def test_a_stream_that_is_silent_is_so_after_a_new_start_too():
+    newest = ("headrace_pipeline_newest_event_timestamp_seconds", CLICKS)
+    assert newest not in read(PipelineMetrics(STREAM, GROUPS).text())
+    metrics = PipelineMetrics(STREAM, GROUPS, newest_ms=NOW - 5_000)
+    assert read(metrics.text())[newest] == (NOW - 5_000) / 1e3
+    metrics.observe(np.array([NOW - 1_000]), NOW, events=1)
+    assert read(metrics.text())[newest] == (NOW - 1_000) / 1e3

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 
+import numpy as np
 import prometheus_client
 import pytest
 from hypothesis import given
-from hypothesis.strategies import floats, lists
+from hypothesis.strategies import floats, just, lists
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 import headrace
-from headrace.telemetry import AGES, BUCKETS, STAGES, RequestMetrics, ServerMetrics, merged
+from headrace.telemetry import AGES, BUCKETS, STAGES, PredictorMetrics, RequestMetrics, ServerMetrics, merged
 from headrace.telemetry.counts import Histogram, counters
+from headrace.telemetry.predictors import REASONS
 
 
 def samples(metrics: ServerMetrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -157,3 +160,24 @@ def test_every_process_knows_the_same_endpoints():
     told = b"# HELP {0} E\n# TYPE {0} gauge\n{0} 2.0\n"
     for name in (b"headrace_predictor_endpoints", b"headrace_predictor_endpoints_left_out"):
         assert merged([told.replace(b"{0}", name)] * 4) == told.replace(b"{0}", name)
+
+
+def test_failures_are_told_of_from_none_on_so_that_the_first_is_a_growth():
+    told = PredictorMetrics()
+    told.runs_of("fraud")
+    for text in (told.text(), RequestMetrics("fraud", ()).text()):
+        for status in (200, 429, 500, 502, 503, 504):
+            assert f'headrace_requests_total{{model_name="fraud",status="{status}"}} 0.0'.encode() in text
+    for reason in REASONS:
+        assert f'headrace_model_refused_total{{model_name="fraud",reason="{reason}"}} 0.0'.encode() in told.text()
+
+
+@given(lists(floats(0, 1e10) | just(float("nan")), max_size=30))
+def test_values_of_an_array_are_counted_as_one_by_one(values):
+    together, alone = Histogram(AGES), Histogram([age * 1e3 for age in AGES])
+    together.observe_each(np.array(values), 1e3)
+    for value in values:
+        if not math.isnan(value):
+            alone.observe(value)
+    assert together.counts == alone.counts
+    assert together.total == pytest.approx(alone.total / 1e3)

@@ -59,15 +59,15 @@ def test_whoever_answers_first_is_taken_and_the_other_given_up(first, second, ta
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "message"),
+    ("first", "second", "message", "won"),
     [
-        ((0.0, AWAY), None, "away"),  # at once: a second read would not help
-        ((0.006, AWAY), (0.004, None), None),
-        ((0.006, None), (0.001, AWAY), None),
-        ((0.006, AWAY), (0.009, StoreUnavailable("away too")), "away too"),
+        ((0.0, AWAY), None, "away", 0),  # at once: a second read would not help
+        ((0.006, AWAY), (0.004, None), None, 1),
+        ((0.006, None), (0.001, AWAY), None, 0),
+        ((0.006, AWAY), (0.009, StoreUnavailable("away too")), "away too", 0),
     ],
 )
-def test_a_failure_is_told_only_where_no_read_is_left(first, second, message):
+def test_a_failure_is_told_only_where_no_read_is_left(first, second, message, won):
     store = after_warm(first, *([second] if second else []))
 
     async def scene(loop: ScriptedLoop) -> None:
@@ -77,6 +77,7 @@ def test_a_failure_is_told_only_where_no_read_is_left(first, second, message):
         else:
             with pytest.raises(StoreUnavailable, match=f"^{message}$"):
                 await hedged.read_packed(LOOKUPS, 1e9)
+        assert hedged.won == won
 
     play(scene)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 
 import pytest
 
 from headrace.settings import SettingsError, TransformerSettings
+from headrace.telemetry import tracing as traces
 from headrace.telemetry.tracing import open_tracing
 from headrace.telemetry.watching import TracingError, Watching, traces_asked, tracing_of
 from tests.transformer.receiver import receiving
@@ -165,3 +167,26 @@ def test_a_service_has_a_name_unless_the_environment_gives_it_another(environmen
     tracing.close()
     environment.receiver.trace(trace.id, 1)
     assert environment.receiver.resource["service.name"] == "mine"
+
+
+def test_a_receiver_that_hangs_delays_the_end_by_seconds_at_most(environment, monkeypatch):
+    class Hanging:
+        ends = threading.Event()
+
+        def shutdown(self) -> None:
+            self.ends.wait(60)
+
+    monkeypatch.setattr(traces, "_CLOSE_S", 0.05)
+    traces.Tracing(None, Hanging()).close()  # type: ignore[arg-type]
+    assert not Hanging.ends.is_set()  # it was left, and not waited for
+    Hanging.ends.set()
+
+
+def test_of_several_trace_states_all_go_on(environment):
+    watching = Watching(open_tracing(environment()))
+    parent = (b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())
+    several = watching([parent, (b"tracestate", b"a=1"), (b"tracestate", b"b=2,c=3")])
+    one = watching([parent, (b"tracestate", b"a=1")])
+    assert several.instead[b"tracestate"] == b"a=1,b=2,c=3"
+    assert dict(several.trace.context.trace_state) == {"a": "1", "b": "2", "c": "3"}
+    assert (b"tracestate" in one.instead, dict(one.trace.context.trace_state)) == (False, {"a": "1"})
