@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from headrace.open_inference.alarms import Alarm
+from headrace.open_inference.bodies_held import BodiesHeld
 from headrace.open_inference.errors import (
     DeadlinePassed,
     InternalError,
@@ -35,7 +36,8 @@ class Gate:
     `observe(model, status, seconds)` is told of every inference, refused ones included; an unknown
     model has the name "". `draining` is set when the process is about to stop: it is then not ready, but still answers.
     `forwards` names the headers that go on to whom a model asks. `others` tells why those who serve the same port are
-    not ready, where there are any. `refused(model, why, seconds)` is told of every refusal, for a log.
+    not ready, where there are any. `held` is what there is of bodies.
+    `refused(model, why, seconds)` is told of every refusal, for a log.
     """
 
     servables: Mapping[str, Servable]
@@ -49,6 +51,7 @@ class Gate:
     forwards: Forwards = ()
     refused: Callable[[str, OpenInferenceError, float], None] | None = None
     alarm: Alarm = field(default_factory=Alarm)
+    held: BodiesHeld = field(default_factory=BodiesHeld)
 
     def model(self, name: str, version: str = "") -> Servable:
         """Return a model, or raise UnknownModel; an empty version means the model's own choice."""

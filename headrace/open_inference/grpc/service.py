@@ -97,7 +97,7 @@ class _Service:
             "RepositoryModelUnload": self.refuse_control,
         }
         methods = {name: _answered(call, INFERENCE[f"{name}Request"]) for name, call in calls.items()}
-        methods["ModelInfer"] = _answered(self.model_infer, INFERENCE["ModelInferRequest"], self.gate.tell_unread)
+        methods["ModelInfer"] = _answered(self.model_infer, INFERENCE["ModelInferRequest"], self.gate)
         if self.admission is not None:
             methods["ModelInfer"] = _admitted(methods["ModelInfer"], self.admission, self.gate)
         if self.watch is not None:
@@ -192,18 +192,24 @@ def _id_of(context: Any) -> str:
     return next(iter(found.values()), "")
 
 
-def _answered(call: Method, kind: Any, unread: Callable[[int], None] = lambda status: None) -> Method:
+def _answered(call: Method, kind: Any, inferring: Gate | None = None) -> Method:
     async def parsed(raw: bytes, context: Any) -> Any:
         try:
             message = kind.FromString(raw)
         except DecodeError:
-            unread(InvalidRequest.http_status)
+            if inferring is not None:
+                inferring.tell_unread(InvalidRequest.http_status)
             raise InvalidRequest(f"the message has {len(raw)} bytes that are no {kind.__name__}, needs one") from None
         return await call(message, context)
 
+    async def held(raw: bytes, context: Any, gate: Gate) -> Any:
+        with gate.held.besides(len(raw)):
+            return await parsed(raw, context)
+
     async def answered(raw: bytes, context: Any) -> bytes:
         try:
-            return (await shielded(parsed(raw, context))).SerializeToString()
+            work = parsed(raw, context) if inferring is None else held(raw, context, inferring)
+            return (await shielded(work)).SerializeToString()
         except OpenInferenceError as refused:
             code = getattr(grpc.StatusCode, refused.grpc_code)
             if isinstance(context, WatchedContext):

@@ -13,13 +13,13 @@ from urllib.parse import unquote
 
 import orjson
 
+from headrace.open_inference.bodies_held import BodiesHeld
 from headrace.open_inference.calls import Watch
 from headrace.open_inference.codec.bodies import encode_response
 from headrace.open_inference.errors import CONTROL_IS_OFF, Disconnected, InvalidRequest, OpenInferenceError
 from headrace.open_inference.forwarding import BESIDE_V1, forwards_of, of_http
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.rest.answers import Answer, answer_json, refusal
-from headrace.open_inference.rest.bodies_held import BodiesHeld
 from headrace.open_inference.rest.body import read_body
 from headrace.open_inference.rest.coding import PACK_FROM
 from headrace.open_inference.rest.inferences import (
@@ -56,6 +56,7 @@ def make_app(
     letters, the headers that a model is given with its requests.
     """
     gate = Gate(servables, default_deadline_s, max_in_flight, observe=observe, forwards=forwards_of(forward))
+    gate.held = BodiesHeld(max_body_bytes)
     return App(gate, max_body_bytes, metrics, {"name": name, "version": version, "extensions": EXTENSIONS})
 
 
@@ -74,7 +75,6 @@ class App:
     ) -> None:
         self.gate = gate
         self.max_body_bytes = max_body_bytes
-        self.held = BodiesHeld(max_body_bytes)
         self.about = about
         self._routes = Routes(gate, about, metrics)
 
@@ -159,7 +159,7 @@ class App:
         return await packed_for(answer, headers) if len(answer[2]) >= PACK_FROM else answer
 
     def _besides(self, headers: Headers, body: bytes) -> AbstractContextManager[None]:
-        return self.held.besides(len(body) if b"content-encoding" in headers else 0)
+        return self.gate.held.besides(len(body) if b"content-encoding" in headers else 0)
 
     async def _index(self, scope: dict[str, Any], receive: Any) -> Answer:
         body = await read_body(receive, dict(scope["headers"]), self.max_body_bytes)

@@ -125,7 +125,7 @@ class Connections:
                 "HTTP connections not read for a while",
                 len(self.resting),
             ),
-            ("gauge", "headrace_bodies_held_bytes", "Bodies of requests held", self.app.held.size),
+            ("gauge", "headrace_bodies_held_bytes", "Bodies of requests held", self.app.gate.held.size),
             ("gauge", "headrace_requests_pending", "Requests let in and not answered", admission.pending),
             ("gauge", "headrace_requests_room", "Requests that are let in at once, as found out", admission.limit),
             ("counter", "headrace_requests_shed_total", "Requests refused for want of room", admission.shed),

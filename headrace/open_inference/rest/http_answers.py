@@ -6,8 +6,8 @@ from http import HTTPStatus
 
 import orjson
 
+from headrace.open_inference import bodies_held
 from headrace.open_inference.admission import FULL
-from headrace.open_inference.rest import bodies_held
 
 Headers = list[tuple[bytes, bytes]]
 

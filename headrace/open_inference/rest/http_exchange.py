@@ -118,7 +118,7 @@ class Exchange:
 
     def left(self, everyone: Connections) -> None:
         """Make room; a second time nothing happens."""
-        everyone.app.held.free(self.held)
+        everyone.app.gate.held.free(self.held)
         self.held = 0
         if self.counted:
             self.counted = False
@@ -128,7 +128,7 @@ class Exchange:
         """Let go of its body, of which nothing more is kept."""
         self.shed = True
         self.parts = []
-        everyone.app.held.free(self.held)
+        everyone.app.gate.held.free(self.held)
         self.held = 0
 
     def _write(self, connection: Connection, headers: Headers) -> None:

@@ -12,7 +12,7 @@ import math
 from collections import deque
 from typing import Any
 
-from headrace.open_inference.rest import bodies_held
+from headrace.open_inference import bodies_held
 from headrace.open_inference.rest.connections import Connections
 from headrace.open_inference.rest.http_answers import CONTINUE, CROWDED, OVERLOADED, TOO_MANY, refusal_bytes
 from headrace.open_inference.rest.http_exchange import Exchange, unread_s

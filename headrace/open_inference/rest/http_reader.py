@@ -128,7 +128,7 @@ class Reader(ABC):
         if not exchange.shed:
             exchange.parts.append(body)
             exchange.held += len(body)
-            held = self.everyone.app.held
+            held = self.everyone.app.gate.held
             held.take(len(body))
             if held.full(exchange.size):
                 self.crowd_out(exchange)

@@ -10,6 +10,7 @@ import pytest
 from grpc import aio
 
 from headrace.open_inference import InferRequest, InferResponse, InvalidRequest
+from headrace.open_inference.bodies_held import SMALL
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.grpc.messages import INFERENCE
 from headrace.open_inference.grpc.service import serve_grpc
@@ -104,3 +105,19 @@ def test_a_message_that_is_none_is_counted() -> None:
 @pytest.mark.parametrize(("own", "said"), [("", "from-outside"), ("own", "own")])
 def test_a_refusal_is_told_with_the_id_its_request_has(own: str, said: str) -> None:
     assert observed(wanted("refuse", id=own), None, ("x-request-id", "from-outside")) == ([("echo", 503)], [said])
+
+
+def test_a_large_message_beyond_all_that_is_held_is_refused() -> None:
+    async def scene() -> tuple[grpc.StatusCode, int]:
+        gate = Gate({"echo": Echo("echo")})
+        gate.held.most = 0
+        server = await serve_grpc(gate.servables, "127.0.0.1:0", gate=gate)
+        async with aio.insecure_channel(f"127.0.0.1:{server.headrace_port}") as channel:
+            call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            await call(wanted("amount"))
+            with pytest.raises(aio.AioRpcError) as refused:
+                await call(wanted("amount", id="a" * (SMALL + 1)))
+        await server.stop(None)
+        return refused.value.code(), gate.held.size
+
+    assert asyncio.run(scene()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, 0)

@@ -208,7 +208,7 @@ async def serving(server: Server) -> AsyncIterator[Server]:
         for connection in list(server.connections.open):
             connection.abort()
     await server.until(lambda: not server.connections.open and server.under_way == (0, 0, 0))
-    assert server.connections.app.held.size == 0
+    assert server.connections.app.gate.held.size == 0
 
 
 def played(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headrace.open_inference.rest.bodies_held import FULL, SMALL
+from headrace.open_inference.bodies_held import FULL, SMALL
 from tests.open_inference.rest.askable import Server, answers_in, played, sent, tensors
 
 LARGE = tensors("wait") + b" " * (2 * SMALL)
@@ -29,7 +29,7 @@ async def held_by(server: Server, body: bytes, *headers: str) -> asyncio.StreamW
 @pytest.mark.parametrize("direct", [True, False])
 def test_a_large_body_beyond_all_that_is_held_is_refused_and_a_small_one_is_not(direct: bool) -> None:
     async def scene(server: Server) -> Any:
-        held = server.connections.app.held
+        held = server.connections.app.gate.held
         held.most = 2 * len(LARGE)
         first, second = [await held_by(server, LARGE) for _ in range(2)]
         full = held.size
@@ -52,7 +52,7 @@ def test_a_large_body_beyond_all_that_is_held_is_refused_and_a_small_one_is_not(
 
 def test_a_refused_body_is_read_to_its_end_and_the_connection_goes_on() -> None:
     async def scene(server: Server) -> Any:
-        server.connections.app.held.most = 0
+        server.connections.app.gate.held.most = 0
         return await server.said(sent(LARGE, last=False), sent(tensors("amount"), last=False), answers=2)
 
     assert [head.split()[1] for head, _ in answers_in(played(scene))] == [b"429", b"200"]
@@ -60,7 +60,7 @@ def test_a_refused_body_is_read_to_its_end_and_the_connection_goes_on() -> None:
 
 def test_a_large_body_behind_a_request_under_way_is_refused_in_its_turn() -> None:
     async def scene(server: Server) -> Any:
-        server.connections.app.held.most = 0
+        server.connections.app.gate.held.most = 0
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         small = sent(tensors("wait"), last=False)
         writer.write(small + sent(LARGE, last=False))
@@ -77,7 +77,7 @@ def test_a_compressed_body_is_held_as_what_became_of_it() -> None:
     packed = gzip.compress(tensors("wait") + b" " * 900_000)
 
     async def scene(server: Server) -> Any:
-        held = server.connections.app.held
+        held = server.connections.app.gate.held
         held.most = 1_000_000
         writer = await held_by(server, packed, "content-encoding: gzip")
         size = held.size

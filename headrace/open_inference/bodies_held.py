@@ -32,7 +32,7 @@ class BodiesHeld:
 
     __slots__ = ("most", "size")
 
-    def __init__(self, largest: int) -> None:
+    def __init__(self, largest: int = 16 << 20) -> None:
         self.most, self.size = _LARGEST * largest, 0
 
     def take(self, size: int) -> None:
