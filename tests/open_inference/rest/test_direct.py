@@ -198,19 +198,14 @@ def test_who_is_let_in_is_the_same(state: Any, told: bytes) -> None:
     assert told in found[0][0]
 
 
-def test_a_server_that_drains_ends_the_connection_with_its_last_answer_whatever_that_is() -> None:
+def test_a_server_that_drains_ends_the_connection_with_its_answer_whatever_that_is() -> None:
     async def scene(server: Server) -> list[bytes]:
         draining(server)
-        alone = [await server.said(sent(body, last=False)) for body in (ONE, b"[]", tensors("broken"))]
-        return [*alone, await server.said(sent(ONE, last=False) * 3)]
+        return [await server.said(sent(body, last=False)) for body in (ONE, b"[]", tensors("broken"))]
 
-    *alone, three = map(without_ids, played(scene))
-    for said in alone:
+    for said in map(without_ids, played(scene)):
         ((head, _),) = answers_in(said)
         assert head.endswith(b"\r\nconnection: close")
-    heads = [head for head, _ in answers_in(three)]
-    assert [head.split()[1] for head in heads] == [b"200"] * 3
-    assert [head.endswith(b"\r\nconnection: close") for head in heads] == [False, False, True]
 
 
 def test_a_deadline_ends_what_was_asked_and_the_connection_goes_on() -> None:

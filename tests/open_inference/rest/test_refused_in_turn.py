@@ -70,3 +70,14 @@ def test_it_is_the_second_answer_of_a_connection_that_goes_on(
     assert json.loads(second[1]) == {"error": reason}
     assert b"\r\nretry-after: 1" in second[0]
     assert b"connection: close" not in second[0]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_server_that_drains_answers_what_was_sent_ahead_and_ends_the_connection_with_the_last(direct: bool) -> None:
+    async def scene(server: Server) -> bytes:
+        server.gate.draining = True
+        return await server.said(AFTER * 3)
+
+    heads = [head for head, _ in answers_in(played(scene, direct=direct))]
+    assert [head.split()[1] for head in heads] == [b"200"] * 3
+    assert [head.endswith(b"\r\nconnection: close") for head in heads] == [False, False, True]
