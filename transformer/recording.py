@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from headrace.application import Application
 from headrace.open_inference.calls import WatchedApp
 from headrace.open_inference.rest.app import App
@@ -21,7 +19,7 @@ from headrace.settings import SettingsError, TransformerSettings
 from headrace.telemetry.logs import Lines, configure, refused
 from headrace.telemetry.watching import TracingError, Watched, Watching, tracing_of
 from transformer.prepared import Prepared
-from transformer.request_path import Asked, RequestPath
+from transformer.request_path import AnsweredOne, RequestPath
 from transformer.rows import status_of
 
 if TYPE_CHECKING:
@@ -71,41 +69,34 @@ class Recording:
         if self._lines is not None:
             self._lines.close()
 
-    def _after(
-        self, prepared: Prepared, predictions: dict[str, np.ndarray], asked: Sequence[tuple[Asked, slice]]
-    ) -> None:
+    def _after(self, prepared: Prepared, answered: Sequence[AnsweredOne]) -> None:
         stage_ms = (*prepared.stage_ms, (time.perf_counter() - prepared.predicted) * 1e3)
         if self._tracing is not None:
-            for one, part in asked:
-                trace = getattr(one.call, "trace", None)
+            for one, part, _ in answered:
+                trace = getattr(one.kept and one.kept.call, "trace", None)
                 if trace is not None:
                     trace.ran(stage_ms, {**self._about, "headrace.rows": part.stop - part.start})
         if self._log is not None:
-            self._log.offer(self._run(prepared, predictions, asked, stage_ms))
+            self._log.offer(self._run(prepared, answered, stage_ms))
 
-    def _run(
-        self,
-        prepared: Prepared,
-        predictions: dict[str, np.ndarray],
-        asked: Sequence[tuple[Asked, slice]],
-        stage_ms: Sequence[float],
-    ) -> Any:
+    def _run(self, prepared: Prepared, answered: Sequence[AnsweredOne], stage_ms: Sequence[float]) -> Any:
         rows, blocks = prepared.rows, prepared.blocks
         version = prepared.version or getattr(self._path.predictor, "version", "")
-        answered = [
+        count = len(self._path.outputs)  # the application's own come first; what else was asked for follows
+        requests = [
             self._kinds.Answered(
                 one.request.id[: self._kinds.LONGEST_ID],
                 call.id,
                 call.trace.id if call.trace is not None else "",
                 one.request.version or version,
                 part,
+                [tensor.array for tensor in answer.outputs[:count]],
             )
-            for one, part in asked
-            for call in (one.call or _UNWATCHED,)
+            for one, part, answer in answered
+            for call in ((one.kept and one.kept.call) or _UNWATCHED,)
         ]
-        outputs, status = partial(self._path.app.respond, predictions), partial(status_of, rows, blocks)
-        at_ms = time.time_ns() // 1_000_000
-        return self._kinds.Run(at_ms, answered, rows, blocks, prepared.matrix, outputs, status, stage_ms)
+        status, at_ms = partial(status_of, rows, blocks), time.time_ns() // 1_000_000
+        return self._kinds.Run(at_ms, requests, rows, blocks, prepared.matrix, status, stage_ms)
 
 
 def _log(settings: TransformerSettings, app: Application, model: str, environment: Mapping[str, str]) -> PredictionLog:
@@ -119,9 +110,7 @@ def _log(settings: TransformerSettings, app: Application, model: str, environmen
     except (KeysError, LogError) as refused:
         raise SettingsError(str(refused)) from refused
     sys.setswitchinterval(_SWITCH_S)
-    names = [output.name for output in app.outputs]
-    texts = [output.name for output in app.outputs if output.datatype == "BYTES"]
-    columns = Columns(model, app.view, names, keys, texts=texts)
+    columns = Columns(model, app.view, {output.name: output.datatype for output in app.outputs}, keys)
     return PredictionLog(sink, columns.table, share=settings.prediction_log_share)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,17 +46,32 @@ STAGES = ("decode", "store", "assemble", "predict")
 _MOST_APART, _TO_FIND_ONE = 32, 12
 
 
+@dataclass(slots=True)
+class Kept:
+    """A request of which something is kept: who watches it, where somebody does, and whether nobody waits any more."""
+
+    call: Any
+    left: bool = False
+
+
 class Asked(NamedTuple):
-    """A request on its way to a run; `call` is whoever watches it, where somebody does."""
+    """A request on its way to a run."""
 
     kind: Hashable
     request: InferRequest
     deadline: float
-    call: Any = None
+    kept: Kept | None = None
+
+    @property
+    def left(self) -> bool:
+        """Whether it is known that nobody waits for its answer any more."""
+        return self.kept is not None and self.kept.left
 
 
-#: Told of a run that was answered: what was prepared, the predictions, and whose rows they are.
-After = Callable[[Prepared, dict[str, np.ndarray], Sequence[tuple[Asked, slice]]], None]
+#: One that was answered: the request, which rows of the run are its own, and the answer.
+AnsweredOne = tuple[Asked, slice, InferResponse]
+#: Told of a run that was answered: what was prepared, and whose rows they are.
+After = Callable[[Prepared, Sequence[AnsweredOne]], None]
 
 
 class RequestPath:
@@ -93,8 +109,14 @@ class RequestPath:
     async def infer(self, request: InferRequest, deadline: float) -> InferResponse:
         """Answer a request, or raise an OpenInferenceError."""
         self._check_outputs(request)
-        asked = Asked(kind_within(request, deadline), request, deadline, None if self.after is None else CALL.get())
-        return await (self._alone(asked) if asked.kind is None else self._turns.join(asked))
+        kept = None if self.after is None else Kept(CALL.get())
+        asked = Asked(kind_within(request, deadline), request, deadline, kept)
+        try:
+            return await (self._alone(asked) if asked.kind is None else self._turns.join(asked))
+        except asyncio.CancelledError:
+            if kept is not None:
+                kept.left = True
+            raise
 
     def ask(self, request: InferRequest, deadline: float, answered: Answered) -> Place:
         """Have `answered` called with what `infer` returns or raises; see `Askable`."""
@@ -153,7 +175,7 @@ class RequestPath:
         predictions = await self.predict(prepared, asked.deadline)
         answer = self.respond(prepared, predictions)
         if self.after is not None:
-            self.after(prepared, predictions, [(asked, slice(0, prepared.rows.count))])
+            self.after(prepared, [(asked, slice(0, prepared.rows.count), answer)])
         return answer
 
     async def _together(self, asked: Sequence[Asked]) -> Sequence[InferResponse | Exception]:
@@ -204,9 +226,13 @@ class RequestPath:
             for one, part in zip(asked, joined.parts, strict=True)
         ]
         if self.after is not None:
-            whose = zip(asked, joined.parts, answers, strict=True)
-            own = [(one, part) for one, part, answer in whose if not isinstance(answer, Exception)]
-            self.after(prepared, predictions, own)
+            own = [
+                (one, part, answer)
+                for one, part, answer in zip(asked, joined.parts, answers, strict=True)
+                if isinstance(answer, InferResponse) and not one.left
+            ]
+            if own:
+                self.after(prepared, own)
         return answers
 
     async def _but_for_the_refused(

@@ -10,7 +10,7 @@
     features     struct: the model's input, missing values as the model saw them
     age_ms       struct: of each group, since the key's newest event; null where there is none, absent as keys are
     row_status   as the output of this name
-    outputs      struct: what was answered, numbers or text
+    outputs      struct: what was answered: numbers, whole ones where the output's datatype is, truth values or text
     stage_ms     struct: how long the stages of its run took
 
 The schema's metadata holds the view's columns, so that a file can be explained without the application.
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,23 +38,31 @@ VIEW = b"headrace.view"
 #: How much of a request's id is kept.
 LONGEST_ID = 200
 _INSTANT = pa.timestamp("ms", "UTC")
-Outputs = Mapping[str, np.ndarray]
+#: What the outputs of a datatype are written as, and made of; all others as float64.
+_KINDS: dict[str, tuple[pa.DataType, np.dtype]] = {
+    "BYTES": (pa.string(), np.dtype(object)),
+    "BOOL": (pa.bool_(), np.dtype(bool)),
+    "UINT64": (pa.uint64(), np.dtype(np.uint64)),
+    **dict.fromkeys(("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32"), (pa.int64(), np.dtype(np.int64))),
+}
+_NUMBERS = pa.float64(), np.dtype(np.float64)
 
 
 class Answered(NamedTuple):
-    """One request of a run: who it is, and which of the run's rows are its own."""
+    """One request of a run: who it is, which of the run's rows are its own, and its answer's outputs, in order."""
 
     id: str
     call_id: str
     trace_id: str
     version: str
     rows: slice
+    outputs: Sequence[np.ndarray]
 
 
 class Run(NamedTuple):
     """What one run of the request path had in memory, handed over and not copied.
 
-    `outputs` and `status` are asked in the log's thread: the answer's outputs, and a status for each row as bytes.
+    `status` is asked in the log's thread: a status for each row as bytes.
     """
 
     at_ms: int
@@ -62,25 +70,27 @@ class Run(NamedTuple):
     rows: Rows
     blocks: Mapping[str, Block]
     matrix: np.ndarray
-    outputs: Callable[[], Outputs]
     status: Callable[[], np.ndarray]
     stage_ms: Sequence[float]
 
+    @property
+    def written(self) -> int:
+        """How many of its rows are written down."""
+        return sum(part.rows.stop - part.rows.start for part in self.answered)
+
 
 class Columns:
-    """Makes tables of runs, all of one schema; `texts` are those of the outputs that are of BYTES."""
+    """Makes tables of runs, all of one schema; `outputs` has the datatype of each."""
 
     def __init__(
         self,
         model: str,
         view: FeatureView,
-        outputs: Sequence[str],
+        outputs: Mapping[str, str],
         keys: Pseudonyms | None = None,
-        *,
-        texts: Collection[str] = (),
     ) -> None:
-        self._model, self._fingerprint, self._outputs = model, view.fingerprint, tuple(outputs)
-        self._texts = frozenset(texts)
+        self._model, self._fingerprint = model, view.fingerprint
+        self._outputs = {name: _KINDS.get(datatype, _NUMBERS) for name, datatype in outputs.items()}
         self._pseudonyms = keys or Pseudonyms()
         self._keys = tuple(dict.fromkeys(group.key for group in view.groups))
         self._groups = tuple(group.name for group in view.groups)
@@ -103,19 +113,25 @@ class Columns:
             parts.repeated([part.version or None for part in requests]),
             _constant(self._fingerprint, len(of_run)),
             *self._struct(
-                "keys", [self._pseudonyms.of(take([run.rows.columns[key] for run in runs])) for key in self._keys]
+                "keys",
+                [
+                    self._pseudonyms.of(
+                        take([run.rows.columns[key] for run in runs]), take([_unkeyed(run.rows, key) for run in runs])
+                    )
+                    for key in self._keys
+                ],
             ),
             *self._struct("features", list(map(pa.array, np.ascontiguousarray(take([run.matrix for run in runs]).T)))),
             *self._struct("age_ms", [_nullable(take([run.blocks[g].age_ms for run in runs])) for g in self._groups]),
             pa.array(take([run.status() for run in runs]), pa.binary()).cast(pa.string()),
-            *self._struct("outputs", self._answers(runs, parts)),
+            *self._struct("outputs", self._answers(parts.requests)),
             *self._struct("stage_ms", [_nullable(stage[of_run]) for stage in _stages(runs)]),
         ]
         return pa.Table.from_arrays(columns, schema=self.schema)
 
     def _schema(self, view: FeatureView) -> pa.Schema:
         said = json.dumps({"name": view.name, "version": view.version, "columns": view.describe()})
-        answered = [(name, pa.string() if name in self._texts else pa.float64()) for name in self._outputs]
+        answered = [(name, kind) for name, (kind, _) in self._outputs.items()]
         fields = [
             *((name, pa.string()) for name in ("request_id", "call_id", "trace_id")),
             ("row", pa.int32()),
@@ -134,17 +150,22 @@ class Columns:
     def _struct(self, name: str, arrays: Sequence[pa.Array]) -> list[pa.StructArray]:
         return [pa.StructArray.from_arrays(arrays, fields=list(self.schema.field(name).type))] if arrays else []
 
-    def _answers(self, runs: Sequence[Run], parts: _Parts) -> list[pa.Array]:
-        found = [run.outputs() for run in runs]
-        of_each = [(name, parts.joined([np.asarray(of[name]) for of in found])) for name in self._outputs]
+    def _answers(self, requests: Sequence[Answered]) -> list[pa.Array]:
         return [
-            pa.array(list(map(_text, values))) if name in self._texts else pa.array(values.astype(np.float64))
-            for name, values in of_each
+            _array(kind, np.concatenate([np.asarray(one.outputs[at]).ravel() for one in requests]).astype(held))
+            for at, (kind, held) in enumerate(self._outputs.values())
         ]
 
 
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+def _array(kind: pa.DataType, values: np.ndarray) -> pa.Array:
+    if values.dtype != object:
+        return pa.array(values, kind)
+    return pa.array([one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in values], kind)
+
+
+def _unkeyed(rows: Rows, key: str) -> np.ndarray:
+    marks = rows.unkeyed.get(key)
+    return np.zeros(rows.count, dtype=bool) if marks is None else marks
 
 
 @dataclass(frozen=True, slots=True)

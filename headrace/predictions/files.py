@@ -74,15 +74,16 @@ class ParquetFiles:
             why = getattr(refused, "strerror", None) or refused
             raise SinkFailed(f"the folder of predictions takes no file: {why}") from refused
         self._written += table.num_rows
+
+    def settled(self) -> int:
+        """Return how many rows were written since it was last asked; sweep now and then, whether any were or not."""
+        now = self._clock()
         if abs(now - self._swept) >= _SWEEP:
             self._swept = now
             try:
                 self._sweep(now)
             except OSError as refused:
                 LOG.warning("old predictions stay, the folder grows: %s", refused.strerror or refused)
-
-    def settled(self) -> int:
-        """Return how many rows were written since it was last asked."""
         written, self._written = self._written, 0
         return written
 
@@ -99,8 +100,8 @@ class ParquetFiles:
         found = sorted((name <= latest, name, file) for name, file in named)
         sizes = [_size(file) for *_, file in found]
         total = sum(sizes)
-        for (_, name, file), size in zip(found[:-1], sizes[:-1], strict=True):  # the newest stays, however large
-            if name < oldest or total > self._most_bytes:
+        for (_, name, file), size in zip(found, sizes, strict=True):
+            if name < oldest or (total > self._most_bytes and file != found[-1][2]):  # the newest may be however large
                 total -= size
                 _remove(file)
 
@@ -112,6 +113,11 @@ def files_of(folder: Path) -> list[Path]:
     """
     whole = (file for file in _files_in(folder) if _WHOLE.fullmatch(file.name))
     return sorted(whole, key=lambda file: (file.parent.name, file.name))
+
+
+def written_at(file: Path) -> str:
+    """Return when a whole file was written, in an order of texts: `2026-11-21/104501.123`."""
+    return f"{file.parent.name}/{file.name.partition('-')[0]}"
 
 
 def _remove(file: Path) -> None:

@@ -21,6 +21,7 @@ from headrace.predictions.columns import Run
 LOG = logging.getLogger("headrace.predictions")
 _TICK_S = 0.25
 _MOST_RUNS = 128  # of which columns are made at a time
+_QUIET_S = 10.0  # without a loss, before it is said that there are none any more
 
 
 class SinkFailed(Exception):
@@ -62,15 +63,17 @@ class PredictionLog:
         *,
         share: float = 1.0,
         most_rows: int = 65_536,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._sink, self._table, self._share, self._most_rows = sink, table, share, most_rows
         self._runs: deque[Run] = deque()
         self._offered = self._taken = 0  # rows; each is written by one thread alone
         self._tables: list[pa.Table] = []
         self._kept = 0
-        self._due = monotonic() + sink.every_s
+        self._clock, self._lost_at = clock, 0.0
+        self._due = clock() + sink.every_s
         self.written = self.full = self.failed = self.left_out = 0
-        self._failing = False
+        self._failing = self._taken_since = False
         self._stop = Event()
         self._thread = Thread(target=self._run, name="predictions", daemon=True)
         self._thread.start()
@@ -82,7 +85,7 @@ class PredictionLog:
 
     def offer(self, run: Run) -> None:
         """Hand over a run; its arrays may not be written to any more."""
-        rows = run.rows.count
+        rows = run.written
         if self._share < 1.0 and random() >= self._share:
             self.left_out += rows
         elif self._offered - self._taken + rows > self._most_rows:
@@ -104,20 +107,20 @@ class PredictionLog:
                 self._make()
                 if self._kept >= self._sink.most_rows:
                     self._write()
-            if self._tables and (stopped or monotonic() >= self._due):
+            if self._tables and (stopped or self._clock() >= self._due):
                 self._write()
             self._settle()
         try:
             self._sink.close()
         except SinkFailed as lost:
             self._lost(lost.rows or 0, lost)
-        self._settle()
+        self._settle(ended=True)
 
     def _make(self) -> None:
         runs = [self._runs.popleft() for _ in range(min(len(self._runs), _MOST_RUNS))]
         if not self._tables:
-            self._due = monotonic() + self._sink.every_s
-        rows = sum(run.rows.count for run in runs)
+            self._due = self._clock() + self._sink.every_s
+        rows = sum(run.written for run in runs)
         try:
             table = self._table(runs)
         except (ValueError, TypeError, KeyError, IndexError, pa.ArrowException) as odd:
@@ -137,20 +140,23 @@ class PredictionLog:
             self._lost(rows if failed.rows is None else failed.rows, failed)
         self._settle()
 
-    def _settle(self) -> None:
+    def _settle(self, *, ended: bool = False) -> None:
         try:
             written = self._sink.settled()
         except SinkFailed as failed:
             self._lost(failed.rows or 0, failed)
-            self._settle()  # what was written beside it
+            self._settle(ended=ended)  # what was written beside it
             return
         self.written += written
-        if written and self._failing:
+        self._taken_since = self._taken_since or bool(written)
+        quiet = ended or self._clock() - self._lost_at >= _QUIET_S
+        if self._failing and self._taken_since and quiet:
             self._failing = False
             LOG.warning("predictions are written again; %d rows were lost", self.failed)
 
     def _lost(self, rows: int, why: SinkFailed) -> None:
         self.failed += rows
+        self._lost_at, self._taken_since = self._clock(), False
         if not self._failing:  # said once, counted always
             LOG.error("predictions are lost, serving goes on: %s", why)
         self._failing = True

@@ -51,18 +51,19 @@ class Pseudonyms:
     def read(cls, way: str, file: str, environment: Mapping[str, str]) -> Pseudonyms:
         """Read the secret from a file, or from the environment where none is named. Raises KeysError."""
         if not file or way != HASHED:
-            return cls(way, environment.get(VARIABLE, "").encode() if way == HASHED else b"")
+            return cls(way, environment.get(VARIABLE, "").strip().encode() if way == HASHED else b"")
         try:
             return cls(way, Path(file).read_bytes().strip())
         except OSError as away:
             raise KeysError(f"the secret of hashed keys cannot be read: {away.strerror}") from away
 
-    def of(self, keys: np.ndarray) -> pa.Array:
-        """Return keys, [n], as they are written down: strings, or nulls where they are left out."""
+    def of(self, keys: np.ndarray, absent: np.ndarray | None = None) -> pa.Array:
+        """Return keys, [n], as they are written down: strings, or nulls where they are left out, or are `absent`."""
         if self.way == NONE:
             return pa.nulls(len(keys), pa.string())
         texts = [str(key) for key in keys.tolist()]
-        return pa.array(texts if self.way == PLAIN else [self.one(text) for text in texts], pa.string())
+        said = texts if self.way == PLAIN else [self.one(text) for text in texts]
+        return pa.array(said, pa.string(), mask=absent)
 
     def one(self, key: str) -> str:
         """Return the pseudonym of one key, as text: to look for it in a log."""

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headrace.predictions.columns import LONGEST_ID
-from headrace.predictions.files import files_of
+from headrace.predictions.files import files_of, written_at
 from headrace.predictions.records import Described, Record, described, records_of
 
 #: The columns an id is looked for in.
@@ -47,13 +47,17 @@ class Found:
 
 
 def in_files(folder: Path, wanted: str, since: datetime | None = None) -> Found:
-    """Look through a folder's files, the newest first, until one has the request.
+    """Look through a folder's files, the newest first, until one has the request and none can have a later one.
 
-    A request whose rows were written apart, because a file was due between them, is not: a run is written whole.
-    A file that is no Parquet is counted and passed over. Of `wanted` as much counts as a log keeps of an id.
+    Several processes write files side by side, and what one of them wrote last is not what was answered last: a file
+    is looked at where it was written since what was found was answered. A run is written whole. A file that is no
+    Parquet is counted and passed over. Of `wanted` as much counts as a log keeps of an id.
     """
     found, wanted = Found(), wanted[:LONGEST_ID]
+    newest: Any = None
     for file in reversed(files_of(folder)):
+        if newest is not None and written_at(file) < f"{newest:%Y-%m-%d/%H%M%S}.{newest.microsecond // 1000:03d}":
+            break
         if since is not None and file.parent.name < since.astimezone(UTC).strftime("%Y-%m-%d"):
             break
         try:
@@ -63,10 +67,11 @@ def in_files(folder: Path, wanted: str, since: datetime | None = None) -> Found:
             _saw(found, ids["at"])
             marks = _marks(ids, wanted, since)
             if pc.any(marks).as_py():
-                table = pq.read_table(file)
-                found.features = described(table.schema)
-                found.records = _last(list(records_of(table.filter(marks))))
-                break
+                at = pc.max(pc.filter(ids["at"], marks)).as_py()
+                if newest is None or at > newest:
+                    table, newest = pq.read_table(file), at
+                    found.features = described(table.schema)
+                    found.records = _last(list(records_of(table.filter(marks))))
         except (OSError, pa.ArrowException, KeyError):
             found.unreadable += 1
     return found

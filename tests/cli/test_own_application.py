@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
@@ -19,7 +20,8 @@ def clicks(tmp_path, monkeypatch):
     (tmp_path / "clicks.csv").write_text("\n".join(["click_id,user,at,seconds", *rows, rows[0]]), "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    return "clicks:APP"
+    yield "clicks:APP"
+    sys.modules.pop("clicks", None)  # nobody after this is to find it
 
 
 def test_it_is_streamed_inspected_asked_and_backfilled(clicks, headrace):

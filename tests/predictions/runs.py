@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from tests.transformer.small import NOW, VIEW
 
 def columns(keys: Pseudonyms | None = None) -> Columns:
     """Return what makes tables of the small application's runs."""
-    return Columns("small", VIEW, ("score",), keys)
+    return Columns("small", VIEW, {"score": "FP32"}, keys)
 
 
 def run(*ids: str, rows: int = 1, at_ms: int = NOW, **changed: Any) -> Run:
@@ -27,13 +26,14 @@ def run(*ids: str, rows: int = 1, at_ms: int = NOW, **changed: Any) -> Run:
     matrix = np.arange(count * len(VIEW.names), dtype=np.float32).reshape(count, -1)
     matrix[~found, 3:] = (0.0, 0.0, -1.0)
     status = np.array([b"ok" if known else b"users missing" for known in found], dtype=object)
+    scores = np.linspace(0, 1, count, dtype=np.float32)
+    parts = [slice(at * rows, (at + 1) * rows) for at in range(len(ids))]
     given: dict[str, Any] = {
         "at_ms": at_ms,
-        "answered": [Answered(name, "", "", "", slice(at * rows, (at + 1) * rows)) for at, name in enumerate(ids)],
+        "answered": [Answered(name, "", "", "", part, [scores[part]]) for name, part in zip(ids, parts, strict=True)],
         "rows": Rows(count, {"user": users, "at": np.full(count, float(at_ms))}, np.full(count, at_ms)),
         "blocks": {"users": block},
         "matrix": matrix,
-        "outputs": partial(dict, score=np.linspace(0, 1, count, dtype=np.float32)),
         "status": lambda: status,
         "stage_ms": (0.1, 0.2, 0.3, 1.0, 0.05),
     }

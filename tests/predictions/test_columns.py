@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis.strategies import integers, lists
 
-from headrace.predictions import Answered, KeysError, Pseudonyms
+from headrace.predictions import Answered, Columns, KeysError, Pseudonyms, Run
 from headrace.predictions.records import described, records_of, stands_for_missing
 from tests.predictions.runs import columns, run
 from tests.transformer.small import VIEW
@@ -39,7 +37,8 @@ def test_rows_that_a_run_did_not_answer_are_left_out(sizes, dropped):
     runs, wanted = [], []
     for at, of in enumerate(sizes):
         edges = np.cumsum([0, *of])
-        parts = [Answered(f"{at}-{n}", "", "", "", slice(*edges[n : n + 2])) for n in range(len(of))]
+        own = [slice(*edges[n : n + 2]) for n in range(len(of))]
+        parts = [Answered(f"{at}-{n}", "", "", "", part, [np.zeros(of[n])]) for n, part in enumerate(own)]
         kept = [part for n, part in enumerate(parts) if n != dropped] or parts
         count = int(edges[-1])
         runs.append(run(f"{at}", rows=count, answered=kept))
@@ -50,7 +49,8 @@ def test_rows_that_a_run_did_not_answer_are_left_out(sizes, dropped):
 
 
 def test_a_request_without_an_id_is_known_by_its_call_and_else_by_one_of_the_logs_own():
-    parts = [Answered("", "call-7", "t" * 32, "3", slice(0, 1)), Answered("", "", "", "", slice(1, 2))]
+    score = [np.zeros(1)]
+    parts = [Answered("", "call-7", "t" * 32, "3", slice(0, 1), score), Answered("", "", "", "", slice(1, 2), score)]
     called, nameless = records_of(columns().table([run("", rows=2, answered=parts)]))
     assert (called["request_id"], called["call_id"], called["trace_id"]) == ("call-7", "call-7", "t" * 32)
     assert called["model_version"] == "3"
@@ -75,10 +75,19 @@ def test_keys_are_left_out_unless_asked_for_and_then_as_pseudonyms():
     assert SECRET.decode() not in repr(hashed)
 
 
+def test_a_row_without_a_key_has_none_in_the_log():
+    one = run("a", rows=3)
+    one.rows.unkeyed["user"] = np.array([False, True, False])
+    for how in (Pseudonyms("plain"), Pseudonyms("hashed", SECRET)):
+        keys = [row["user"] for row in columns(how).table([run("b"), one])["keys"].to_pylist()]
+        assert [key is None for key in keys] == [False, False, True, False]
+
+
 def test_a_secret_is_read_from_a_file_or_the_environment_and_must_be_one(tmp_path):
     (tmp_path / "secret").write_bytes(SECRET + b"\n")
     said = Pseudonyms.read("hashed", str(tmp_path / "secret"), {})
     assert said == Pseudonyms.read("hashed", "", {"HEADRACE_PREDICTION_KEY": SECRET.decode()})
+    assert said == Pseudonyms.read("hashed", "", {"HEADRACE_PREDICTION_KEY": SECRET.decode() + "\n"})
     assert Pseudonyms.read("none", "", {}).secret == b""
     with pytest.raises(KeysError, match=r"the secret of hashed keys has 0 bytes, needs 16 to 64: set HEADRACE_PRED"):
         Pseudonyms.read("hashed", "", {})
@@ -112,13 +121,32 @@ def test_no_rows_are_no_records():
     assert list(records_of(pa.table({"a": [1.5, None]}))) == [{"a": 1.5}, {"a": None}]
 
 
-def test_outputs_are_asked_for_when_columns_are_made():
-    asked = []
+@pytest.mark.parametrize(
+    ("datatype", "given", "kept"),
+    [
+        ("INT64", np.array([2**53 + 1, -(2**63)]), [2**53 + 1, -(2**63)]),
+        ("UINT64", np.array([2**64 - 1, 0], dtype=np.uint64), [2**64 - 1, 0]),
+        ("INT8", np.array([-7, 7], dtype=np.int8), [-7, 7]),
+        ("BOOL", np.array([True, False]), [True, False]),
+        ("FP32", np.array([0.5, np.nan], dtype=np.float32), [0.5, None]),
+        ("FP64", np.array([1, 2]), [1.0, 2.0]),  # whole numbers may stand for others
+        ("BYTES", np.array([b"fine", "too"], dtype=object), ["fine", "too"]),
+    ],
+)
+def test_an_output_is_kept_to_the_last_digit(datatype, given, kept):
+    table = Columns("small", VIEW, {"score": datatype}).table([answered(given)])
+    assert [row["outputs"]["score"] for row in records_of(table)] == kept
 
-    def outputs() -> dict[str, np.ndarray]:
-        asked.append(1)
-        return {"score": np.array([0.25])}
 
-    handed = run("a", outputs=outputs, status=partial(np.array, [b"ok"], dtype=object))
-    assert not asked
-    assert columns().table([handed])["outputs"].to_pylist() == [{"score": 0.25}]
+def test_what_is_kept_is_the_answer_of_each_request():
+    one = run("a", "b", "c", rows=2)
+    parts = [part._replace(outputs=[np.full(2, float(at))]) for at, part in enumerate(one.answered)]
+    handed = one._replace(answered=[parts[2], parts[0]])
+    assert handed.written == 4
+    assert [row["score"] for row in columns().table([handed])["outputs"].to_pylist()] == [2.0, 2.0, 0.0, 0.0]
+
+
+def answered(given: np.ndarray) -> Run:
+    """Return a run of one request that was answered with this."""
+    one = run("a", rows=len(given))
+    return one._replace(answered=[one.answered[0]._replace(outputs=[given])])

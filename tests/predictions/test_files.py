@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from headrace.predictions import LONGEST_ID, Columns, PredictionLog, Pseudonyms,
 from headrace.predictions.files import ParquetFiles, files_of
 from headrace.predictions.opening import Keeping, LogError, open_sink
 from headrace.predictions.reading import in_files
+from headrace.predictions.records import iso_of
 from tests.predictions.runs import columns, run
 from tests.transformer.small import NOW
 
@@ -37,8 +37,14 @@ class Clock:
 
 def written(folder: Path, *ids: str, **how) -> ParquetFiles:
     files = ParquetFiles(folder, **how)
-    files.write(columns().table([run(*ids)]))
+    write(files, *ids)
     return files
+
+
+def write(files: ParquetFiles, *ids: str) -> None:
+    """Write what was answered, and let the files be looked after, as the log does."""
+    files.write(columns().table([run(*ids)]))
+    files.settled()
 
 
 def test_a_file_is_named_by_its_instant_and_holds_what_was_given(tmp_path):
@@ -53,9 +59,18 @@ def test_old_days_are_swept_and_the_newest_file_stays(tmp_path):
     clock = Clock()
     files = written(tmp_path, "old", days=2, clock=clock)
     clock.now += timedelta(days=3)
-    files.write(columns().table([run("new")]))
+    write(files, "new")
     assert [file.parent.name for file in files_of(tmp_path)] == ["2026-11-24"]
     assert not (tmp_path / "2026-11-21").exists()
+
+
+def test_what_is_too_old_goes_though_nothing_is_written_any_more(tmp_path):
+    clock = Clock()
+    files = written(tmp_path, "old", days=2, clock=clock)
+    clock.now += timedelta(days=1)
+    assert (files.settled(), len(files_of(tmp_path))) == (0, 1)
+    clock.now += timedelta(days=2)
+    assert (files.settled(), files_of(tmp_path)) == (0, [])
 
 
 def test_what_others_keep_beside_them_is_left_alone(tmp_path):
@@ -73,12 +88,12 @@ def test_files_of_a_clock_that_was_ahead_give_way_to_what_is_written_now(tmp_pat
     clock.now += timedelta(days=300)
     files = written(tmp_path, "ahead", clock=clock)
     clock.now = NOON
-    files.write(columns().table([run("now")]))
+    write(files, "now")
     assert len(files_of(tmp_path)) == 2  # there is room for both
     files._most_bytes = 1
     for turn in range(1, 3):
         clock.now = NOON + timedelta(minutes=turn)
-        files.write(columns().table([run(f"later {turn}")]))
+        write(files, f"later {turn}")
         (kept,) = files_of(tmp_path)
         assert pq.read_table(kept)["request_id"].to_pylist() == [f"later {turn}"]
 
@@ -95,7 +110,7 @@ def test_a_day_that_another_process_sweeps_meanwhile_fails_nothing(tmp_path, mon
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "listdir", swept)
-        files.write(columns().table([run("new")]))
+        write(files, "new")
     assert [pq.read_table(file)["request_id"][0].as_py() for file in files_of(tmp_path)] == ["new"]
 
 
@@ -127,7 +142,7 @@ def test_no_more_bytes_are_kept_than_agreed(tmp_path):
     files = ParquetFiles(tmp_path, most_bytes=3 * size + size // 2, clock=clock)
     for name in "123456":
         clock.now += timedelta(minutes=2)
-        files.write(columns().table([run(name)]))
+        write(files, name)
     assert [pq.read_table(file)["request_id"][0].as_py() for file in files_of(tmp_path)] == ["4", "5", "6"]
 
 
@@ -197,6 +212,20 @@ def test_of_two_requests_in_one_millisecond_the_last_is_meant(tmp_path):
     assert [(record["row"], record["keys"]["user"]) for record in found] == [(0, "user-2"), (1, "user-3")]
 
 
+def test_of_two_processes_files_the_one_that_was_answered_last_is_meant(tmp_path):
+    clock, at_ms = Clock(), int(NOON.timestamp() * 1000)
+    first, second = (ParquetFiles(tmp_path, clock=clock) for _ in range(2))
+    clock.now = NOON + timedelta(seconds=29)
+    first.write(columns().table([run("a", at_ms=at_ms + 28_000)]))
+    clock.now = NOON + timedelta(seconds=30)
+    second.write(columns().table([run("a", at_ms=at_ms + 1_000)]))
+    clock.now = NOON - timedelta(seconds=1)
+    second.write(columns().table([run("a", at_ms=at_ms - 2_000)]))
+    found = in_files(tmp_path, "a")
+    assert [record["at"] for record in found.records] == [iso_of(at_ms + 28_000)]
+    assert found.files == 2  # what was written before the first that was found is not looked at
+
+
 def test_a_long_id_is_found_by_what_is_kept_of_it(tmp_path):
     written(tmp_path, "7" * LONGEST_ID)
     assert in_files(tmp_path, "7" * 300).records
@@ -204,10 +233,12 @@ def test_a_long_id_is_found_by_what_is_kept_of_it(tmp_path):
 
 def test_a_view_without_groups_and_an_output_of_text_are_written(tmp_path):
     view = FeatureView("plain", 1, (Column("amount"),), (), ("request.amount",), time="")
-    told = partial(dict, label=np.array([b"fine", b"fra\xff"], dtype=object))
+    told = [np.array([b"fine", b"fra\xff"], dtype=object)]
     rows = Rows(2, {"amount": np.ones(2)}, np.full(2, NOW))
-    one = run("a", rows=2)._replace(rows=rows, blocks={}, matrix=np.ones((2, 1), np.float32), outputs=told)
-    ParquetFiles(tmp_path).write(Columns("plain", view, ("label",), texts=("label",)).table([one]))
+    one = run("a", rows=2)
+    one = one._replace(answered=[one.answered[0]._replace(outputs=told)])
+    one = one._replace(rows=rows, blocks={}, matrix=np.ones((2, 1), np.float32))
+    ParquetFiles(tmp_path).write(Columns("plain", view, {"label": "BYTES"}).table([one]))
     found = in_files(tmp_path, "a").records
     assert [record["outputs"]["label"] for record in found] == ["fine", "fra\ufffd"]
     assert "keys" not in found[0]

@@ -91,15 +91,16 @@ def test_a_sink_that_stands_still_costs_rows_and_nothing_else():
 
 
 def test_a_sink_that_fails_is_said_once_counted_always_and_used_again(caplog):
-    sink = Kept()
+    sink, now = Kept(), [100.0]
     sink.failing = True
     with caplog.at_level(logging.WARNING, "headrace.predictions"):
-        log = PredictionLog(sink, columns().table)
+        log = PredictionLog(sink, columns().table, clock=lambda: now[0])
         log.offer(run("a", rows=3))
         until(lambda: log.failed == 3)
         log.offer(run("b", rows=2))
         until(lambda: log.failed == 5)
         sink.failing = False
+        now[0] += 11
         log.offer(run("c"))
         log.close()
     assert sink.ids == ["c"]
@@ -107,6 +108,35 @@ def test_a_sink_that_fails_is_said_once_counted_always_and_used_again(caplog):
         "predictions are lost, serving goes on: the disk is full",
         "predictions are written again; 5 rows were lost",
     ]
+
+
+def test_a_sink_that_fails_again_and_again_is_said_once(caplog):
+    sink, now = Kept(), [100.0]
+    with caplog.at_level(logging.WARNING, "headrace.predictions"):
+        log = PredictionLog(sink, columns().table, clock=lambda: now[0])
+        for turn in range(1, 4):
+            sink.failing = True
+            log.offer(run("a"))
+            until(lambda turn=turn: log.failed == turn)
+            sink.failing = False
+            log.offer(run("b"))
+            until(lambda turn=turn: log.written == turn)
+            now[0] += 3
+        log.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "predictions are lost, serving goes on: the disk is full",
+        "predictions are written again; 3 rows were lost",
+    ]
+
+
+def test_rows_of_requests_that_were_refused_among_others_are_none_that_are_left_out_or_dropped():
+    one = run("a", "b", "c", rows=2)
+    one = one._replace(answered=one.answered[:1])
+    shared, full = (PredictionLog(Kept(), columns().table, **how) for how in ({"share": 0.0}, {"most_rows": 1}))
+    for log in (shared, full):
+        log.offer(one)
+        log.close()
+    assert (shared.left_out, full.full) == (2, 2)
 
 
 def test_a_run_that_no_columns_can_be_made_of_is_lost_alone(caplog):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
 
+from headrace.application import Application
 from headrace.open_inference import make_app
 from headrace.predictions import Columns, PredictionLog
 from headrace.predictions.records import records_of
 from headrace.telemetry.tracing import open_tracing
 from tests.transformer.receiver import attributes, receiving
-from tests.transformer.small import NOW, VIEW, Tiny, path_to, stored
+from tests.transformer.small import APP, NOW, VIEW, Tiny, path_to, stored, summed
 from transformer.asking import ALWAYS
 from transformer.model import FeatureTransformer
 from transformer.recording import Recording
@@ -70,21 +74,21 @@ def sender(app: Any) -> Send:
 
 
 def scene(
-    then: Callable[[Send, RequestPath], Awaitable[None]], model: Tiny, tracing: Any = None
+    then: Callable[[Send, RequestPath], Awaitable[None]], model: Tiny, tracing: Any = None, app: Application = APP
 ) -> list[dict[str, Any]]:
     """Play a scene before a watched transformer; return what was logged."""
     sink = Kept()
 
     async def played() -> None:
         store = stored([("ann", NOW - 60_000, 7.0), ("bob", NOW - 60_000, 5.0)])
-        async with path_to(model, store) as path:
-            log = PredictionLog(sink, Columns("small", VIEW, ("score",)).table)
+        async with path_to(model, store, app) as path:
+            log = PredictionLog(sink, Columns("small", VIEW, {"score": "FP32"}).table)
             recording = Recording(path, log, tracing)
             transformer = FeatureTransformer(path, default_deadline_s=20.0)
             assert await transformer.check() is None
-            app = make_app({"small": transformer}, default_deadline_s=20.0, forward=ALWAYS)
+            served = make_app({"small": transformer}, default_deadline_s=20.0, forward=ALWAYS)
             try:
-                await then(sender(recording.around(app)), path)
+                await then(sender(recording.around(served)), path)
             finally:
                 recording.close()
 
@@ -144,6 +148,40 @@ def test_a_request_that_is_refused_among_others_is_not_in_the_log():
         ("good", 7.0),
         ("fine", 5.0),
     ]
+
+
+def test_who_has_left_while_others_of_the_run_are_answered_is_not_in_the_log():
+    asked, goes = asyncio.Event(), asyncio.Event()
+
+    async def held(features: np.ndarray) -> Mapping[str, np.ndarray]:
+        if len(features) > 1:
+            asked.set()
+            await goes.wait()
+        return summed(features)
+
+    async def then(send: Send, path: RequestPath) -> None:
+        leaves, stays = (asyncio.create_task(send(user, id=user)) for user in ("ann", "bob"))
+        await asked.wait()
+        leaves.cancel()
+        await asyncio.wait([leaves])
+        goes.set()
+        assert (await stays)[0] == 200
+
+    records = scene(then, Tiny(held))
+    assert [record["request_id"] for record in records] == ["bob"]
+
+
+def test_the_very_answer_is_in_the_log_and_is_not_made_again():
+    made = itertools.count()
+    app = dataclasses.replace(APP, respond=lambda of: {"score": of["score"] * 0 + next(made)})
+
+    async def then(send: Send, path: RequestPath) -> None:
+        answers.extend(await asyncio.gather(send("ann", id="0"), send("bob", id="1"), send("ann", id="2")))
+
+    answers: list[Any] = []
+    records = scene(then, Tiny(), app=app)
+    assert [said["outputs"][0]["data"] for _, _, said in answers] == [[r["outputs"]["score"]] for r in records]
+    assert next(made) == 3
 
 
 def test_a_prediction_that_was_not_answered_is_not_in_the_log():
