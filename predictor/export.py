@@ -25,7 +25,9 @@ from predictor.repository import ModelRefused, write_model
 from predictor.triton import Serving
 
 OPSET = 20
-PARITY = 1e-5  # float32 arithmetic in another order; probabilities differ by about 1e-7
+#: How far two runtimes' answers may lie apart, of answers beyond 1 as a share of them: float32 arithmetic in another
+#: order. Probabilities differ by about 1e-7.
+PARITY = 1e-5
 
 
 def export(module: nn.Module, view: FeatureView, outputs: Sequence[str], path: Path | str) -> Path:
@@ -64,12 +66,24 @@ def export(module: nn.Module, view: FeatureView, outputs: Sequence[str], path: P
 
 
 def parity(module: nn.Module, runtime: Runtime, sample: np.ndarray) -> float:
-    """Return the largest difference between torch's and ONNX Runtime's answers on float32 [rows, columns]."""
+    """Return how far torch's and ONNX Runtime's answers lie `apart` at most on float32 [rows, columns]."""
     with torch.inference_mode():
         given = module.eval()(torch.from_numpy(np.ascontiguousarray(sample, dtype=np.float32)))
     ours = given if isinstance(given, tuple) else (given,)
     theirs = runtime.run(sample)
-    return max(float(np.abs(a.numpy() - theirs[n]).max()) for a, n in zip(ours, runtime.outputs, strict=True))
+    return max(apart(a.numpy(), theirs[n]) for a, n in zip(ours, runtime.outputs, strict=True))
+
+
+def apart(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Return the largest difference of two arrays of one shape, that of numbers beyond 1 as a share of them.
+
+    NaN where one of them holds NaN, which no bound allows.
+
+    >>> apart(np.array([0.5, 1000.0]), np.array([0.5, 1001.0]))
+    0.001
+    """
+    size = np.maximum(np.abs(ours.astype(np.float64)), 1.0)
+    return float((np.abs(ours.astype(np.float64) - theirs) / size).max())
 
 
 def publish(
@@ -100,9 +114,9 @@ def publish(
         content = exported.read_bytes()
     finally:
         exported.unlink()
-    apart = parity(module, Runtime.of(content), sample[:4096])
-    if not apart <= PARITY:
-        raise ModelRefused(f"the exported model differs from the trained one by {apart:.2g}, needs at most {PARITY:g}")
+    found = parity(module, Runtime.of(content), sample[:4096])
+    if not found <= PARITY:
+        raise ModelRefused(f"the exported model differs from the trained one by {found:.2g}, needs at most {PARITY:g}")
     directory = write_model(
         repository,
         name or view.name,
@@ -114,8 +128,8 @@ def publish(
         promote=promote,
         labels=labels,
         serving=serving,
-        metrics={**(metrics or {}), "parity": apart},
+        metrics={**(metrics or {}), "parity": found},
         reference=histograms(sample, view.names),
         trained_on=trained_on or {},
     )
-    return directory, apart
+    return directory, found

@@ -18,11 +18,11 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from headrace.runtime import Runtime
 from predictor import torchserve_handler
+from predictor.export import PARITY, apart
 from predictor.reference import rows_like
 from predictor.repository import Manifest, ModelRefused
 from predictor.torchscript import Script
@@ -31,7 +31,6 @@ ENDED = (
     "TorchServe is no longer maintained and gets no security patches: use Triton for new work, and keep an archive "
     "to clusters that cannot change yet"
 )
-PARITY = 1e-5  # as between torch and ONNX
 SAMPLE = 4096
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first instant a zip can name
 
@@ -136,13 +135,13 @@ def _of_one_view(manifest: Manifest, script: Script) -> None:
 def _parity(manifest: Manifest, model: bytes, script: Script) -> float:
     rows = rows_like(manifest.reference, manifest.column_names, SAMPLE)
     ours, theirs = script.run(rows), Runtime.of(model).run(rows)
-    apart = max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours)
-    if not apart <= PARITY:
+    found = max(apart(ours[name], theirs[name]) for name in ours)
+    if not found <= PARITY:
         raise ModelRefused(
-            f"the TorchScript differs from model {manifest.name!r} by {apart:.2g}, needs at most {PARITY:g}: "
+            f"the TorchScript differs from model {manifest.name!r} by {found:.2g}, needs at most {PARITY:g}: "
             "it is of another training"
         )
-    return apart
+    return found
 
 
 def _contents(manifest: Manifest, script: Script, workers: Workers) -> dict[str, bytes]:

@@ -30,7 +30,7 @@ class InProcess:
     """One model of a repository on this machine. Raises what PredictorClient raises; production's version answers."""
 
     def __init__(self, watch: Watch, pool: ThreadPoolExecutor, fingerprint: str) -> None:
-        self.model, self.most_rows = watch.model.name, 0  # a run of ours may have any number
+        self.model, self.most_rows, self.unready = watch.model.name, 0, ""  # a run of ours may have any number of rows
         self._watch, self._served, self._pool, self._fingerprint = watch, watch.model, pool, fingerprint
         self._looking: asyncio.Task[None] | None = None
 

@@ -74,9 +74,10 @@ def _input(column: Column) -> dict[str, Any]:
 
 def _configured(tensor: dict[str, Any]) -> dict[str, Any]:
     datatype = "STRING" if tensor["datatype"] == "BYTES" else tensor["datatype"]
-    dims = tensor["shape"][1:] or [1]
+    per_row = tensor["shape"][0] < 0
+    dims = (tensor["shape"][1:] or [1]) if per_row else tensor["shape"]
     told: dict[str, Any] = {"name": tensor["name"], "data_type": f"TYPE_{datatype}", "dims": dims}
-    if len(tensor["shape"]) == 1:
+    if per_row and len(tensor["shape"]) == 1:
         told["reshape"] = {"shape": []}
     if tensor.get("parameters", {}).get("required") is False:
         told["optional"] = True

@@ -32,7 +32,8 @@ async def reason_not_ready(
         return why
     try:
         if not await predictor.ready():
-            return await _by_answer(view, predictor) if unproved else "the predictor is not ready"
+            why = f": {predictor.unready}" if predictor.unready else ""
+            return await _by_answer(view, predictor) if unproved else f"the predictor is not ready{why}"
         if predictor.failing and (why := await _still_failing(view, predictor)):
             return why
         config = await predictor.config()

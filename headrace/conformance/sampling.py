@@ -72,7 +72,8 @@ Sample = Sequence[Tensor]
 def made(inputs: Any, rows: int) -> Sample:
     """Return a tensor for each input of a model's metadata; its first open dimension is `rows`, others are 1.
 
-    Raises ValueError where the metadata does not say what the model reads.
+    Where the metadata has, in an input's `parameters`, an `example`, or a `minimum` and a `maximum`, its elements are
+    that, or lie between. Raises ValueError where the metadata does not say what the model reads.
 
     >>> made([{"name": "x", "datatype": "FP32", "shape": [-1, 2]}], rows=1)
     [Tensor(name='x', datatype='FP32', shape=(1, 2), data=(0.5, 0.5))]
@@ -99,7 +100,26 @@ def _one(item: Any, rows: int) -> Tensor:
         raise ValueError("the model's metadata has an input without name, datatype or shape")
     lengths = [length if isinstance(length, int) else 1 for length in shape]
     sizes = tuple((rows if at == 0 else 1) if length < 0 else length for at, length in enumerate(lengths))
-    return Tensor(name, datatype, sizes, (_ONES.get(datatype, 1),) * math.prod(sizes))
+    return Tensor(name, datatype, sizes, (_element(datatype, item.get("parameters")),) * math.prod(sizes))
+
+
+def _element(datatype: str, told: Any) -> Any:
+    told = told if isinstance(told, dict) else {}
+    example: Any = told.get("example")
+    usual: Any = _ONES.get(datatype, 1)
+    if datatype == "BYTES":
+        return example.encode() if isinstance(example, str) else usual
+    if datatype in ("BOOL", "BF16"):
+        return usual
+    kind: type = type(usual)
+    if isinstance(example, int | float) and not isinstance(example, bool) and kind(example) == example:
+        return kind(example)
+    low, high = (told.get(bound) for bound in ("minimum", "maximum"))
+    if isinstance(low, int | float) and usual < low:
+        return kind(math.ceil(low) if kind is int else low)
+    if isinstance(high, int | float) and usual > high:
+        return kind(math.floor(high) if kind is int else high)
+    return usual
 
 
 def _given(item: dict[str, Any]) -> Tensor:

@@ -20,6 +20,7 @@ class Predictor(Protocol):
 
     model: str
     most_rows: int  # of one run, as the model's configuration said; 0 where it did not
+    unready: str  # why it was not ready when that was last asked, as far as it is known
 
     @property
     def failing(self) -> str | None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from headrace.runtime import Runtime, RuntimeRefused
-from predictor.export import parity, publish
+from predictor.export import PARITY, apart, parity, publish
 from predictor.inputs import TabularInputs
 from predictor.repository import ModelRefused
 
@@ -76,6 +76,33 @@ def test_a_model_that_changes_on_export_is_not_published(tmp_path, view, matrix)
     with pytest.raises(ModelRefused, match=r"differs from the trained one by .*, needs at most 1e-05"):
         publish(tmp_path, Unlike(), view, matrix, outputs=["p"])
     assert not list(tmp_path.iterdir())
+
+
+class Hundreds(nn.Module):
+    """Answers in thousands, as amounts are: float32 has six digits of them, whatever the order of a sum."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 1))
+
+    def forward(self, rows):
+        return 5000.0 + 1000.0 * self.layer(torch.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0) / 10.0).squeeze(-1)
+
+
+def test_a_model_whose_answers_are_thousands_is_published(tmp_path, view, matrix):
+    torch.manual_seed(3)
+    module = Hundreds(len(view.names))
+    directory, found = publish(tmp_path, module, view, matrix, outputs=["amount"])
+    answer = Runtime.open(directory / "1" / "model.onnx").run(matrix)["amount"]
+    assert float(np.median(answer)) > 1000
+    assert found <= PARITY
+
+
+def test_how_far_answers_lie_apart_is_a_share_of_those_beyond_one():
+    ours = np.array([0.5, -2000.0], dtype=np.float32)
+    assert apart(ours, ours + np.array([1e-3, 0], dtype=np.float32)) == pytest.approx(1e-3, rel=1e-3)
+    assert apart(ours, ours + np.array([0, 1], dtype=np.float32)) == pytest.approx(5e-4, rel=1e-3)
+    assert np.isnan(apart(ours, np.array([np.nan, 0], dtype=np.float32)))
 
 
 def test_inputs_hold_columns_in_their_range_and_mark_what_is_missing():

@@ -30,7 +30,10 @@ def test_the_configuration_has_the_shape_of_tritons() -> None:
     inputs = {tensor["name"]: tensor for tensor in told["input"]}
     assert inputs["user"] == {"name": "user", "data_type": "TYPE_STRING", "dims": [1], "reshape": {"shape": []}}
     assert inputs["visits"]["optional"] is True
-    assert told["output"][1]["dims"] == [len(APP.view.names)]
+    outputs = {tensor["name"]: tensor for tensor in told["output"]}
+    assert outputs["features"]["dims"] == [len(APP.view.names)]
+    assert outputs["score"] == {"name": "score", "data_type": "TYPE_FP32", "dims": [1], "reshape": {"shape": []}}
+    assert outputs["stage_ms"] == {"name": "stage_ms", "data_type": "TYPE_FP64", "dims": [4]}  # not of each row
 
 
 def test_its_examples_are_requests_that_it_takes() -> None:

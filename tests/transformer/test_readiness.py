@@ -77,9 +77,19 @@ def test_the_store_is_looked_at_first(tmp_path: Path) -> None:
     assert "holds group 'users' under another declaration" in (reason(None, other) or "")
 
 
-@pytest.mark.parametrize("model", [None, Tiny(reason="it warms up"), Tiny(name="other")])
-def test_a_predictor_that_is_not_ready(model: Tiny | None) -> None:
-    assert reason(model) == "the predictor is not ready"
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (None, "the predictor of 'small' cannot be reached"),
+        (Tiny(reason="it warms up"), "it warms up"),
+        (Tiny(name="other"), "model 'small' is unknown, needs one of other"),
+    ],
+)
+def test_a_predictor_that_is_not_ready_and_why(model: Tiny | None, why: str) -> None:
+    said = reason(model)
+    assert said is not None
+    assert said.startswith("the predictor is not ready: ")
+    assert why in said
 
 
 @pytest.mark.parametrize("told", [{}, {"headrace_fingerprint": {"string_value": ""}}, None])

@@ -70,7 +70,7 @@ class PredictorClient:
             refresh_s=how.refresh_s,
         )
         self._alarm = Alarm()
-        self.most_rows = 0
+        self.most_rows, self.unready = 0, ""
         self._failed, self._why = 0, ""
 
     async def __aenter__(self) -> PredictorClient:
@@ -126,9 +126,11 @@ class PredictorClient:
 
     async def ready(self, version: str = "") -> bool:
         """Tell whether a version, or that of the server's choice, is ready; False where no endpoint says so."""
+        self.unready = ""
         try:
             return await self._asked(lambda channel, until: channel.ready(self.model, version, until))
-        except OpenInferenceError:
+        except OpenInferenceError as refused:
+            self.unready = refused.message
             return False
 
     async def close(self) -> None:
