@@ -55,7 +55,8 @@ class EventFile(Protocol):
 def open_events(path: Path, wanted: Sequence[str]) -> EventFile:
     """Open a file by its ending; SourceError where it is not there, empty or of another kind."""
     if not path.is_file():
-        raise SourceError(f"there is no file {path.name!r}, needs a Parquet, CSV or JSON lines file of events")
+        found = f"{path.name!r} is a folder" if path.is_dir() else f"there is no file {path.name!r}"
+        raise SourceError(f"{found}, needs a Parquet, CSV or JSON lines file of events")
     kinds: dict[str, Callable[[Path, Sequence[str]], EventFile]] = {
         ".parquet": ParquetEvents,
         ".csv": CsvEvents,

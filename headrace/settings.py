@@ -198,6 +198,8 @@ def _of_flags(flags: Sequence[str], known: list[str]) -> dict[str, Any]:
     left = list(flags)
     while left:
         flag, _, value = left.pop(0).partition("=")
+        if not flag.startswith("-"):
+            raise SettingsError(f"{flag!r} stands where a flag is needed, such as --{known[0]} VALUE")
         name = flag.lstrip("-").replace("-", "_")
         takes = bool(left) and not left[0].startswith("--")
         if name in known:

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runner.run(_serve(given, watches, metrics))
     except (PortTaken, CertificateRefused, TracingError) as refused:
         sys.stderr.write(f"{refused}\n")
-        return 1
+        return 2
     return 0
 
 
@@ -76,7 +76,7 @@ def _with_workers(given: argparse.Namespace, count: int) -> int:
             return serve_with(count, host=given.host, **ports, stop_s=stop_s, flags=flags, lasting=counted)
     except PortTaken as taken:
         sys.stderr.write(f"{taken}\n")
-        return 1
+        return 2
 
 
 async def _serve(given: argparse.Namespace, watches: Sequence[Watch], metrics: PredictorMetrics) -> None:

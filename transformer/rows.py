@@ -18,6 +18,8 @@ from headrace.open_inference.errors import InvalidRequest, TooLarge
 from headrace.open_inference.tensors import Tensor
 from headrace.stores.online import Block
 
+#: Of how many columns an example is shown.
+LONGEST_EXAMPLE = 3
 #: How much of an unknown name is said back.
 LONGEST_NAME = 100
 
@@ -59,9 +61,9 @@ def tensors_of(view: FeatureView, instances: Any, most: int = 10_000) -> dict[st
     if instances == []:
         raise InvalidRequest("'instances' has 0 rows, needs at least 1")
     if not isinstance(instances, list) or not all(isinstance(row, dict) for row in instances):
-        raise InvalidRequest(
-            "'instances' is not a list of objects, needs one object per row such as {\"amount\": 12.5}"
-        )
+        needed = [column.name for column in view.request if column.required] or list(view.request_names)
+        shown = ", ".join(f'"{name}": ...' for name in needed[:LONGEST_EXAMPLE])
+        raise InvalidRequest(f"'instances' is not a list of objects, needs one object per row such as {{{shown}}}")
     if len(instances) > most:
         raise TooLarge(f"'instances' has {len(instances)} rows, needs at most {most}")
     known = {column.name: column for column in view.request}
@@ -147,9 +149,19 @@ def _instance_tensor(column: Column, values: Sequence[Any]) -> Tensor:
         return Tensor(name, "BYTES", texts)
     if column.dtype != "int64":
         return Tensor(name, "FP64", np.array([_number(value) for value in values]))
-    if all(type(value) is int and -(2**63) <= value < 2**63 for value in values):
-        return Tensor(name, "INT64", np.array(values, dtype=np.int64))
-    raise InvalidRequest(f"{name!r} is null, not whole or beyond 64 bits in an instance, needs int64 in every one")
+    return Tensor(name, "INT64", np.array([_whole(name, value) for value in values], dtype=np.int64))
+
+
+def _whole(name: str, value: int | float | None) -> int:
+    if value is None:
+        raise InvalidRequest(f"{name!r} is null in an instance, needs int64 in every one, or in none")
+    if type(value) is float:
+        if not value.is_integer() or abs(value) > 2**53:  # beyond it a float is no longer one whole number
+            raise InvalidRequest(f"{name!r} is not whole in an instance, needs int64")
+        return int(value)
+    if not -(2**63) <= value < 2**63:
+        raise InvalidRequest(f"{name!r} is beyond 64 bits in an instance, needs int64")
+    return int(value)
 
 
 def _text(value: Any) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import click
 from feature_pipelines.bootstrap import Filled, fill
 from feature_pipelines.engines import Job, Stop
 from feature_pipelines.engines.local import batch_of, opened
+from feature_pipelines.files import open_events
+from feature_pipelines.histories import files_of
 from feature_pipelines.runner import Pipeline
 from headrace.application import Application
 from headrace.cli.console import APP, Step, console, refusals, step
@@ -41,6 +43,8 @@ def made_from(run: click.Command, job_of: JobOf, stopping: Stopping) -> click.Co
     def command(app: Application, history: Path, offset_columns: str | None, metrics: str, **given: Any) -> None:
         with refusals():
             job = job_of(app, {**given, "options": ()})
+            with closing(open_events(files_of(history)[0], app.stream(job.stream).names)):
+                pass  # what is no history is found before a broker is waited for
             _bootstrap(job, history, _pair(offset_columns), stopping, metrics)
 
     params: list[click.Parameter] = [click.Argument(["app"], type=APP), history, offsets, *reading]

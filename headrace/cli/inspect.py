@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def command(app: Application, group: str, key: str, store: Path, instant: str | 
     if as_json:
         click.echo(orjson.dumps({"key": wanted.tolist()[0], **reading.as_dict()}, option=orjson.OPT_INDENT_2))
     else:
-        _print(of, key, reading)
+        times = {column.name for column in app.stream(of.stream).columns if column.dtype == "timestamp"}
+        _print(of, key, reading, times)
 
 
 def read(store: EmbeddedStore, group: WindowedGroup, key: np.ndarray, at_ms: int) -> Reading:
@@ -84,7 +86,7 @@ def _group(app: Application, name: str) -> WindowedGroup:
     return app.view.group(name)
 
 
-def _print(group: WindowedGroup, key: str, reading: Reading) -> None:
+def _print(group: WindowedGroup, key: str, reading: Reading, times: Collection[str]) -> None:
     console.print(f"{group.name} of {group.key} {key} at {iso(reading.as_of_ms)}", style="bold", soft_wrap=True)
     if not reading.found:
         console.print("never seen: the store has no record of this key", soft_wrap=True)
@@ -99,7 +101,8 @@ def _print(group: WindowedGroup, key: str, reading: Reading) -> None:
         console.print()
         _print_window(window)
     for name, value in reading.last.items():
-        console.print(f"last {name}: {number(value)}", soft_wrap=True)
+        said = iso(int(value)) if name in times and math.isfinite(value) else number(value)
+        console.print(f"last {name}: {said}", soft_wrap=True)
 
 
 def _print_window(window: WindowReading) -> None:

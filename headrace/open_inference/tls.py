@@ -71,8 +71,10 @@ class Certificate:
                 context.verify_mode = ssl.CERT_REQUIRED
         except (OSError, ssl.SSLError) as wrong:
             reason = getattr(wrong, "reason", None) or wrong.strerror or type(wrong).__name__
+            absent = [file for file in self._files() if file and not Path(file).is_file()]
+            found = f"there is no file {absent[0]!r}" if absent else f"{reason}: {self._certfile}, {self._keyfile}"
             raise CertificateRefused(
-                f"the files of ssl_certfile and ssl_keyfile cannot be used ({reason}), needs a certificate and its key"
+                f"the files of ssl_certfile and ssl_keyfile cannot be used ({found}), needs a certificate and its key"
             ) from None
         return context
 

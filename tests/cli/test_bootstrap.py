@@ -46,10 +46,12 @@ def test_history_and_stream_overlap_and_count_once(headrace, payments, store, tm
         (("--offset-columns", "offset"), "--offset-columns is 'offset', needs two columns: PARTITION,OFFSET"),
         (("--offset-columns", "part,at"), "the source has no partitions, needs a topic to start at offsets that"),
         (("--history", "no.parquet"), "there is no file 'no.parquet'"),
+        (("--history", "no.parquet", "--source", "kafka://127.0.0.1:9/payments"), "there is no file 'no.parquet'"),
         (("--store", "s"), "the store holds events of payments that were streamed"),
     ],
 )
 def test_what_cannot_be_filled_says_why(headrace, payments, store, arguments, message):
-    given = {"--history": payments, "--source": payments, "--store": "new"} | dict([arguments])
+    given = {"--history": payments, "--source": payments, "--store": "new"}
+    given |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     output = headrace("pipeline", "bootstrap", "fraud", *(word for pair in given.items() for word in pair), code=1)
     assert message in " ".join(output.output.split())

@@ -9,8 +9,8 @@ import pytest
 
 from applications.fraud.app import APP
 from applications.fraud.features import CARD_ACTIVITY
-from headrace.cli.inspect import key_of, lasting
-from headrace.features import DAY, Window, WindowedGroup
+from headrace.cli.inspect import _print, key_of, lasting
+from headrace.features import DAY, Reading, Window, WindowedGroup
 from headrace.features.instants import iso
 from headrace.stores.embedded import EmbeddedStore
 from tests.cli.conftest import START
@@ -46,6 +46,14 @@ def test_the_terminal_shows_each_window_with_its_tiles(headrace, store):
     assert max(map(len, output.splitlines())) <= 110
     assert "…" not in output
     assert "last amount: " in output
+
+
+def test_the_last_instant_is_shown_as_one(capsys):
+    reading = Reading("g", "amount", START, True, START, True, (), {"at": float(START), "amount": 2.5})
+    _print(CARD_ACTIVITY, "2", reading, {"at"})
+    output = capsys.readouterr().out
+    assert f"last at: {iso(START)}" in output
+    assert "last amount: 2.5" in output
 
 
 def test_a_reading_of_the_past_is_said_to_be_approximate(headrace, store):

@@ -54,6 +54,8 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path):
         ((), {"HEADRACE_COLOUR": "red"}, "the environment has setting 'colour', which is unknown"),
         (("--deadline_mss", "5"), {}, "flag --deadline_mss is unknown; did you mean 'deadline_ms'?"),
         (("--http_port",), {}, "flag --http_port has no value, needs one"),
+        (("serve", "--http_port", "5"), {}, "'serve' stands where a flag is needed, such as --application VALUE"),
+        (("--http_port", "5", "6"), {}, "'6' stands where a flag is needed"),
         (("--http_port", "--grpc_port", "5"), {}, "flag --http_port has no value, needs one"),
         (("--http_port", "many"), {}, "setting http_port is 'many', needs int"),
         (("--http_port", "80.5"), {}, "setting http_port is '80.5', needs int"),

@@ -209,9 +209,12 @@ def test_a_certificate_needs_both_files_and_they_must_be_there(files: Files) -> 
     with pytest.raises(CertificateRefused) as refused:
         Certificate(*files.names)
     assert str(refused.value) == (
-        "the files of ssl_certfile and ssl_keyfile cannot be used (No such file or directory), "
+        f"the files of ssl_certfile and ssl_keyfile cannot be used (there is no file {str(files.keyfile)!r}), "
         "needs a certificate and its key"
     )
+    files.keyfile.write_text("no key")
+    with pytest.raises(CertificateRefused, match=str(files.keyfile)):
+        Certificate(*files.names)
     assert certificate_of("", "") is None
 
 

@@ -210,8 +210,8 @@ def test_null_in_an_instance_is_missing() -> None:
         rows(tensors_of(VIEW, [{"user": None, "amount": 1}]))
 
 
-UNWHOLE = "'visits' is null, not whole or beyond 64 bits in an instance, needs int64 in every one"
-OBJECTS = "'instances' is not a list of objects, needs one object per row such as {\"amount\": 12.5}"
+UNWHOLE = "'visits' is not whole in an instance, needs int64"
+OBJECTS = '\'instances\' is not a list of objects, needs one object per row such as {"user": ..., "amount": ...}'
 
 
 @pytest.mark.parametrize(
@@ -228,13 +228,15 @@ OBJECTS = "'instances' is not a list of objects, needs one object per row such a
         ([{"visits": True}], "'visits' holds a bool in an instance, needs int64"),
         ([{"amount": True}], "'amount' holds a bool in an instance, needs float64"),
         ([{"note": True}], "'note' holds a bool in an instance, needs string"),
-        ([{"visits": 2**63}], UNWHOLE),
+        ([{"visits": 2**63}], "'visits' is beyond 64 bits in an instance, needs int64"),
+        ([{"visits": 2.0**53 + 2}], UNWHOLE),
+        ([{"visits": float("nan")}], UNWHOLE),
         ([{"visits": "2"}], "'visits' holds a str in an instance, needs int64"),
         ([{"user": {"name": "ann"}}], "'user' holds a dict in an instance, needs string"),
         ([{"at": [NOW]}], "'at' holds a list in an instance, needs timestamp"),
         (
             [{"visits": 2}, {"visits": None}],
-            UNWHOLE,
+            "'visits' is null in an instance, needs int64 in every one, or in none",
         ),
     ],
 )
@@ -264,6 +266,10 @@ def test_instances_are_refused_before_anything_is_built_of_them() -> None:
     with pytest.raises(InvalidRequest) as refused:
         tensors_of(VIEW, [{"x" * 100_000: 1}], 10)
     assert len(refused.value.message) < 300
+
+
+def test_a_whole_number_may_be_written_as_a_float_in_an_instance() -> None:
+    assert tensors_of(VIEW, [{"visits": 7.0}, {"visits": -(2.0**53)}])["visits"].array.tolist() == [7, -(2**53)]
 
 
 @pytest.mark.parametrize("key", [-(2**63), 2**63 - 1])

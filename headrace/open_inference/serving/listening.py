@@ -14,6 +14,12 @@ class PortTaken(OSError):
     """The server cannot listen where it was told to; nothing was started."""
 
 
+def refuse_one_port(http_port: int, grpc_port: int | None) -> None:
+    """Raise PortTaken where both doors are given one port."""
+    if http_port and http_port == grpc_port:
+        raise PortTaken(f"port {http_port} is given to HTTP and to gRPC, needs one for each: nothing was started")
+
+
 def listener(host: str, port: int) -> socket.socket:
     """Listen at a port that nobody else has, 0 for any; raises PortTaken."""
     try:

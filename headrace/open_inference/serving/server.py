@@ -32,7 +32,14 @@ from headrace.open_inference.rest.connections import Bounds, Connections
 from headrace.open_inference.rest.direct import Direct
 from headrace.open_inference.servable import Servable
 from headrace.open_inference.serving.accepting import Accepting
-from headrace.open_inference.serving.listening import GRACE_S, PortTaken, in_url, listener, shared_listener
+from headrace.open_inference.serving.listening import (
+    GRACE_S,
+    PortTaken,
+    in_url,
+    listener,
+    refuse_one_port,
+    shared_listener,
+)
 from headrace.open_inference.serving.member import Member
 from headrace.open_inference.serving.worker_channel import Subject
 from headrace.open_inference.tls import Certificate
@@ -61,6 +68,7 @@ async def serve(
 
     `metrics` are told at `/metrics` together with the connections' own; those of all workers where there are several.
     """
+    refuse_one_port(http_port, grpc_port)
     stop = _Stop(member)
     connections = Connections(app, Admission(app.gate.max_in_flight), _as_descriptors_allow(bounds or Bounds()))
     if app.watch is None:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from headrace.open_inference.lasting import lasting
-from headrace.open_inference.serving.listening import held, in_url
+from headrace.open_inference.serving.listening import held, in_url, refuse_one_port
 from headrace.open_inference.serving.member import VARIABLE
 from headrace.open_inference.serving.worker_channel import Channel, Kind, Subject, channel_of, packed
 from headrace.open_inference.shield import say
@@ -238,6 +238,7 @@ def serve_with(
     is held. Ports of 0 are chosen by the system. What has not ended `stop_s` after the signal is killed. `lasting`
     makes one of several texts of metrics, with nothing but what stays true when a process has ended. Raises PortTaken.
     """
+    refuse_one_port(http_port, grpc_port)
     with contextlib.closing(held(host, http_port)) as http, contextlib.closing(held(host, grpc_port)) as grpc:
         ports = http.getsockname()[1], grpc.getsockname()[1]
         command = [sys.executable, *sys.orig_argv[1:]]

@@ -25,6 +25,16 @@ def test_a_taken_port_is_named_and_nothing_is_started(flag: str) -> None:
     assert complained == f"port {port} on 127.0.0.1 is taken, needs a free one, or 0 for any: nothing was started\n"
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_one_port_for_both_doors_is_refused_as_that(workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    flags = ("--http-port", port, "--grpc-port", port, "--workers", workers)
+    said, complained = (process := launched(*flags)).communicate(timeout=20)
+    assert (process.returncode, said) == (1, "")
+    assert f"port {port} is given to HTTP and to gRPC, needs one for each: nothing was started\n" in complained
+
+
 def test_an_address_that_cannot_be_listened_on_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(make_app({}), {}, host="192.0.2.1", http_port=0) == 1
     complained = capsys.readouterr().err
