@@ -59,9 +59,8 @@ class Admission:
         self._places += place
         self._taken += seconds
         self._done += 1
-        if (
-            allowed_s >= FEWEST * self.each_s
-        ):  # else it would be late in the smallest room, and says nothing of a larger
+        # Whoever had less would be late in the smallest room, too, and says nothing of a larger one.
+        if allowed_s >= FEWEST * self.each_s:
             self._share += min(LATEST, seconds / allowed_s)
             self._judged_places += place
             self._judged += 1

@@ -15,9 +15,10 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from headrace.open_inference import bodies_held
 from headrace.open_inference.admission import FULL, Admission
 from headrace.open_inference.calls import Watch
-from headrace.open_inference.errors import CONTROL_IS_OFF, InvalidRequest, OpenInferenceError
+from headrace.open_inference.errors import CONTROL_IS_OFF, InvalidRequest, OpenInferenceError, Overloaded
 from headrace.open_inference.forwarding import REQUEST_ID, of_grpc
 from headrace.open_inference.gate import Gate
 from headrace.open_inference.grpc.calls import WatchedContext, watched
@@ -96,8 +97,8 @@ class _Service:
             "RepositoryModelLoad": self.refuse_control,
             "RepositoryModelUnload": self.refuse_control,
         }
-        methods = {name: _answered(call, INFERENCE[f"{name}Request"]) for name, call in calls.items()}
-        methods["ModelInfer"] = _answered(self.model_infer, INFERENCE["ModelInferRequest"], self.gate)
+        gates = {"ModelInfer": self.gate}
+        methods = {name: _answered(call, INFERENCE[f"{name}Request"], gates.get(name)) for name, call in calls.items()}
         if self.admission is not None:
             methods["ModelInfer"] = _admitted(methods["ModelInfer"], self.admission, self.gate)
         if self.watch is not None:
@@ -203,8 +204,14 @@ def _answered(call: Method, kind: Any, inferring: Gate | None = None) -> Method:
         return await call(message, context)
 
     async def held(raw: bytes, context: Any, gate: Gate) -> Any:
-        with gate.held.besides(len(raw)):
+        gate.held.take(len(raw))
+        try:
+            if gate.held.full(len(raw)):
+                gate.tell_unread()
+                raise Overloaded(bodies_held.FULL)
             return await parsed(raw, context)
+        finally:
+            gate.held.free(len(raw))
 
     async def answered(raw: bytes, context: Any) -> bytes:
         try:

@@ -118,8 +118,7 @@ class Exchange:
 
     def left(self, everyone: Connections) -> None:
         """Make room; a second time nothing happens."""
-        everyone.app.gate.held.free(self.held)
-        self.held = 0
+        self._let_go(everyone)
         if self.counted:
             self.counted = False
             everyone.admission.leave(self.place, time.monotonic() - self.began, self.allowed_s)
@@ -128,6 +127,9 @@ class Exchange:
         """Let go of its body, of which nothing more is kept."""
         self.shed = True
         self.parts = []
+        self._let_go(everyone)
+
+    def _let_go(self, everyone: Connections) -> None:
         everyone.app.gate.held.free(self.held)
         self.held = 0
 

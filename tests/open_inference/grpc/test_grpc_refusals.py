@@ -108,8 +108,10 @@ def test_a_refusal_is_told_with_the_id_its_request_has(own: str, said: str) -> N
 
 
 def test_a_large_message_beyond_all_that_is_held_is_refused() -> None:
+    told: list[Any] = []
+
     async def scene() -> tuple[grpc.StatusCode, int]:
-        gate = Gate({"echo": Echo("echo")})
+        gate = Gate({"echo": Echo("echo")}, observe=lambda model, status, seconds: told.append((model, status)))
         gate.held.most = 0
         server = await serve_grpc(gate.servables, "127.0.0.1:0", gate=gate)
         async with aio.insecure_channel(f"127.0.0.1:{server.headrace_port}") as channel:
@@ -121,3 +123,4 @@ def test_a_large_message_beyond_all_that_is_held_is_refused() -> None:
         return refused.value.code(), gate.held.size
 
     assert asyncio.run(scene()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, 0)
+    assert told == [("echo", 200), ("echo", 429)]
