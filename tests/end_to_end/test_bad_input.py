@@ -74,7 +74,7 @@ def in_every_form(address: str, columns: Columns) -> list[Said]:
         ({"amount": -1.0}, "no row can be answered: amount is missing, infinite or out of range"),
         ({"latitude": 90.5}, "latitude is missing, infinite or out of range, needs a number from -90 to 90"),
         ({"longitude": -180.5}, "longitude is missing, infinite or out of range, needs a number from -180 to 180"),
-        ({"card_present": 2.0}, "card_present is missing, infinite or out of range, needs a number from 0 to 1"),
+        ({"card_present": 2.0}, "card_present is neither true nor false, needs one of them, or 1 or 0"),
         ({"datetime": 10**17}, "datetime is not an instant, needs epoch milliseconds or ISO 8601"),
     ],
 )
@@ -219,7 +219,7 @@ def test_a_body_that_is_no_request(live: Server, body: bytes, reason: str) -> No
         ({"instances": [{"cc_num": 1, "terminal_id": 1}]}, "input 'amount' is missing"),
         ({"instances": [{"cc_num": 1, "terminal_id": 1, "ammount": SECRET}]}, "did you mean 'amount'?"),
         ({"instances": [{"cc_num": "x", "terminal_id": 1, "amount": SECRET}]}, "'cc_num' holds a str in an instance"),
-        ({"instances": [{"cc_num": None, "terminal_id": 1, "amount": SECRET}]}, "'cc_num' is null, not whole"),
+        ({"instances": [{"cc_num": None, "terminal_id": 1, "amount": SECRET}]}, "'cc_num' is null in an instance"),
         ({"instances": [{"cc_num": 1, "terminal_id": 1, "amount": None}]}, "amount is missing, infinite or out of"),
         ({"instances": [{"cc_num": 1, "terminal_id": 1, "amount": {}}]}, "'amount' holds a dict in an instance"),
         ({"instances": [{"cc_num": 1, "terminal_id": 1, "amount": 1, "datetime": "never"}]}, "is not an instant"),

@@ -142,6 +142,7 @@ class Reader(ABC):
         assert exchange is not None
         parts = exchange.parts
         exchange.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        exchange.parts = []  # else a large body would be there twice
         self.take(exchange)
 
     def _declined(self, rest: memoryview, offered: httptools.HttpParserUpgrade) -> bool:
