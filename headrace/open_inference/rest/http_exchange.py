@@ -84,7 +84,6 @@ class Exchange:
                 self._write(connection, headers)
 
         everyone = connection.everyone
-        self.parts = []
         try:
             await everyone.special.get(self.scope["path"], everyone.app)(self.scope, self, send)
         finally:
