@@ -53,14 +53,17 @@ class Admission:
         self.pending += 1
         return self.pending
 
-    def leave(self, place: int, seconds: float, allowed_s: float) -> None:
-        """Count a request that is answered, or given up, after so many of the seconds it had."""
+    def leave(self, place: int, seconds: float, allowed_s: float, given_s: float = 0.0) -> None:
+        """Count a request that is answered, or given up, after so many of the seconds it had.
+
+        `given_s` is what its caller gave it, where a part of that had gone before it was read.
+        """
         self.pending -= 1
         self._places += place
         self._taken += seconds
         self._done += 1
-        # Whoever had less would be late in the smallest room, too, and says nothing of a larger one.
-        if allowed_s >= FEWEST * self.each_s:
+        # Whoever gives less would be late in the smallest room, too, and says nothing of a larger one.
+        if max(given_s, allowed_s) >= FEWEST * self.each_s:
             self._share += min(LATEST, seconds / allowed_s)
             self._judged_places += place
             self._judged += 1

@@ -31,6 +31,7 @@ class Exchange:
         "began",
         "body",
         "counted",
+        "given_s",
         "held",
         "kept",
         "parts",
@@ -62,7 +63,8 @@ class Exchange:
         self.kept = kept
         self.counted = method == "POST"
         self.parts: list[bytes] = []
-        self.size, self.held, self.began, self.allowed_s, self.status, self.place = 0, 0, 0.0, 1.0, 0, 0
+        self.size, self.held, self.began, self.status, self.place = 0, 0, 0.0, 0, 0
+        self.allowed_s = self.given_s = 1.0  # what is left of what its sender gave it when it is read, and all of that
         self.body, self.shed, self.wrote = b"", False, False
         self.asks = False  # whether its sender waits to be told that its body is wanted
 
@@ -120,7 +122,7 @@ class Exchange:
         self._let_go(everyone)
         if self.counted:
             self.counted = False
-            everyone.admission.leave(self.place, time.monotonic() - self.began, self.allowed_s)
+            everyone.admission.leave(self.place, time.monotonic() - self.began, self.allowed_s, self.given_s)
 
     def drop(self, everyone: Connections) -> None:
         """Let go of its body, of which nothing more is kept."""

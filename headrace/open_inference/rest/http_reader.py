@@ -115,7 +115,7 @@ class Reader(ABC):
         exchange = Exchange(method, self._url, headers, parser.get_http_version(), kept=kept)
         self._incoming = exchange
         if exchange.counted:
-            exchange.allowed_s = self._allowed_s(named)
+            exchange.allowed_s = exchange.given_s = self._allowed_s(named)
         exchange.asks = b"expect" in named and named[b"expect"].lower() == b"100-continue"
         self.decide(exchange)
 
