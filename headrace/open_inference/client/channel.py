@@ -6,6 +6,7 @@ the same words, so that a caller cannot tell them apart.
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,6 +25,8 @@ from headrace.open_inference.tensors import InferRequest, InferResponse
 #: How Triton, which is ready all the same, refuses what its queue has no room or no time for: as if it were not.
 _NO_ROOM = ("Exceeds maximum queue size", "Request timeout expired")
 _LONGEST_REASON = 300
+#: Why there is no answer where the other side hung up.
+CLOSED = "connection closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +84,28 @@ class Retriable(Exception):
         self.error, self.same = error, same
 
 
-def unreachable(model: str, *, same: bool = False) -> Retriable:
+def unreachable(model: str, cause: str, *, same: bool = False) -> Retriable:
     """Return what a connection that cannot be opened comes to; `same` for one that ended without an answer."""
-    away = NotReady(f"the predictor of {model!r} cannot be reached, needs a listening server: try later")
+    away = NotReady(f"the predictor of {model!r} cannot be reached ({cause}), needs a listening server: try later")
     return Retriable(away, same=same)
+
+
+def untrusted(model: str, why: str) -> Retriable:
+    """Return what a certificate comes to that was not accepted."""
+    return Retriable(NotReady(f"the predictor of {model!r} has a certificate that was not accepted: {why}"))
+
+
+def cause_of(gone: OSError) -> str:
+    """Return why a connection could not be opened or ended, in few words and without its address.
+
+    >>> cause_of(ConnectionRefusedError(111, "Connect call failed ('10.0.0.7', 8080)"))
+    'connection refused'
+    """
+    if isinstance(gone, TimeoutError):
+        return "no connection in time"
+    if isinstance(gone, ssl.SSLError):
+        return f"TLS failed: {(gone.reason or 'no reason given').replace('_', ' ').lower()}"
+    return os.strerror(gone.errno).lower() if gone.errno else CLOSED
 
 
 def broken_off(model: str) -> Retriable:

@@ -10,7 +10,17 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from headrace.open_inference.client.channel import Retriable, Site, late, no_answer, refused, too_long, unreachable
+from headrace.open_inference.client.channel import (
+    CLOSED,
+    Retriable,
+    Site,
+    late,
+    no_answer,
+    refused,
+    too_long,
+    unreachable,
+    untrusted,
+)
 from headrace.open_inference.errors import InvalidRequest, OpenInferenceError, PredictorFailed
 from headrace.open_inference.grpc.codec import decode_response_message, encode_request_message
 from headrace.open_inference.grpc.messages import INFERENCE
@@ -20,6 +30,15 @@ _SERVICE = "/inference.GRPCInferenceService/"
 _KEEP_ALIVE_MS = 30_000
 _BACKOFF_MS = 1_000
 _LONGEST_S = 86_400.0  # gRPC takes a time-out beyond what it can hold for one that has passed
+#: What gRPC's own words for a connection that failed come to.
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+_CAUSES = (
+    ("refused", "connection refused"),
+    ("handshake", "TLS failed"),
+    ("unreachable", "no route"),
+    ("imeout", "no connection in time"),
+    ("imed out", "no connection in time"),
+)
 Call = Callable[..., Any]
 
 
@@ -98,7 +117,7 @@ class GrpcChannel:
         except grpc.aio.AioRpcError as failed:
             raise self._failure(model, failed) from None
         except grpc.aio.UsageError:  # it was closed meanwhile
-            raise unreachable(model, same=True) from None
+            raise unreachable(model, CLOSED, same=True) from None
 
     def _failure(self, model: str, failed: grpc.aio.AioRpcError) -> OpenInferenceError | Retriable:
         code, said = failed.code().name, failed.details() or ""
@@ -109,7 +128,10 @@ class GrpcChannel:
         if code == "RESOURCE_EXHAUSTED" and "metadata size" in said:
             return PredictorFailed(f"the predictor of {model!r} takes no headers that are so long: {said}")
         if code == "CANCELLED" or (code == "UNAVAILABLE" and not failed.initial_metadata() and _is_ours(said)):
-            return unreachable(model, same="failed to connect" not in said)
+            if _UNTRUSTED in said:
+                return untrusted(model, said.partition(f"{_UNTRUSTED}:")[2].split(":")[0].strip() or "no reason given")
+            cause = next((cause for sign, cause in _CAUSES if sign in said), CLOSED)
+            return unreachable(model, cause, same="failed to connect" not in said)
         return refused(model, code, said)
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:

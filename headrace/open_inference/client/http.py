@@ -11,16 +11,18 @@ import orjson
 from headrace.http.connection import Answer, BrokenOff, NotHTTP, TooLong, Unanswered
 from headrace.http.pool import Pool
 from headrace.open_inference.client.channel import (
-    Retriable,
+    CLOSED,
     Site,
     broken_off,
+    cause_of,
     no_answer,
     refused,
     too_long,
     unreachable,
+    untrusted,
 )
 from headrace.open_inference.client.heads import Heads
-from headrace.open_inference.errors import InvalidRequest, NotReady, PredictorFailed
+from headrace.open_inference.errors import InvalidRequest, PredictorFailed
 from headrace.open_inference.tensors import InferRequest, InferResponse
 
 #: Below the servers' own, so that a connection is not taken up in the moment the server closes it.
@@ -106,15 +108,11 @@ class HttpChannel:
         except NotHTTP:
             raise PredictorFailed(f"the predictor of {model!r} did not answer in HTTP, needs a v2 server") from None
         except Unanswered:
-            raise unreachable(model, same=True) from None
+            raise unreachable(model, CLOSED, same=True) from None
         except ssl.SSLCertVerificationError as foreign:
-            raise Retriable(
-                NotReady(
-                    f"the predictor of {model!r} has a certificate that was not accepted: {foreign.verify_message}"
-                )
-            ) from None
+            raise untrusted(model, foreign.verify_message) from None
         except OSError as gone:  # of which a connection that took too long is one
-            raise unreachable(model) from gone
+            raise unreachable(model, cause_of(gone)) from gone
         if answer.status != 200:
             raise refused(model, answer.status, _reason(answer.body))
         return answer

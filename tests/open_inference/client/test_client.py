@@ -115,7 +115,10 @@ def test_a_connection_that_breaks_is_tried_once_more() -> None:
     assert outcome(answering(None, http(200, ANSWER))).output("a").tolist() == [2.5]
     said = outcome(answering(None, None, http(200, ANSWER)))
     assert type(said) is NotReady
-    assert said.message == "the predictor of 'm' cannot be reached, needs a listening server: try later"
+    assert (
+        said.message
+        == "the predictor of 'm' cannot be reached (connection closed), needs a listening server: try later"
+    )
 
 
 def test_an_answer_that_breaks_off_is_the_predictors_failure() -> None:
@@ -134,7 +137,9 @@ def test_a_server_that_is_not_there_is_not_ready() -> None:
                 assert not await client.ready()
                 with pytest.raises(NotReady) as refused:
                     await client.infer([Tensor.of("a", [1.5])])
-                assert refused.value.message.startswith("the predictor of 'm' cannot be reached, needs")
+                assert refused.value.message.startswith(
+                    "the predictor of 'm' cannot be reached (connection refused), n"
+                )
 
         asyncio.run(scene())
 

@@ -127,7 +127,22 @@ def test_nobody_listening(way: str) -> None:
 
     found = asked("http://127.0.0.1:1", way, ask)
     assert type(found) is NotReady
-    assert found.message == "the predictor of 'echo' cannot be reached, needs a listening server: try later"
+    cause = "connection refused"
+    assert found.message == f"the predictor of 'echo' cannot be reached ({cause}), needs a listening server: try later"
+
+
+@WAYS
+def test_a_client_knows_why_its_predictor_is_not_ready(echo: Live, secured: tuple[Live, Path], way: str) -> None:
+    async def why(client: PredictorClient) -> Any:
+        return "" if await client.ready() else client.unready
+
+    assert asked(url_of(echo, way), way, why) == ""
+    assert "cannot be reached (connection refused)" in asked("http://127.0.0.1:1", way, why)
+    assert "'nowhere.invalid' has no address" in asked("http://nowhere.invalid", way, why)
+    foreign = asked(url_of(secured[0], way, "https"), way, why)
+    assert "has a certificate that was not accepted: unable to get local issuer certificate" in foreign
+    no_tls = asked(url_of(echo, way, "https"), way, why, ca_file=str(secured[1]))
+    assert "the predictor of 'echo' cannot be reached (TLS failed" in no_tls
 
 
 @WAYS
