@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +17,33 @@ from transformer.rows import status_of
 FEATURES = "features"
 #: What an answer says besides the application's outputs, where it is asked for by name.
 EXTRAS = {"features": "FP32", "feature_age_ms": "FP64", "row_status": "BYTES", "stage_ms": "FP64"}
+
+
+@dataclass(slots=True)
+class Kept:
+    """A request of which something is kept: who watches it, where somebody does, and whether nobody waits any more."""
+
+    call: Any
+    left: bool = False
+
+
+class Asked(NamedTuple):
+    """A request on its way to a run."""
+
+    kind: Hashable
+    request: InferRequest
+    deadline: float
+    kept: Kept | None = None
+
+    @property
+    def call(self) -> Any:
+        """Whoever watches it; None where nobody does."""
+        return None if self.kept is None else self.kept.call
+
+    @property
+    def left(self) -> bool:
+        """Whether it is known that nobody waits for its answer any more."""
+        return self.kept is not None and self.kept.left
 
 
 @dataclass(slots=True)

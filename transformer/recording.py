@@ -73,7 +73,7 @@ class Recording:
         stage_ms = (*prepared.stage_ms, (time.perf_counter() - prepared.predicted) * 1e3)
         if self._tracing is not None:
             for one, part, _ in answered:
-                trace = getattr(one.kept and one.kept.call, "trace", None)
+                trace = getattr(one.call, "trace", None)
                 if trace is not None:
                     trace.ran(stage_ms, {**self._about, "headrace.rows": part.stop - part.start})
         if self._log is not None:
@@ -93,7 +93,7 @@ class Recording:
                 [tensor.array for tensor in answer.outputs[:count]],
             )
             for one, part, answer in answered
-            for call in ((one.kept and one.kept.call) or _UNWATCHED,)
+            for call in (one.call or _UNWATCHED,)
         ]
         status, at_ms = partial(status_of, rows, blocks), time.time_ns() // 1_000_000
         return self._kinds.Run(at_ms, requests, rows, blocks, prepared.matrix, status, stage_ms)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -37,35 +35,13 @@ from headrace.telemetry import RequestMetrics
 from transformer.counting import count, fallen_back
 from transformer.joined import MOST_JOINED, join, kind_within, runs_of
 from transformer.predicted import prediction
-from transformer.prepared import EXTRAS, FEATURES, Prepared
+from transformer.prepared import EXTRAS, FEATURES, Asked, Kept, Prepared
 from transformer.rows import rows_of
 from transformer.turns import Place, Turns
 
 STAGES = ("decode", "store", "assemble", "predict")
 #: How many further runs may be made of one that predictor or store failed; one to blame of 64 requests takes 12.
 _MOST_APART, _TO_FIND_ONE = 32, 12
-
-
-@dataclass(slots=True)
-class Kept:
-    """A request of which something is kept: who watches it, where somebody does, and whether nobody waits any more."""
-
-    call: Any
-    left: bool = False
-
-
-class Asked(NamedTuple):
-    """A request on its way to a run."""
-
-    kind: Hashable
-    request: InferRequest
-    deadline: float
-    kept: Kept | None = None
-
-    @property
-    def left(self) -> bool:
-        """Whether it is known that nobody waits for its answer any more."""
-        return self.kept is not None and self.kept.left
 
 
 #: One that was answered: the request, which rows of the run are its own, and the answer.
