@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.ground import FULL, QUICK, TINY, Ground, Scale
-from benchmarks.registry import Benchmark, benchmarks
+from benchmarks.registry import Declared, benchmarks, declared
 from benchmarks.report import machine, show, write
 
 RESULTS = Path(__file__).parent / "results"
@@ -23,18 +23,19 @@ SCALES = {scale.name: scale for scale in (FULL, QUICK, TINY)}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks that are named, or all; return the exit code."""
+    listed = declared()
+    given = _parser(list(listed)).parse_args(arguments)
+    if given.list:
+        _list(listed)
+        return 0
+    unknown = [name for name in given.names if name not in listed]
+    if unknown:
+        print(f"there is no benchmark {', '.join(unknown)}, needs one of {', '.join(listed)}", file=sys.stderr)
+        return 2
     try:
         known = benchmarks()
     except ModuleNotFoundError as absent:
         print(f"{absent.name} is not installed, benchmarks need every extra: make .venv/.dev", file=sys.stderr)
-        return 2
-    given = _parser(list(known)).parse_args(arguments)
-    if given.list:
-        _list(known)
-        return 0
-    unknown = [name for name in given.names if name not in known]
-    if unknown:
-        print(f"there is no benchmark {', '.join(unknown)}, needs one of {', '.join(known)}", file=sys.stderr)
         return 2
     scale: Scale = QUICK if given.quick else SCALES[given.scale]
     if given.minutes:
@@ -70,9 +71,9 @@ def _parser(known: list[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _list(known: dict[str, Benchmark]) -> None:
-    width = max(map(len, known))
-    for name, each in known.items():
+def _list(listed: dict[str, Declared]) -> None:
+    width = max(map(len, listed))
+    for name, each in listed.items():
         print(f"{name:<{width}}  {each.title}{' (only where it is named)' if each.alone else ''}")
 
 

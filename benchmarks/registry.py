@@ -6,8 +6,10 @@ commits are compared by it.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from benchmarks.ground import Ground
@@ -70,6 +72,15 @@ class Benchmark:
     alone: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a benchmark's source says of it."""
+
+    id: str
+    title: str
+    alone: bool = False
+
+
 _REGISTRY: dict[str, Benchmark] = {}
 
 
@@ -117,3 +128,21 @@ def benchmarks() -> dict[str, Benchmark]:
     )
 
     return dict(sorted(_REGISTRY.items(), key=lambda entry: entry[1].run.__module__))
+
+
+def declared() -> dict[str, Declared]:
+    """Return the same in the same order as the sources say it: nothing that a benchmark needs is loaded.
+
+    Arguments of `benchmark` must be written out; ValueError where one is computed.
+    """
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("*.py"), key=lambda path: path.stem):
+        for each in ast.parse(path.read_bytes()).body:
+            for call in each.decorator_list if isinstance(each, ast.FunctionDef) else ():
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "benchmark":
+                    one = Declared(
+                        *map(ast.literal_eval, call.args),
+                        **{word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg},
+                    )
+                    found[one.id] = one
+    return found

@@ -64,7 +64,7 @@ class DeadLetterFile:
         """Raise ValueError where a file that the store never wrote to already holds letters."""
         if self.path.exists() and self.path.stat().st_size:
             raise ValueError(
-                f"the dead letters {self.path.name!r} are not empty and this store never wrote to them, "
+                f"the dead letters {str(self.path)!r} are not empty and this store never wrote to them, "
                 "needs a file of its own: name another or move this one away"
             )
 

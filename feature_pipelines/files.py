@@ -29,6 +29,10 @@ class SourceError(Exception):
     """A file or stream that cannot be read as events; the text says why."""
 
 
+#: What a file of events ends in.
+ENDINGS = (".parquet", ".csv", ".jsonl", ".ndjson")
+
+
 class EventFile(Protocol):
     """Rows of a file by number."""
 
@@ -52,11 +56,17 @@ class EventFile(Protocol):
         ...
 
 
+def check_there(path: Path) -> None:
+    """Raise SourceError where a path is that of no file."""
+    if path.is_dir():
+        raise SourceError(f"{str(path)!r} is a folder, needs one file of events, ending in {', '.join(ENDINGS)}")
+    if not path.is_file():
+        raise SourceError(f"there is no file {str(path)!r}, needs a Parquet, CSV or JSON lines file of events")
+
+
 def open_events(path: Path, wanted: Sequence[str]) -> EventFile:
     """Open a file by its ending; SourceError where it is not there, empty or of another kind."""
-    if not path.is_file():
-        found = f"{path.name!r} is a folder" if path.is_dir() else f"there is no file {path.name!r}"
-        raise SourceError(f"{found}, needs a Parquet, CSV or JSON lines file of events")
+    check_there(path)
     kinds: dict[str, Callable[[Path, Sequence[str]], EventFile]] = {
         ".parquet": ParquetEvents,
         ".csv": CsvEvents,
@@ -65,11 +75,11 @@ def open_events(path: Path, wanted: Sequence[str]) -> EventFile:
     }
     kind = kinds.get(path.suffix.lower())
     if kind is None:
-        raise SourceError(f"{path.name!r} ends in {path.suffix!r}, needs one of {', '.join(kinds)}")
+        raise SourceError(f"{str(path)!r} ends in {path.suffix!r}, needs one of {', '.join(kinds)}")
     file = kind(path, wanted)
     missing = [name for name in wanted if name not in file.columns]
     if len(missing) == len(wanted):
-        raise SourceError(f"{path.name!r} has columns {', '.join(file.columns)}, none of {', '.join(wanted)}")
+        raise SourceError(f"{str(path)!r} has columns {', '.join(file.columns)}, none of {', '.join(wanted)}")
     return file
 
 
@@ -81,7 +91,7 @@ class ParquetEvents:
             self._name = path.name
             self._file = pq.ParquetFile(path, memory_map=True)
         except (pa.ArrowInvalid, OSError) as damaged:
-            raise SourceError(f"{path.name!r} cannot be read as Parquet: {damaged}") from damaged
+            raise SourceError(f"{str(path)!r} cannot be read as Parquet: {damaged}") from damaged
         self.columns = tuple(self._file.schema_arrow.names)
         self.count = self._file.metadata.num_rows
         self._wanted = [name for name in wanted if name in self.columns]
@@ -138,7 +148,7 @@ class _Lines:
     def __init__(self, path: Path) -> None:
         self._name = path.name
         if path.stat().st_size == 0:
-            raise SourceError(f"{path.name!r} is empty, needs events")
+            raise SourceError(f"{str(path)!r} is empty, needs events")
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         ends = _line_ends(self._map)
@@ -162,7 +172,7 @@ class CsvEvents(_Lines):
             header = next(csv.reader([self._line(0).decode()], strict=True), [])
         except (UnicodeDecodeError, csv.Error) as damaged:
             raise SourceError(
-                f"the first line of {path.name!r} cannot be read, needs a CSV header in UTF-8: {damaged}"
+                f"the first line of {str(path)!r} cannot be read, needs a CSV header in UTF-8: {damaged}"
             ) from damaged
         self.columns = tuple(name.strip() for name in header)
         self._starts, self._ends = self._starts[1:], self._ends[1:]

@@ -131,7 +131,7 @@ def _text(schema: Path) -> str:
     try:
         return schema.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as away:
-        raise SourceError(f"the schema {schema.name!r} cannot be read: {away}") from away
+        raise SourceError(f"the schema {str(schema)!r} cannot be read: {away}") from away
 
 
 def _parsed(name: str, text: str) -> Any:

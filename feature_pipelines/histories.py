@@ -17,14 +17,13 @@ import numpy as np
 from feature_pipelines.dead_letters import DeadLetter
 from feature_pipelines.duplicates import ids_of
 from feature_pipelines.events import decode
-from feature_pipelines.files import Raw, SourceError, open_events
+from feature_pipelines.files import ENDINGS, Raw, SourceError, check_there, open_events
 from headrace.features.columns import NO_TIME
 from headrace.features.duplicates import Memory, remembered_since
 from headrace.features.streams import Stream
 from headrace.features.windows import WindowedGroup
 from headrace.stores.history import Columns, Staged
 
-ENDINGS = (".parquet", ".csv", ".jsonl", ".ndjson")
 #: The halves of an id, and whether an event has one.
 _ID = ("id_first", "id_second", "has_id")
 _BATCH = 1 << 17
@@ -39,15 +38,16 @@ def unseen(_: Raw) -> None:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the event files that a path means, in order; SourceError where there are none."""
+    """Return the event files that a path means, in order; SourceError where there are none, or not the one."""
     if path.is_dir():
         found = [file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and _is_shown(file, path)]
         if not found:
             raise SourceError(
-                f"the folder {path.name!r} holds no event files, needs some ending in {', '.join(ENDINGS)}"
+                f"the folder {str(path)!r} holds no event files, needs some ending in {', '.join(ENDINGS)}"
             )
         return sorted(found)
     if path.is_file() or not any(sign in str(path) for sign in "*?["):
+        check_there(path)
         return [path]
     anchor = Path(path.anchor)
     found = sorted(file for file in anchor.glob(str(path.relative_to(anchor))) if file.is_file())

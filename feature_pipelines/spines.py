@@ -35,12 +35,12 @@ class Spine:
         self._name, self._table = path.name, None
         files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
         if not files:
-            raise SourceError(f"the folder {path.name!r} holds no Parquet files, needs rows with a key and time")
+            raise SourceError(f"the folder {str(path)!r} holds no Parquet files, needs rows with a key and time")
         for file in files:
             check_ending(file)
             if not file.is_file():
                 raise SourceError(
-                    f"there is no file {file.name!r}, needs a Parquet or CSV file with a row per key and time"
+                    f"there is no file {str(file)!r}, needs a Parquet or CSV file with a row per key and time"
                 )
         try:
             if files[0].suffix.lower() == ".csv":
@@ -51,7 +51,7 @@ class Spine:
                 self.schema = self._files[0].schema_arrow
                 self.count = sum(file.metadata.num_rows for file in self._files)
         except (pa.ArrowInvalid, OSError) as damaged:
-            raise SourceError(f"{path.name!r} cannot be read as {files[0].suffix[1:]}: {damaged}") from damaged
+            raise SourceError(f"{str(path)!r} cannot be read as {files[0].suffix[1:]}: {damaged}") from damaged
 
     def __enter__(self) -> Spine:
         return self
@@ -106,7 +106,7 @@ class FrameWriter:
         if not self._folder:
             check_ending(out)
         elif out.exists() and any(out.iterdir()):
-            raise SourceError(f"the folder {out.name!r} is not empty, needs an empty or a new one for the partitions")
+            raise SourceError(f"the folder {str(out)!r} is not empty, needs an empty or a new one for the partitions")
 
     def __enter__(self) -> FrameWriter:
         if self._folder:
@@ -165,7 +165,7 @@ def is_folder(out: Path) -> bool:
 def check_ending(path: Path) -> None:
     """Raise SourceError for a file that is neither Parquet nor CSV by its name."""
     if path.suffix.lower() not in (".parquet", ".csv"):
-        raise SourceError(f"{path.name!r} ends in {path.suffix!r}, needs .parquet or .csv")
+        raise SourceError(f"{str(path)!r} ends in {path.suffix!r}, needs .parquet or .csv")
 
 
 def _selected(schema: pa.Schema, names: list[str] | None) -> pa.Schema:

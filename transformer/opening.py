@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from headrace.application import Application
 from headrace.stores.embedded import EmbeddedStore
@@ -17,7 +18,7 @@ def open_store(location: str, app: Application, environment: Mapping[str, str]) 
     'EmbeddedStore'
     """
     if "://" not in location:
-        return EmbeddedStore(location, readonly=True)
+        return EmbeddedStore(location, readonly=True, shown=Path(location).name)  # what callers are told of a path
     from headrace.hopsworks.opening import open_hopsworks  # what it needs is an extra
 
     return open_hopsworks(location, app, environment)

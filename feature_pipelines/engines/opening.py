@@ -145,7 +145,7 @@ def identity(folder: Path, buckets: int = 0) -> str:
     name, begun = path.read_text().split()
     if int(begun) != buckets:
         raise ValueError(
-            f"the state in {folder.name!r} has {begun} buckets, was to have {buckets}: "
+            f"the state in {str(folder)!r} has {begun} buckets, was to have {buckets}: "
             "needs the number it was begun with"
         )
     return name

@@ -91,7 +91,7 @@ def kafka_settings(
         try:
             lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as away:
-            raise SourceError(f"the Kafka settings {file.name!r} cannot be read: {away}") from away
+            raise SourceError(f"the Kafka settings {str(file)!r} cannot be read: {away}") from away
     found = dict(_setting(line) for line in lines if line and not line.startswith("#"))
     for name, value in (environment or {}).items():
         if name.startswith(KAFKA_PREFIX) and not is_service_link(name, value):

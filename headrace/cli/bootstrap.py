@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import click
 from feature_pipelines.bootstrap import Filled, fill
 from feature_pipelines.engines import Job, Stop
 from feature_pipelines.engines.local import batch_of, opened
-from feature_pipelines.files import open_events
 from feature_pipelines.histories import files_of
 from feature_pipelines.runner import Pipeline
 from headrace.application import Application
@@ -43,8 +42,6 @@ def made_from(run: click.Command, job_of: JobOf, stopping: Stopping) -> click.Co
     def command(app: Application, history: Path, offset_columns: str | None, metrics: str, **given: Any) -> None:
         with refusals():
             job = job_of(app, {**given, "options": ()})
-            with closing(open_events(files_of(history)[0], app.stream(job.stream).names)):
-                pass  # what is no history is found before a broker is waited for
             _bootstrap(job, history, _pair(offset_columns), stopping, metrics)
 
     params: list[click.Parameter] = [click.Argument(["app"], type=APP), history, offsets, *reading]
@@ -54,6 +51,7 @@ def made_from(run: click.Command, job_of: JobOf, stopping: Stopping) -> click.Co
 def _bootstrap(
     job: Job, history: Path, offset_columns: tuple[str, str] | None, stopping: Stopping, metrics: str
 ) -> None:
+    files_of(history)  # what is not there is said before a broker is waited for
     with opened(job, _say) as pipeline, metered(pipeline, metrics, _say):
         with step(f"fill {', '.join(group.name for group in pipeline.groups)} from {history.name}") as doing:
             filled = fill(pipeline, history, offset_columns=offset_columns, progress=doing.share, folder=job.store)

@@ -57,7 +57,7 @@ def read(store: EmbeddedStore, group: WindowedGroup, key: np.ndarray, at_ms: int
     Raises StoreUnavailable where no pipeline wrote the group, LayoutMismatch where it was declared otherwise.
     """
     declared = store.declared()
-    called = f"the store at {store.path.name!r}"
+    called = f"the store at {str(store.path)!r}"
     if group.name not in declared:
         held = ", ".join(sorted(declared)) or "none"
         raise StoreUnavailable(f"{called} holds no group {group.name!r}, it has {held}: run its pipeline first")

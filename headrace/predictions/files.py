@@ -54,7 +54,7 @@ class ParquetFiles:
             probe.unlink()
         except OSError as refused:
             raise SinkFailed(
-                f"nothing can be written to {folder.name!r} ({refused.strerror}), predictions need a folder"
+                f"nothing can be written to {str(folder)!r} ({refused.strerror}), predictions need a folder"
             ) from refused
 
     def write(self, table: pa.Table) -> None:

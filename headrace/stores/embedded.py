@@ -48,13 +48,20 @@ class EmbeddedStore:
     What a `durable` store commits survives a loss of power some 100 ms later, or once `flush`
     or `close` has returned; before that the store falls back to an earlier commit, whole. One that is
     not durable may be damaged by a loss of power, and is then not opened. `boot` names this boot of the machine.
+    Errors say the path as it is given, or `shown` for those who tell strangers of them.
     """
 
     def __init__(
-        self, path: Path | str, *, readonly: bool = False, durable: bool = True, boot: str | None = None
+        self,
+        path: Path | str,
+        *,
+        readonly: bool = False,
+        durable: bool = True,
+        boot: str | None = None,
+        shown: str = "",
     ) -> None:
         self.path = Path(path)
-        self.files = Environment(self.path, readonly=readonly, durable=durable, boot=boot)
+        self.files = Environment(self.path, readonly=readonly, durable=durable, boot=boot, shown=shown)
         self._readonly = readonly
         self._called = self.files.called
         self.about: Any = None

@@ -28,11 +28,12 @@ _MOST_DATABASES = 256
 
 
 class Environment:
-    """LMDB in `path`, opened when it is first used; `boot` names this boot of the machine."""
+    """LMDB in `path`, called `shown`, opened when it is first used; `boot` names this boot of the machine."""
 
-    def __init__(self, path: Path, *, readonly: bool, durable: bool, boot: str | None) -> None:
+    def __init__(self, path: Path, *, readonly: bool, durable: bool, boot: str | None, shown: str = "") -> None:
         self.path, self.readonly = path, readonly
-        self.called = f"the store at {path.name!r}"
+        self._shown = shown or str(path)
+        self.called = f"the store at {self._shown!r}"
         self._durable = durable
         self._boot = boot_id() if boot is None else boot
         self._env: lmdb.Environment | None = None
@@ -149,7 +150,7 @@ class Environment:
         return StoreUnavailable(f"{self.called} cannot be written: {error}")
 
     def _to_read(self) -> lmdb.Environment:
-        refuse_absent(self.path)
+        refuse_absent(self.path, self._shown)
         if self._boot and (why := fault(self.path, self._boot)):
             raise StoreUnavailable(f"{self.called} {why}")
         return lmdb.open(str(self.path), map_size=0, max_dbs=_MOST_DATABASES, readonly=True, create=False)
@@ -180,10 +181,10 @@ class Environment:
             self._commits.resize(size)
 
 
-def refuse_absent(path: Path) -> None:
+def refuse_absent(path: Path, shown: str = "") -> None:
     """Raise StoreUnavailable where no pipeline has made a store; for those who write into one that is there."""
     if not (path / DATA_FILE).exists():
-        raise StoreUnavailable(f"there is no store at {path.name!r}: run a pipeline first")
+        raise StoreUnavailable(f"there is no store at {shown or str(path)!r}: run a pipeline first")
 
 
 def _inode(path: Path) -> int:

@@ -74,8 +74,8 @@ def test_a_frame_that_cannot_be_learnt_from_says_why(headrace, frame, tmp_path):
     pq.write_table(table.drop_columns(["fraud_label", "is_night"]), tmp_path / "absent.parquet")
     pq.write_table(table.replace_schema_metadata({b"headrace_fingerprint": b"0" * 64}), tmp_path / "other.parquet")
     for name, message in [
-        ("no.parquet", "there is no file 'no.parquet'"),
-        ("no.txt", "'no.txt' ends in '.txt', needs .parquet or .csv"),
+        ("no.parquet", f"there is no file '{tmp_path}/no.parquet'"),
+        ("no.txt", "/no.txt' ends in '.txt', needs .parquet or .csv"),
         ("absent.parquet", "the frame has no is_night, fraud_label, needs them: make it with `headrace backfill`"),
         ("other.parquet", f"made under view {'0' * 16}, this one is {FRAUD_VIEW.fingerprint[:16]}: backfill again"),
     ]:
@@ -90,7 +90,7 @@ def test_the_doctor_finds_this_machine_fit_and_a_store_that_is_not_there(headrac
     assert (
         f"ok   application: fraud, {len(FRAUD_VIEW.names)} columns, fingerprint {FRAUD_VIEW.fingerprint[:16]}" in output
     )
-    assert "note store: there is no store at 'store': run a pipeline first" in output
+    assert "note store: there is no store at '.headrace/fraud/store': run a pipeline first" in output
     assert "note model: there is none at" in output
     assert "bad" not in output
 
@@ -142,7 +142,8 @@ for words in ((), *((name,) for name in COMMANDS)):
     told = CliRunner().invoke(main, [*words, "--help"], catch_exceptions=False)
     assert told.exit_code == 0, (words, told.output)
 from benchmarks.__main__ import main as measured
-assert measured(["--help"]) == 2
+assert measured(["--list"]) == 0
+assert measured(["fetch"]) == 2
 """
 #: What the extras bring along, by the names they are imported by.
 EXTRAS = (
@@ -156,6 +157,7 @@ def test_every_command_says_what_it_is_without_any_extra():
     asked = [sys.executable, "-c", WITHOUT_EXTRAS, *EXTRAS]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+    assert "fetch " in done.stdout
     assert done.stderr.endswith("is not installed, benchmarks need every extra: make .venv/.dev\n")
 
 

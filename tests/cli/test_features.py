@@ -126,8 +126,8 @@ def test_what_cannot_be_read_says_what_was_needed(headrace, store, arguments, me
 
 def test_a_store_that_is_not_there_or_not_filled_says_what_to_do(headrace, payments, tmp_path):
     ask = ("features", "get", "fraud", "--store", tmp_path / "s", "--key", "terminal_id=1")
-    assert "there is no store at 's': run a pipeline first" in headrace(*ask, code=1).output
+    assert f"there is no store at '{tmp_path}/s': run a pipeline first" in headrace(*ask, code=1).output
     headrace("pipeline", "run", "fraud", "--source", payments, "--store", tmp_path / "s", "--fast")
     said = headrace(*ask, code=1).output
-    assert "the store at 's' holds no key of group 'terminal_risk': run its pipeline first" in said
+    assert f"the store at '{tmp_path}/s' holds no key of group 'terminal_risk': run its pipeline first" in said
     headrace("features", "get", "fraud", "--store", tmp_path / "s", "--key", "cc_num=1")

@@ -51,6 +51,9 @@ def test_dead_letters_are_counted_by_reason_and_pointed_to(headrace, payments, t
         (("fraud", "--source", "no.csv", "--store", "s"), 1, "there is no file 'no.csv', needs a Parquet, CSV or JSON"),
         (("fraud", "--source", "e.txt", "--store", "s"), 1, "'e.txt' ends in '.txt', needs one of .parquet, .csv"),
         (("fraud", "--source", "e.csv", "--store", "s"), 1, "'e.csv' is empty, needs events"),
+        (("fraud", "--source", "in/no.csv", "--store", "s"), 1, "there is no file 'in/no.csv', needs a Parquet, CSV"),
+        (("fraud", "--source", "in/e.csv", "--store", "s"), 1, "'in/e.csv' is empty, needs events"),
+        (("fraud", "--source", "in", "--store", "s"), 1, "'in' is a folder, needs one file of events, ending in .par"),
         (("fraud", "--source", "e.csv", "--store", "s", "--topic", "payment"), 1, "no topic 'payment', needs one of"),
         (("fraud", "--source", "e.csv", "--store", "s", "--topic", "payment"), 1, "did you mean 'payments'?"),
         (("fraud", "--source", "e.csv", "--store", "e.csv"), 2, "'e.csv' is a file"),
@@ -63,7 +66,8 @@ def test_dead_letters_are_counted_by_reason_and_pointed_to(headrace, payments, t
     ],
 )
 def test_what_cannot_be_run_says_what_was_needed(headrace, tmp_path, arguments, code, message):
-    for name in ("e.txt", "e.csv"):
+    (tmp_path / "in").mkdir()
+    for name in ("e.txt", "e.csv", "in/e.csv"):
         (tmp_path / name).touch()
     output = headrace("pipeline", "run", *arguments, code=code).output
     assert message in " ".join(output.replace("│", " ").split())
@@ -79,7 +83,7 @@ def test_a_store_of_another_declaration_is_refused(headrace, payments, tmp_path)
     for _ in range(2):
         output = headrace(*run, code=1).output
         assert "failed payments into card_activity" in output
-        assert "Error: the store at 's' holds group 'card_activity' under another declaration" in output
+        assert f"Error: the store at '{tmp_path}/s' holds group 'card_activity' under another declaration" in output
 
 
 def test_a_backfill_says_what_it_made_and_what_was_missing(headrace, payments, tmp_path):

@@ -147,8 +147,10 @@ while store.files.env.info()["map_size"] == before:
 def test_a_store_may_be_opened_to_read_before_it_is_made(tmp_path):
     path = tmp_path / "later"
     ours = EmbeddedStore(path, readonly=True)
-    assert ours.readiness([CARDS]) == "there is no store at 'later': run a pipeline first"
-    with pytest.raises(StoreUnavailable, match="there is no store at 'later': run a pipeline first"):
+    assert ours.readiness([CARDS]) == f"there is no store at {str(path)!r}: run a pipeline first"
+    called = EmbeddedStore(path, readonly=True, shown="later")
+    assert called.readiness([CARDS]) == "there is no store at 'later': run a pipeline first"
+    with pytest.raises(StoreUnavailable, match=r"there is no store at '\S*/later': run a pipeline first"):
         read(ours, [1], 5_000)
     assert not path.exists()
     elsewhere(MAKE, path)
@@ -170,7 +172,7 @@ put(EmbeddedStore(sys.argv[1], durable=False), [(1, 1_000, 5.0)])
 def test_a_file_that_is_no_store_is_unavailable(tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / DATA_FILE).write_bytes(b"not a store" * 1000)
-    with pytest.raises(StoreUnavailable, match=r"the store at 's' cannot be opened: .*"):
+    with pytest.raises(StoreUnavailable, match=r"the store at '\S*/s' cannot be opened: .*"):
         EmbeddedStore(tmp_path / "s")
     assert "cannot be opened" in str(EmbeddedStore(tmp_path / "s", readonly=True).readiness([CARDS]))
 
@@ -179,9 +181,9 @@ def test_a_store_that_can_no_longer_be_read_is_unavailable(tmp_path):
     store = EmbeddedStore(tmp_path / "s", durable=False)
     put(store, [(1, 1_000, 5.0)])
     store.files.env.close()  # as after a fault of the disk: what was open answers no more
-    with pytest.raises(StoreUnavailable, match="the store at 's' cannot be read: "):
+    with pytest.raises(StoreUnavailable, match=r"the store at '\S*/s' cannot be read: "):
         read(store, [1], 5_000)
-    assert "the store at 's' cannot be read: " in str(store.readiness([CARDS]))
+    assert "/s' cannot be read: " in str(store.readiness([CARDS]))
 
 
 def test_the_slot_of_a_killed_reader_is_free_again_at_the_next_start(tmp_path):
@@ -231,7 +233,7 @@ def test_a_store_made_anew_under_a_reader_is_opened_again(tmp_path):
     with closing(EmbeddedStore(path, readonly=True)) as serving:
         assert serving.readiness([CARDS]) is None
         shutil.rmtree(path)
-        assert "there is no store at 'store'" in str(serving.readiness([CARDS]))
+        assert "/store': run a pipeline first" in str(serving.readiness([CARDS]))
         with closing(EmbeddedStore(path, durable=False)) as second:
             commit(second, one_of_each(range(7)), CARDS)
         assert serving.readiness([CARDS]) is None

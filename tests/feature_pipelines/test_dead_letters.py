@@ -76,6 +76,6 @@ def test_another_stores_letters_are_not_written_over(tmp_path):
     letters = tmp_path / "letters.jsonl"
     path = file_of(tmp_path, "a.jsonl", jsonl_of([{"card": None, "at": 1, "amount": 1.0, "note": ""}]))
     pipeline(path, MemoryStore(), letters=letters).run()
-    with pytest.raises(ValueError, match=r"'letters\.jsonl' are not empty and this store never wrote to them"):
+    with pytest.raises(ValueError, match=r"letters\.jsonl' are not empty and this store never wrote to them"):
         pipeline(path, MemoryStore(), letters=letters).run()
     assert len(DeadLetterFile(letters).read()) == 1

@@ -164,7 +164,7 @@ def test_who_only_reads_waits_for_a_writer_to_put_the_store_back(tmp_path):
     store.close()
     with closing(EmbeddedStore(tmp_path / "crashed", readonly=True, boot="two")) as reading:
         assert reading.readiness([CARDS]) == (
-            "the store at 'crashed' was open when the machine restarted and stands at no certain state: "
+            f"the store at '{tmp_path}/crashed' was open when the machine restarted and stands at no certain state: "
             "start its pipeline, which puts it back to its last checkpoint"
         )
         with closing(EmbeddedStore(tmp_path / "other", boot="two")):

@@ -70,7 +70,7 @@ def test_a_model_without_an_output_of_the_applications_is_refused(told: dict[str
 
 def test_the_store_is_looked_at_first(tmp_path: Path) -> None:
     assert reason(None, MemoryStore()) == "the store holds no key of group 'users': run its pipeline first"
-    absent = reason(None, EmbeddedStore(tmp_path / "store", readonly=True))
+    absent = reason(None, EmbeddedStore(tmp_path / "store", readonly=True, shown="store"))
     assert absent == "there is no store at 'store': run a pipeline first"
     other = MemoryStore()
     other.declare((dataclasses.replace(USERS, version=2),))

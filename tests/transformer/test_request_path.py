@@ -199,7 +199,7 @@ def test_a_predictor_that_is_gone() -> None:
 
 
 def test_a_store_that_is_away(tmp_path: Path) -> None:
-    said = answer(asked(row()), store=EmbeddedStore(tmp_path / "store", readonly=True))
+    said = answer(asked(row()), store=EmbeddedStore(tmp_path / "store", readonly=True, shown="store"))
     assert type(said) is FeaturesUnavailable
     assert said.message == "there is no store at 'store': run a pipeline first"
 

@@ -156,7 +156,7 @@ def test_two_pipelines_of_different_windows_do_not_share_a_store(cluster, run, t
     store.declare([declared("card_activity")])
     store.close()
     said = run(filled(cluster), code=1)
-    assert "the store at 's' holds group 'card_activity' under another declaration" in said
+    assert f"the store at '{tmp_path}/s' holds group 'card_activity' under another declaration" in said
 
 
 def test_a_broker_that_takes_no_dead_letters_stops_the_run_before_the_batch_counts(cluster, run, tmp_path):
